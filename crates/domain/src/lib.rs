@@ -1,1 +1,34 @@
-//! Placeholder.
+//! The nouns of Stentor and its decisions. Nothing here does I/O, waits, reads a clock or draws a random number: time
+//! ([`Timestamp`], [`Clock`]) and chance ([`Chance`]) are handed in, so that every rule can be tested in a line.
+//!
+//! In reading order:
+//! - [`time`], [`chance`], [`id`]: what everything else is named and dated with;
+//! - [`limits`]: every bound, with its unit in its name;
+//! - [`name`]: event types, uids and display names, and how a bad value is reported ([`name::Invalid`]);
+//! - [`key`]: API keys, their roles, and who acts ([`key::Actor`]);
+//! - [`endpoint_url`], [`address`]: where an endpoint may be, judged at save and again at connect;
+//! - [`custom_headers`], [`secret`], [`subscription`], [`schedule`]: what an endpoint is made of;
+//! - [`endpoint`]: the endpoint itself and its status;
+//! - [`delivery`], [`attempt`]: one event for one endpoint, and one HTTP try of it;
+//! - [`retry_after`], [`judge`]: what follows from an attempt.
+
+pub mod address;
+pub mod attempt;
+pub mod chance;
+pub mod custom_headers;
+pub mod delivery;
+pub mod endpoint;
+pub mod endpoint_url;
+pub mod id;
+pub mod judge;
+pub mod key;
+pub mod limits;
+pub mod name;
+pub mod retry_after;
+pub mod schedule;
+pub mod secret;
+pub mod subscription;
+pub mod time;
+
+pub use chance::Chance;
+pub use time::{Clock, Timestamp};

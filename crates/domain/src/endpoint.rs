@@ -1,0 +1,122 @@
+//! The endpoint: a URL with its secrets, subscription, schedule and limits.
+
+use crate::Timestamp;
+use crate::custom_headers::CustomHeaders;
+use crate::endpoint_url::EndpointUrl;
+use crate::id::{EndpointId, TenantId};
+use crate::schedule::{Anchor, Schedule};
+use crate::subscription::Subscription;
+use std::time::Duration;
+
+/// An endpoint as its owner knows it. Its secrets are kept apart, since almost nobody may see them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its number within the tenant, from 1, never reused.
+    pub number: i64,
+    /// What its owner set.
+    pub settings: EndpointSettings,
+    /// Is it sent to?
+    pub status: Status,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When its owner, or Stentor's policy, last changed it.
+    pub updated_at: Timestamp,
+}
+
+/// What the owner of an endpoint sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSettings {
+    /// The owner's own id for it, unique among the tenant's endpoints.
+    pub uid: Option<String>,
+    /// Its display name.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Where it is.
+    pub url: EndpointUrl,
+    /// Which events it wants.
+    pub subscription: Subscription,
+    /// What is added to every request.
+    pub custom_headers: CustomHeaders,
+    /// The deadline of one whole exchange, body included: 1 to 60 s.
+    pub timeout_seconds: u16,
+    /// The waits between attempts.
+    pub schedule: Schedule,
+    /// Where the waits start.
+    pub anchor: Anchor,
+    /// The most requests at once; `None` is the server's default.
+    pub max_in_flight: Option<u16>,
+    /// The owner's own notes about it: a JSON object as text, not looked into.
+    pub metadata: Option<String>,
+}
+
+impl EndpointSettings {
+    /// The deadline of one exchange.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(u64::from(self.timeout_seconds))
+    }
+}
+
+/// Is an endpoint sent to?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Yes.
+    Active,
+    /// Its owner paused it: new events match and are held.
+    Paused {
+        /// Since when.
+        at: Timestamp,
+    },
+    /// New events do not match; what is unfinished is held.
+    Disabled(DisabledReason),
+}
+
+impl Status {
+    /// Do new events match? (A paused endpoint's are held.)
+    pub const fn matches_events(self) -> bool {
+        !matches!(self, Self::Disabled(_))
+    }
+
+    /// Are requests sent?
+    pub const fn sends(self) -> bool {
+        matches!(self, Self::Active)
+    }
+}
+
+/// Who disabled an endpoint, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DisabledReason {
+    /// The receiver answered 410 Gone.
+    Gone,
+    /// Its owner did, through a contract that has such a switch.
+    Owner,
+}
+
+impl DisabledReason {
+    /// The word that is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Owner => "owner",
+        }
+    }
+
+    /// The reason that `word` names.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Gone, Self::Owner]
+            .into_iter()
+            .find(|reason| reason.as_str() == word)
+    }
+
+    /// A sentence for people.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Gone => "The receiver answered 410 Gone. Set the status to ACTIVE when it is back.",
+            Self::Owner => "The endpoint's owner disabled it.",
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Every bound of the product, with its unit in its name. Those that an operator may change are the defaults here and
+//! travel as parameters.
+
+use std::time::Duration;
+
+/// Default size limit of an event's payload (contract v1).
+pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
+/// Size limit of a batch of events (contract v1).
+pub const BATCH_BYTES_MAX: usize = 5 * 1024 * 1024;
+/// Events in one batch (contract v1).
+pub const BATCH_EVENTS_MAX: usize = 1_000;
+/// Size limit of any other request body.
+pub const CONTROL_BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// Length of an endpoint's URL (contracts v1 and subscriptions).
+pub const URL_CHARACTERS_MAX: usize = 2_083;
+/// Length of a description (contracts v1 and subscriptions).
+pub const DESCRIPTION_CHARACTERS_MAX: usize = 1_000;
+/// Length of a display name.
+pub const NAME_CHARACTERS_MAX: usize = 255;
+/// Length of an event type (contract v1).
+pub const EVENT_TYPE_CHARACTERS_MAX: usize = 255;
+/// Event types in one subscription.
+pub const SUBSCRIPTION_TYPES_MAX: usize = 500;
+/// Length of a uid, and of a producer's own event id (contract v1).
+pub const UID_CHARACTERS_MAX: usize = 256;
+/// Length of an idempotency key.
+pub const IDEMPOTENCY_KEY_CHARACTERS_MAX: usize = 256;
+/// How long an idempotency key is remembered (contract v1).
+pub const IDEMPOTENCY_KEY_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// Size of a metadata object as JSON.
+pub const METADATA_BYTES_MAX: usize = 4 * 1024;
+
+/// Custom headers of one endpoint (contract v1).
+pub const CUSTOM_HEADERS_MAX: usize = 20;
+/// Size of one custom header, name and value (contract v1).
+pub const CUSTOM_HEADER_BYTES_MAX: usize = 4 * 1024;
+/// Size of all custom headers of one endpoint (contract v1).
+pub const CUSTOM_HEADERS_BYTES_MAX: usize = 8 * 1024;
+
+/// Length of a secret's text (contract v1).
+pub const SECRET_CHARACTERS_MIN: usize = 16;
+/// Length of a secret's text (contract v1).
+pub const SECRET_CHARACTERS_MAX: usize = 255;
+/// Key bytes of a `whsec_` secret (Standard Webhooks 1.0.0).
+pub const WHSEC_BYTES_MIN: usize = 24;
+/// Key bytes of a `whsec_` secret (Standard Webhooks 1.0.0).
+pub const WHSEC_BYTES_MAX: usize = 64;
+/// Secrets that sign at once; a rotation beyond it drops the oldest.
+pub const SECRETS_VALID_MAX: usize = 10;
+/// Default overlap of a rotation (contract v1).
+pub const ROTATION_GRACE_SECONDS: u32 = 86_400;
+/// Longest overlap of a rotation.
+pub const ROTATION_GRACE_SECONDS_MAX: u32 = 604_800;
+
+/// Waits in a retry schedule (contract v1).
+pub const SCHEDULE_WAITS_MAX: usize = 64;
+/// Longest wait of a retry schedule (contract v1).
+pub const SCHEDULE_WAIT_SECONDS_MAX: u32 = 604_800;
+/// Upward jitter of a wait (security rules: to 20 %).
+pub const JITTER_PERCENT: u64 = 20;
+/// The most that a `Retry-After` can delay an attempt.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+/// The wait before an attempt is repeated that failed for a reason of ours and cost no place in the schedule.
+pub const OWN_FAULT_WAIT: Duration = Duration::from_secs(1);
+
+/// Deadline of one exchange by default (contract v1).
+pub const TIMEOUT_SECONDS: u16 = 10;
+/// Longest deadline of one exchange (contract v1).
+pub const TIMEOUT_SECONDS_MAX: u16 = 60;
+/// Share of the deadline that connecting (DNS, TCP and TLS) may use, in seconds.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Kept of a receiver's body where the attempt failed or was a test (contract v1).
+pub const ANSWER_BYTES_FAILED_MAX: usize = 16 * 1024;
+/// Kept of a receiver's body where the attempt succeeded (contract v1).
+pub const ANSWER_BYTES_SUCCEEDED_MAX: usize = 1024;
+/// Kept of a receiver's header lines, names and values together.
+pub const ANSWER_HEADER_BYTES_MAX: usize = 4 * 1024;
+
+/// Endpoints of a tenant by default (contract v1).
+pub const ENDPOINTS_PER_TENANT_MAX: u32 = 50;
+/// Sends in flight to one endpoint.
+pub const IN_FLIGHT_PER_ENDPOINT_MAX: usize = 16;
+/// Sends in flight altogether by default.
+pub const IN_FLIGHT_MAX: usize = 512;
+
+/// Items of a list page by default (contract v1).
+pub const PAGE_ITEMS: u32 = 50;
+/// Items of a list page at most (contract v1).
+pub const PAGE_ITEMS_MAX: u32 = 250;
+
+/// Endpoints are dealt into this many fixed groups, each owned by one node at a time.
+pub const SHARDS: u16 = 256;
+/// Deliveries that the accepting transaction writes itself; a durable row lets the rest follow.
+pub const FANOUT_INLINE_MAX: usize = 1_000;
