@@ -18,10 +18,8 @@ use std::sync::Arc;
 use url::{Host, Position, Url};
 
 use crate::address::{AllowList, judge_port};
+use crate::limits::URL_CHARACTERS_MAX;
 pub use error::UrlError;
-
-/// The longest URL, in characters (contract v1, section "Limits"; also the limit of the subscriptions contract).
-pub const URL_CHARS_MAX: usize = 2_083;
 
 /// What stands in logs in place of a query value.
 const MASK: &str = "***";
@@ -50,7 +48,7 @@ impl EndpointUrl {
     /// The first rule that refuses the URL.
     pub fn parse(text: &str, allowed: &AllowList) -> Result<Self, UrlError> {
         // Counting stops one past the limit: the text may be as long as a whole request.
-        if text.chars().take(URL_CHARS_MAX + 1).count() > URL_CHARS_MAX {
+        if text.chars().take(URL_CHARACTERS_MAX + 1).count() > URL_CHARACTERS_MAX {
             return Err(UrlError::TooLong);
         }
         // The parser would drop these without a word, and the text kept would differ from what is dialled.
@@ -170,10 +168,7 @@ impl EndpointUrl {
         }
     }
 
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "positions of a URL are always within it and in this order"
-    )]
+    /// The positions are always within the URL; callers give them in order.
     fn slice(&self, from: Position, to: Position) -> &str {
         &self.0.parsed[from..to]
     }
