@@ -92,25 +92,27 @@ impl EndpointUrl {
         if !self.0.parsed.username().is_empty() || self.0.parsed.password().is_some() {
             return Err(UrlError::Userinfo);
         }
-        let plain_http_allowed = match self.literal() {
-            Some(address) => {
-                let destination = SocketAddr::new(address, self.port());
-                allowed
-                    .vet(destination)
-                    .map_err(|rule| UrlError::Address { address, rule })?;
-                allowed.permits(destination)
-            }
-            None => {
-                if let Host::Domain(name) = self.host() {
-                    host_name::judge(name)?;
-                }
+        let plain_http_allowed = match self.host() {
+            Host::Domain(name) => {
+                host_name::judge(name)?;
                 judge_port(self.port()).map_err(UrlError::Port)?;
                 false
             }
+            Host::Ipv4(v4) => self.judge_literal(v4.into(), allowed)?,
+            Host::Ipv6(v6) => self.judge_literal(v6.into(), allowed)?,
         };
         match self.is_https() || plain_http_allowed {
             true => Ok(()),
             false => Err(UrlError::NotHttps),
+        }
+    }
+
+    /// Judges a literal address, and says whether the operator allows it at this port.
+    fn judge_literal(&self, address: IpAddr, allowed: &AllowList) -> Result<bool, UrlError> {
+        let destination = SocketAddr::new(address, self.port());
+        match allowed.vet(destination) {
+            Ok(()) => Ok(allowed.permits(destination)),
+            Err(rule) => Err(UrlError::Address { address, rule }),
         }
     }
 
@@ -158,14 +160,6 @@ impl EndpointUrl {
             masked.push_str(&parameters.join("&"));
         }
         masked
-    }
-
-    fn literal(&self) -> Option<IpAddr> {
-        match self.0.host {
-            Host::Domain(_) => None,
-            Host::Ipv4(v4) => Some(v4.into()),
-            Host::Ipv6(v6) => Some(v6.into()),
-        }
     }
 
     /// The positions are always within the URL; callers give them in order.

@@ -166,6 +166,10 @@ fn names_that_only_look_private_pass() {
         "mylocal.org",
         "internal.io",
         "xinternal.net",
+        "a.mylocal",
+        "a.xinternal",
+        "myhome.arpa",
+        "a.notlocalhost",
         "a_b.example.com",
     ] {
         assert!(parse(&format!("https://{host}/")).is_ok(), "{host}");
