@@ -64,7 +64,10 @@ pub(crate) struct FreshSender {
 /// change that a client waits for.
 pub(crate) fn channel() -> (FreshSender, Fresh) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let room = Arc::new(Room { deliveries: AtomicI64::new(ROOM_DELIVERIES), bytes: AtomicI64::new(ROOM_BYTES) });
+    let room = Arc::new(Room {
+        deliveries: AtomicI64::new(ROOM_DELIVERIES),
+        bytes: AtomicI64::new(ROOM_BYTES),
+    });
     (FreshSender { sender, room }, Fresh(receiver))
 }
 
@@ -75,7 +78,10 @@ impl FreshSender {
             return None;
         }
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        let ticket = RoomTicket { room: Arc::clone(&self.room), bytes };
+        let ticket = RoomTicket {
+            room: Arc::clone(&self.room),
+            bytes,
+        };
         let deliveries_left = self.room.deliveries.fetch_sub(1, Ordering::Relaxed);
         let bytes_left = self.room.bytes.fetch_sub(bytes, Ordering::Relaxed);
         // Dropping the ticket gives back what was taken.

@@ -28,7 +28,9 @@ impl MasterKey {
     /// Names the key without telling it: the first bytes of its hash.
     fn id(&self) -> [u8; KEY_ID_BYTES] {
         let mut id = [0; KEY_ID_BYTES];
-        id.iter_mut().zip(Sha256::digest(self.0.as_slice())).for_each(|(to, from)| *to = from);
+        id.iter_mut()
+            .zip(Sha256::digest(self.0.as_slice()))
+            .for_each(|(to, from)| *to = from);
         id
     }
 
@@ -68,7 +70,13 @@ impl MasterKeys {
         let sealed = self
             .current
             .cipher()
-            .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad: row.as_bytes() })
+            .encrypt(
+                &XNonce::from(nonce),
+                Payload {
+                    msg: plain,
+                    aad: row.as_bytes(),
+                },
+            )
             .map_err(|_| StoreError::Unreadable("the value is too large to seal".into()))?;
         Ok([&self.current.id()[..], &nonce[..], &sealed[..]].concat())
     }
@@ -76,13 +84,27 @@ impl MasterKeys {
     /// Opens what was sealed for the row that `row` identifies.
     pub(crate) fn open(&self, row: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
         let unreadable = |why: &str| StoreError::Unreadable(format!("{row}: {why}"));
-        let (id, rest) = sealed.split_at_checked(KEY_ID_BYTES).ok_or_else(|| unreadable("too short"))?;
-        let (nonce, text) = rest.split_at_checked(NONCE_BYTES).ok_or_else(|| unreadable("too short"))?;
+        let (id, rest) = sealed
+            .split_at_checked(KEY_ID_BYTES)
+            .ok_or_else(|| unreadable("too short"))?;
+        let (nonce, text) = rest
+            .split_at_checked(NONCE_BYTES)
+            .ok_or_else(|| unreadable("too short"))?;
         let nonce = <[u8; NONCE_BYTES]>::try_from(nonce).map_err(|_| unreadable("too short"))?;
         let mut known = std::iter::once(&self.current).chain(&self.earlier);
-        let key = known.find(|key| key.id() == id).ok_or_else(|| unreadable("sealed with an unknown master key"))?;
-        let plain = key.cipher().decrypt(&XNonce::from(nonce), Payload { msg: text, aad: row.as_bytes() });
-        plain.map(Zeroizing::new).map_err(|_| unreadable("altered, or sealed for another row"))
+        let key = known
+            .find(|key| key.id() == id)
+            .ok_or_else(|| unreadable("sealed with an unknown master key"))?;
+        let plain = key.cipher().decrypt(
+            &XNonce::from(nonce),
+            Payload {
+                msg: text,
+                aad: row.as_bytes(),
+            },
+        );
+        plain
+            .map(Zeroizing::new)
+            .map_err(|_| unreadable("altered, or sealed for another row"))
     }
 }
 
@@ -106,7 +128,11 @@ mod tests {
         assert!(!sealed.windows(5).any(|part| part == b"whsec"));
         assert_eq!(&**before.open("secret:1", &sealed).unwrap(), b"whsec_x");
         assert!(before.open("secret:2", &sealed).is_err());
-        assert!(MasterKeys::new(new.clone(), vec![]).open("secret:1", &sealed).is_err());
+        assert!(
+            MasterKeys::new(new.clone(), vec![])
+                .open("secret:1", &sealed)
+                .is_err()
+        );
         assert!(MasterKeys::new(new, vec![old]).open("secret:1", &sealed).is_ok());
         for cut in 0..sealed.len() {
             assert!(before.open("secret:1", &sealed[..cut]).is_err());

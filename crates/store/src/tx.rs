@@ -46,7 +46,9 @@ impl Tx {
     pub async fn execute_one(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<()> {
         match self.execute(sql, values).await? {
             1 => Ok(()),
-            rows => Err(StoreError::Unreadable(format!("{rows} rows changed where one was meant: {sql}"))),
+            rows => Err(StoreError::Unreadable(format!(
+                "{rows} rows changed where one was meant: {sql}"
+            ))),
         }
     }
 
@@ -154,14 +156,13 @@ impl Row<'_> {
 
 impl rusqlite::ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
-        use rusqlite::types::ValueRef;
-        Ok(match self {
+        use rusqlite::types::{ToSqlOutput, ValueRef};
+        Ok(ToSqlOutput::Borrowed(match self {
             Self::Null => ValueRef::Null,
             Self::Int(int) => ValueRef::Integer(*int),
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
             Self::Bytes(bytes) => ValueRef::Blob(bytes),
-        }
-        .into())
+        }))
     }
 }
 

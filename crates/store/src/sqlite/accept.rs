@@ -17,7 +17,13 @@ impl Writer {
             Some(version) if version != accept.tenant_version => return Ok(Accepted::Stale),
             Some(_) => {}
         }
-        if let Some(answer) = accept.once.as_ref().map(|once| self.answered_before(once, accept)).transpose()?.flatten() {
+        if let Some(answer) = accept
+            .once
+            .as_ref()
+            .map(|once| self.answered_before(once, accept))
+            .transpose()?
+            .flatten()
+        {
             return Ok(answer);
         }
         let existing = match self.existing(&accept.events)? {
@@ -25,7 +31,12 @@ impl Writer {
             Err(place) => return Ok(Accepted::EventIdConflict(place)),
         };
         let is_new = |place: usize| !existing.iter().any(|(known, _)| *known == place);
-        for (_, event) in accept.events.iter().enumerate().filter(|(place, _)| is_new(*place)) {
+        for (_, event) in accept
+            .events
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| is_new(*place))
+        {
             self.write_event(accept.tenant, event, effects)?;
         }
         // An answer that tells of events of before is found again by their ids.
@@ -48,16 +59,24 @@ impl Writer {
     }
 
     fn answered_before(&mut self, once: &KeptAnswer, accept: &Accept) -> Result<Option<Accepted>> {
-        let now = accept.events.first().map_or(0, |event| event.accepted_at.micros());
+        let now = accept
+            .events
+            .first()
+            .map_or(0, |event| event.accepted_at.micros());
         let mut statement = self.connection().prepare_cached(
             "SELECT body_hash, status, answer FROM idempotency_keys WHERE hash = ?1 AND expires_at > ?2",
         )?;
         let known = statement
-            .query_row(params![once.hash, now], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?, row.get::<_, Vec<u8>>(2)?)))
+            .query_row(params![once.hash, now], |row| {
+                Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?, row.get::<_, Vec<u8>>(2)?))
+            })
             .optional()?;
         Ok(known.map(|(body_hash, status, answer)| {
             if body_hash == once.body_hash {
-                Accepted::Repeated { status, answer: answer.into() }
+                Accepted::Repeated {
+                    status,
+                    answer: answer.into(),
+                }
             } else {
                 Accepted::OnceConflict
             }
@@ -70,7 +89,13 @@ impl Writer {
              VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
         let answer: &[u8] = &once.answer;
-        statement.execute(params![once.hash, once.body_hash, once.status, answer, once.expires_at.micros()])?;
+        statement.execute(params![
+            once.hash,
+            once.body_hash,
+            once.status,
+            answer,
+            once.expires_at.micros()
+        ])?;
         Ok(())
     }
 
@@ -81,9 +106,12 @@ impl Writer {
         let mut within: HashMap<[u8; 16], (i64, [u8; 16])> = HashMap::new();
         for (place, event) in events.iter().enumerate() {
             let Some(key) = &event.event_id else { continue };
-            let mut statement =
-                self.connection().prepare_cached("SELECT event, body_hash FROM event_keys WHERE hash = ?1")?;
-            let stored = statement.query_row([key.hash], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            let mut statement = self
+                .connection()
+                .prepare_cached("SELECT event, body_hash FROM event_keys WHERE hash = ?1")?;
+            let stored = statement
+                .query_row([key.hash], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
             match stored.or_else(|| within.get(&key.hash).copied()) {
                 Some((_, body_hash)) if body_hash != key.body_hash => return Ok(Err(place)),
                 Some((n, _)) => existing.push((place, n)),
@@ -152,7 +180,11 @@ impl Writer {
                 }),
             }
         }
-        if let Some(last) = event.deliveries.last().filter(|_| usize_of(event.matched) > event.deliveries.len()) {
+        if let Some(last) = event
+            .deliveries
+            .last()
+            .filter(|_| usize_of(event.matched) > event.deliveries.len())
+        {
             let mut statement = self
                 .connection()
                 .prepare_cached("INSERT INTO fanout (event, tenant, after_endpoint) VALUES (?1, ?2, ?3)")?;

@@ -59,7 +59,10 @@ impl Writer {
             });
         }
         deliveries.sort_by_key(|claimed| (claimed.due_at, claimed.delivery));
-        Ok(ClaimedDue { deliveries, next_due_at: self.next_due(claim)? })
+        Ok(ClaimedDue {
+            deliveries,
+            next_due_at: self.next_due(claim)?,
+        })
     }
 
     fn own(&mut self, claim: Claim) -> Result<Vec<Row>> {
@@ -71,12 +74,21 @@ impl Writer {
              RETURNING n, tag, event, attempt, failed, first_at, due_at, cause",
         )?;
         let rows = statement.query_map(
-            params![epoch, claim.shard, claim.endpoint, claim.now.micros(), claim.limit],
+            params![
+                epoch,
+                claim.shard,
+                claim.endpoint,
+                claim.now.micros(),
+                claim.limit
+            ],
             |row| {
                 let cause: String = row.get(7)?;
                 Ok((
                     Row {
-                        delivery: DeliveryId(Id { n: row.get(0)?, tag: row.get(1)? }),
+                        delivery: DeliveryId(Id {
+                            n: row.get(0)?,
+                            tag: row.get(1)?,
+                        }),
                         event: row.get(2)?,
                         attempt: row.get(3)?,
                         failed: row.get(4)?,
@@ -97,24 +109,38 @@ impl Writer {
     }
 
     fn event(&mut self, n: i64) -> Result<Option<ClaimedEvent>> {
-        let mut statement = self
-            .connection()
-            .prepare_cached("SELECT tag, tenant, type, payload FROM events WHERE n = ?1 AND payload IS NOT NULL")?;
+        let mut statement = self.connection().prepare_cached(
+            "SELECT tag, tenant, type, payload FROM events WHERE n = ?1 AND payload IS NOT NULL",
+        )?;
         let event = statement
             .query_row([n], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?, row.get::<_, Vec<u8>>(3)?))
+                Ok((
+                    row.get(0)?,
+                    row.get(1)?,
+                    row.get::<_, String>(2)?,
+                    row.get::<_, Vec<u8>>(3)?,
+                ))
             })
             .optional()?;
-        let Some((tag, tenant, event_type, payload)) = event else { return Ok(None) };
+        let Some((tag, tenant, event_type, payload)) = event else {
+            return Ok(None);
+        };
         let event_type = EventTypeName::parse(&event_type).map_err(|_| unknown(&event_type))?;
-        Ok(Some(ClaimedEvent { id: EventId(Id { n, tag }), tenant, event_type, payload: payload.into() }))
+        Ok(Some(ClaimedEvent {
+            id: EventId(Id { n, tag }),
+            tenant,
+            event_type,
+            payload: payload.into(),
+        }))
     }
 
     fn next_due(&mut self, claim: Claim) -> Result<Option<Timestamp>> {
         let mut statement = self.connection().prepare_cached(
             "SELECT due_at FROM work WHERE shard = ?1 AND endpoint = ?2 AND owner IS NULL ORDER BY due_at LIMIT 1",
         )?;
-        let due = statement.query_row(params![claim.shard, claim.endpoint], |row| row.get(0)).optional()?;
+        let due = statement
+            .query_row(params![claim.shard, claim.endpoint], |row| row.get(0))
+            .optional()?;
         Ok(due.map(Timestamp::from_micros))
     }
 
@@ -122,9 +148,9 @@ impl Writer {
     pub(crate) fn release(&mut self, releases: &[Release]) -> Result<()> {
         let epoch = self.epoch;
         for release in releases {
-            let mut statement = self
-                .connection()
-                .prepare_cached("UPDATE work SET owner = NULL WHERE n = ?1 AND attempt = ?2 AND owner = ?3")?;
+            let mut statement = self.connection().prepare_cached(
+                "UPDATE work SET owner = NULL WHERE n = ?1 AND attempt = ?2 AND owner = ?3",
+            )?;
             statement.execute(params![release.delivery, release.attempt, epoch])?;
         }
         Ok(())
@@ -138,11 +164,19 @@ impl Writer {
              SELECT n, tag, event, endpoint, tenant, 'cancelled', ?1, cause, attempt - 1, ?2
              FROM work WHERE n = ?3 AND attempt = ?4 AND owner = ?5",
         )?;
-        let values = params![cancel.reason.as_str(), cancel.at.micros(), cancel.delivery, cancel.attempt, epoch];
+        let values = params![
+            cancel.reason.as_str(),
+            cancel.at.micros(),
+            cancel.delivery,
+            cancel.attempt,
+            epoch
+        ];
         let ended = statement.execute(values)?;
         drop(statement);
         if ended == 1 {
-            let mut statement = self.connection().prepare_cached("DELETE FROM work WHERE n = ?1")?;
+            let mut statement = self
+                .connection()
+                .prepare_cached("DELETE FROM work WHERE n = ?1")?;
             statement.execute([cancel.delivery])?;
         }
         Ok(())

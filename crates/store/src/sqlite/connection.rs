@@ -15,7 +15,8 @@ const WRITER_CACHE_KIB: i64 = 8 * 1024;
 
 /// The one connection that writes. Creates the file where there is none.
 pub(crate) fn open_writer(path: &Path) -> Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     // Takes effect only before the first table is made: purged space is given back page by page.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
@@ -30,7 +31,16 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection> {
 
 /// A connection that only reads.
 pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
-    settle(Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?)
+    settle(Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?)
+}
+
+/// A connection that empties the write-ahead log, and does nothing else.
+pub(crate) fn open_checkpointer(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    settle(Connection::open_with_flags(path, flags)?)
 }
 
 fn settle(connection: Connection) -> Result<Connection> {
@@ -50,8 +60,14 @@ impl FileLock {
     /// Takes the lock beside the database file `path`.
     pub(crate) fn take(path: &Path) -> Result<Self> {
         let beside = lock_path(path);
-        let broken = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", beside.display()));
-        let file = File::options().create(true).truncate(false).write(true).open(&beside).map_err(broken)?;
+        let broken =
+            |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", beside.display()));
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&beside)
+            .map_err(broken)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::Unavailable(format!(

@@ -45,13 +45,21 @@ impl Writer {
     }
 
     /// Takes the delivery out of `work` and writes it to `deliveries`, the attempt inside.
-    fn end(&mut self, finish: &Finish, columns: &Columns, state: State, reason: Option<Reason>) -> Result<Recorded> {
+    fn end(
+        &mut self,
+        finish: &Finish,
+        columns: &Columns,
+        state: State,
+        reason: Option<Reason>,
+    ) -> Result<Recorded> {
         let epoch = self.epoch;
         let mut statement = self.connection().prepare_cached(
             "DELETE FROM work WHERE n = ?1 AND owner = ?2 AND attempt = ?3 RETURNING cancel_requested",
         )?;
         let values = params![finish.delivery.n(), epoch, finish.attempt.no];
-        let cancel_requested = statement.query_row(values, |row| row.get::<_, bool>(0)).optional()?;
+        let cancel_requested = statement
+            .query_row(values, |row| row.get::<_, bool>(0))
+            .optional()?;
         drop(statement);
         let Some(cancel_requested) = cancel_requested else {
             self.insert_attempt(finish, columns)?;
@@ -68,14 +76,28 @@ impl Writer {
     /// Leaves the delivery in `work`, due again later, and keeps the attempt apart; or ends it, where somebody asked for
     /// that while it was in flight.
     fn wait(&mut self, finish: &Finish, columns: &Columns, effects: &mut Effects) -> Result<Recorded> {
-        let Next::Retry { due_at, failed, first_at } = finish.next else { return Ok(Recorded::Fenced) };
+        let Next::Retry {
+            due_at,
+            failed,
+            first_at,
+        } = finish.next
+        else {
+            return Ok(Recorded::Fenced);
+        };
         let epoch = self.epoch;
         let mut statement = self.connection().prepare_cached(
             "UPDATE work SET owner = NULL, attempt = attempt + 1, failed = ?1, first_at = ?2, due_at = ?3
              WHERE n = ?4 AND owner = ?5 AND attempt = ?6 AND cancel_requested = 0",
         )?;
         let no = finish.attempt.no;
-        let values = params![failed, first_at.micros(), due_at.micros(), finish.delivery.n(), epoch, no];
+        let values = params![
+            failed,
+            first_at.micros(),
+            due_at.micros(),
+            finish.delivery.n(),
+            epoch,
+            no
+        ];
         let waits = statement.execute(values)? == 1;
         drop(statement);
         if !waits {
@@ -83,7 +105,11 @@ impl Writer {
             return self.end(finish, columns, State::Exhausted, None);
         }
         self.insert_attempt(finish, columns)?;
-        effects.waiting.push(Waiting { endpoint: finish.endpoint, shard: finish.shard, due_at });
+        effects.waiting.push(Waiting {
+            endpoint: finish.endpoint,
+            shard: finish.shard,
+            due_at,
+        });
         Ok(Recorded::Counted)
     }
 
@@ -142,7 +168,12 @@ impl Writer {
 
     /// What follows for the endpoint. The success of a healthy one, by far the most frequent case, writes nothing.
     fn follow(&mut self, finish: &Finish, effects: &mut Effects) -> Result<()> {
-        let before = effects.health.get(&finish.endpoint).or(self.health.get(&finish.endpoint)).copied().unwrap_or(0);
+        let before = effects
+            .health
+            .get(&finish.endpoint)
+            .or(self.health.get(&finish.endpoint))
+            .copied()
+            .unwrap_or(0);
         let failures = match finish.effect {
             Effect::None => return Ok(()),
             Effect::Succeeded if before == 0 => return Ok(()),
@@ -161,14 +192,19 @@ impl Writer {
         statement.execute(params![finish.endpoint, failures, finish.ended_at.micros()])?;
         drop(statement);
         effects.health.insert(finish.endpoint, failures);
-        if finish.effect == Effect::Gone { self.disable(finish, effects) } else { Ok(()) }
+        if finish.effect == Effect::Gone {
+            self.disable(finish, effects)
+        } else {
+            Ok(())
+        }
     }
 
     /// The receiver says that it is gone for good. Only the first of several such answers finds the endpoint active.
     fn disable(&mut self, finish: &Finish, effects: &mut Effects) -> Result<()> {
         let reason = DisabledReason::Gone.as_str();
         let at = finish.ended_at.micros();
-        self.connection().execute_batch("UPDATE config_clock SET seq = seq + 1")?;
+        self.connection()
+            .execute_batch("UPDATE config_clock SET seq = seq + 1")?;
         let disabled = self.connection().prepare_cached(
             "UPDATE endpoints SET status = 'disabled', disabled_reason = ?1, paused_at = NULL, updated_at = ?2,
                     config_version = (SELECT seq FROM config_clock)
@@ -178,14 +214,22 @@ impl Writer {
             return Ok(());
         }
         self.connection()
-            .prepare_cached("UPDATE tenants SET config_version = (SELECT seq FROM config_clock) WHERE n = ?1")?
+            .prepare_cached(
+                "UPDATE tenants SET config_version = (SELECT seq FROM config_clock) WHERE n = ?1",
+            )?
             .execute([finish.tenant])?;
         self.connection()
             .prepare_cached(
                 "INSERT INTO notices (n, tenant, endpoint, kind, body, created_at)
                  VALUES (?1, ?2, ?3, 'endpoint.disabled', ?4, ?5) ON CONFLICT DO NOTHING",
             )?
-            .execute(params![finish.delivery.n(), finish.tenant, finish.endpoint, reason, at])?;
+            .execute(params![
+                finish.delivery.n(),
+                finish.tenant,
+                finish.endpoint,
+                reason,
+                at
+            ])?;
         effects.configured = true;
         effects.tenant_versions.remove(&finish.tenant);
         Ok(())

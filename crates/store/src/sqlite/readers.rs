@@ -24,7 +24,11 @@ pub(crate) struct Readers {
 
 impl Readers {
     pub(crate) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), idle: Mutex::new(Vec::new()), permits: Semaphore::new(READERS) }
+        Self {
+            path: path.to_owned(),
+            idle: Mutex::new(Vec::new()),
+            permits: Semaphore::new(READERS),
+        }
     }
 
     /// Runs `question` on a connection of its own, in one snapshot, on a thread that may block.
@@ -37,7 +41,9 @@ impl Readers {
             move || readers.ask_here(question)
         });
         let _permit = self.permits.acquire().await.map_err(|_| StoreError::Closed)?;
-        blocking.await.map_err(|error| StoreError::Unavailable(format!("a question failed: {error}")))?
+        blocking
+            .await
+            .map_err(|error| StoreError::Unavailable(format!("a question failed: {error}")))?
     }
 
     fn ask_here<T>(&self, question: impl FnOnce(&mut Tx) -> Result<T>) -> Result<T> {

@@ -196,7 +196,9 @@ impl Writer {
         });
         match outcome {
             Err(_) if members.len() > 1 => members.into_iter().for_each(|member| self.alone(member)),
-            outcome => members.into_iter().for_each(|member| member.answer(outcome.clone())),
+            outcome => members
+                .into_iter()
+                .for_each(|member| member.answer(outcome.clone())),
         }
     }
 
@@ -211,7 +213,9 @@ impl Writer {
         work: impl FnOnce(&mut Self, &mut Effects) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut effects = Effects::default();
-        self.connection().execute_batch("BEGIN IMMEDIATE").map_err(StoreError::from)?;
+        self.connection()
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(StoreError::from)?;
         if let Err(error) = work(self, &mut effects) {
             self.roll_back();
             return Err(error);
@@ -262,13 +266,19 @@ impl Writer {
     }
 
     fn hand_over(&mut self, claimed: Vec<crate::hot::Claimed>) {
-        let Err(crate::fresh::Handover::Claimed(unsent)) = self.fresh.send(crate::fresh::Handover::Claimed(claimed))
+        let Err(crate::fresh::Handover::Claimed(unsent)) =
+            self.fresh.send(crate::fresh::Handover::Claimed(claimed))
         else {
             return;
         };
         // Nobody listens (any more): the deliveries are committed as this node's, so they must be given back.
-        let releases: Vec<_> =
-            unsent.iter().map(|one| Release { delivery: one.delivery.n(), attempt: one.attempt }).collect();
+        let releases: Vec<_> = unsent
+            .iter()
+            .map(|one| Release {
+                delivery: one.delivery.n(),
+                attempt: one.attempt,
+            })
+            .collect();
         if let Err(error) = self.transaction(|writer, _| writer.release(&releases)) {
             tracing::error!(%error, "deliveries could not be given back; the next start recovers them");
         }
