@@ -64,7 +64,9 @@ pub struct Http2Limits {
     pub streams_max: u32,
     /// Streams reset by the client before they were accepted; one more is GOAWAY (rapid reset, CVE-2023-44487).
     pub pending_resets_max: usize,
-    /// Streams reset by us for the client's protocol errors over a connection's life (RUSTSEC-2024-0003).
+    /// Streams reset by us for the client's protocol errors over a connection's life; one more is GOAWAY
+    /// (RUSTSEC-2024-0003). Streams opened beyond `streams_max` count, and an eager client may open some before it
+    /// has read our settings.
     pub error_resets_max: usize,
     /// Largest frame accepted, in bytes; 16 KiB is the least that RFC 9113 permits.
     pub frame_bytes_max: u32,
@@ -85,7 +87,7 @@ impl Default for Http2Limits {
         Http2Limits {
             streams_max: 100,
             pending_resets_max: 20,
-            error_resets_max: 64,
+            error_resets_max: 256,
             frame_bytes_max: 16 * 1024,
             stream_window_bytes: 256 * 1024,
             connection_window_bytes: 512 * 1024,

@@ -40,10 +40,6 @@ impl Seat {
         })
     }
 
-    pub(super) fn limits(&self) -> &ListenLimits {
-        &self.limits
-    }
-
     pub(super) fn place(&self) -> &Place {
         &self.place
     }
