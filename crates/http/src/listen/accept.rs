@@ -7,19 +7,30 @@ use std::time::Duration;
 const WAIT_MIN: Duration = Duration::from_millis(5);
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
+/// Accepts in a row that end an episode. At the edge of a limit failures and successes alternate; were every success
+/// an end, every failure would be logged.
+const ACCEPTS_TO_RECOVER: u32 = 100;
+
 /// The run of failures of our own that the accept loop is in, if any: no file descriptor left (EMFILE, ENFILE), no
 /// memory. The kernel keeps the client queued and reports readiness at once again, so that a loop without a wait
 /// would spin.
 #[derive(Debug, Default)]
 pub(super) struct Episode {
+    /// How many accepts are still needed to end the episode; 0 outside one.
+    accepts_to_go: u32,
+    /// The wait after the last failure, if no accept has succeeded since.
     last_wait: Option<Duration>,
 }
 
 impl Episode {
-    /// A connection was accepted: whatever was wrong is over.
-    pub(super) fn over(&mut self) {
-        if self.last_wait.take().is_some() {
-            tracing::info!("connections are accepted again");
+    /// A connection was accepted.
+    pub(super) fn accepted(&mut self) {
+        self.last_wait = None;
+        if self.accepts_to_go > 0 {
+            self.accepts_to_go -= 1;
+            if self.accepts_to_go == 0 {
+                tracing::info!("connections are accepted again");
+            }
         }
     }
 
@@ -29,13 +40,13 @@ impl Episode {
         if is_the_clients(error) {
             return None;
         }
-        let wait = match self.last_wait {
-            None => {
-                tracing::error!(%error, "cannot accept connections; idle ones are closed and it is tried again");
-                WAIT_MIN
-            }
-            Some(last) => last.saturating_mul(2).min(WAIT_MAX),
-        };
+        if self.accepts_to_go == 0 {
+            tracing::error!(%error, "cannot accept connections; waiting ones are closed and it is tried again");
+        }
+        self.accepts_to_go = ACCEPTS_TO_RECOVER;
+        let wait = self
+            .last_wait
+            .map_or(WAIT_MIN, |last| last.saturating_mul(2).min(WAIT_MAX));
         self.last_wait = Some(wait);
         Some(wait)
     }
@@ -65,8 +76,20 @@ mod tests {
             .map(|_| episode.failed(&error).unwrap().as_millis())
             .collect();
         assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
-        episode.over();
+        episode.accepted();
         assert_eq!(episode.failed(&error), Some(WAIT_MIN));
+    }
+
+    #[test]
+    fn an_episode_lasts_until_many_accepts_in_a_row_succeed() {
+        let mut episode = Episode::default();
+        let error = io::Error::from_raw_os_error(TOO_MANY_OPEN_FILES);
+        episode.failed(&error);
+        episode.accepted();
+        episode.failed(&error);
+        assert_eq!(episode.accepts_to_go, ACCEPTS_TO_RECOVER, "the same episode");
+        (0..ACCEPTS_TO_RECOVER).for_each(|_| episode.accepted());
+        assert_eq!(episode.accepts_to_go, 0);
     }
 
     #[test]

@@ -72,7 +72,8 @@ pub struct Http2Limits {
     pub frame_bytes_max: u32,
     /// Bytes of one stream's body that may be on the way unread.
     pub stream_window_bytes: u32,
-    /// Bytes of all streams' bodies that may be on the way unread: what one connection can make us hold.
+    /// Bytes of all streams' bodies that may be on the way unread: what one connection can make us hold
+    /// beside the bodies that its handlers are reading.
     pub connection_window_bytes: u32,
     /// Bytes of one answer buffered while the client does not read it.
     pub send_buffer_bytes_max: usize,

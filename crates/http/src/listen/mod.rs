@@ -52,7 +52,8 @@ pub struct PeerAddr(pub SocketAddr);
 /// close`, GOAWAY), and waits until they have. `grace` is awaited only then: when it completes first, what is left is
 /// dropped, handlers included. Gives how many connections were dropped so; 0 is a clean end.
 ///
-/// Never fails: an `accept` that does is tried again with growing waits, up to a second.
+/// Never fails: an `accept` that does (the process is out of file descriptors) closes the connection that has waited
+/// longest, and is tried again when one is closed, or after a wait that grows up to a second.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -98,13 +99,16 @@ async fn accept_one(
 ) -> Option<(tokio::net::TcpStream, PeerAddr, roster::Place)> {
     match listener.accept().await {
         Ok((stream, peer)) => {
-            episode.over();
+            episode.accepted();
             Some((stream, PeerAddr(peer), roster.take_place().await))
         }
         Err(error) => {
             if let Some(wait) = episode.failed(&error) {
                 roster.dismiss_longest_waiting();
-                pause(wait).await;
+                tokio::select! {
+                    () = roster.changed() => {}
+                    () = pause(wait) => {}
+                }
             }
             None
         }

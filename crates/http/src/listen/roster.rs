@@ -57,8 +57,13 @@ impl Roster {
                 return place;
             }
             self.make_room();
-            self.changed.notified().await;
+            self.changed().await;
         }
+    }
+
+    /// Completes when a connection was closed, perhaps a while ago: look again then.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     fn try_take_place(self: &Arc<Self>) -> Option<Place> {

@@ -12,7 +12,7 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use stentor_http::body::{BodyLimits, read_json};
 use stentor_http::listen::ListenLimits;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::*;
 
@@ -131,6 +131,23 @@ async fn a_body_slower_than_the_deadline_is_408() {
     assert_eq!(status(&answer), 408);
     assert_eq!(document(&answer)["code"], "request_timeout");
     assert!(answer.contains("connection: close\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_that_drips_steadily_gains_no_time() {
+    const DECLARED: usize = 64 * 1024 * 1024;
+    let bodies = BodyLimits {
+        bytes_max: DECLARED,
+        read_max: Duration::from_millis(50),
+    };
+    let server = start_with(ListenLimits::default(), bodies).await;
+    let head = post_echo(&format!("{JSON}content-length: {DECLARED}\r\n"), "");
+    let (mut reading, mut writing) = server.send(head).await.into_split();
+    let drip = tokio::spawn(async move { while writing.write_all(b"1").await.is_ok() {} });
+    let mut first_line = [0; 12];
+    within(reading.read_exact(&mut first_line)).await.unwrap();
+    assert_eq!(&first_line, b"HTTP/1.1 408");
+    within(drip).await.unwrap();
 }
 
 #[tokio::test]
