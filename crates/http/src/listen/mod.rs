@@ -1,7 +1,7 @@
 //! The listener: between a TCP socket and the router, and the only thing that decides who may keep a connection.
 //!
 //! Who does what, in reading order:
-//! - [`serve`]: the accept loop, and the stop.
+//! - [`bind`] and [`serve`]: the listening socket, the accept loop, and the stop.
 //! - [`ListenLimits`]: every limit with its default and reason.
 //! - `roster`: counts connections, and picks the one that goes when a newcomer finds no place.
 //! - `conduct`: judges a connection by what it has done and for how long; pure.
@@ -26,12 +26,13 @@ mod roster;
 mod seat;
 mod socket;
 
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
 use axum::Router;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
@@ -45,6 +46,26 @@ use seat::Seat;
 /// The address at the other end of the TCP connection, in the extensions of every request. It may be a proxy's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
+
+/// Connections that may wait in the kernel until they are accepted; beyond it a client's handshake is lost and tried
+/// again after a second. The kernel caps it (`net.core.somaxconn`, 4,096 by default on Linux).
+const BACKLOG: u32 = 4_096;
+
+/// Opens the listening socket of [`serve`], with room for a burst of clients.
+///
+/// # Errors
+/// The address is in use, not ours, or not permitted.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    // A restart must not wait for the connections of the life before to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves `router` on `listener` until `stop` completes; then stops gracefully.
 ///
@@ -96,7 +117,7 @@ async fn accept_one(
     listener: &TcpListener,
     roster: &Arc<Roster>,
     episode: &mut Episode,
-) -> Option<(tokio::net::TcpStream, PeerAddr, roster::Place)> {
+) -> Option<(TcpStream, PeerAddr, roster::Place)> {
     match listener.accept().await {
         Ok((stream, peer)) => {
             episode.accepted();

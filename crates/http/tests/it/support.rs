@@ -8,10 +8,10 @@ use axum::extract::Extension;
 use axum::routing::{get, post};
 use axum::{Router, body::Body};
 use stentor_http::body::{BodyLimits, JsonBytes};
-use stentor_http::listen::{ListenLimits, PeerAddr, serve};
+use stentor_http::listen::{ListenLimits, PeerAddr, bind, serve};
 use stentor_http::problem::with_fallbacks;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -86,7 +86,7 @@ pub(crate) async fn start(limits: ListenLimits) -> Server {
 }
 
 pub(crate) async fn start_with(limits: ListenLimits, bodies: BodyLimits) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let addr = listener.local_addr().unwrap();
     let handlers = Handlers {
         begun: Arc::new(watch::Sender::new(0)),
