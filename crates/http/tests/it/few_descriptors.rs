@@ -36,7 +36,11 @@ fn serve_with_few_descriptors() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let server = start(ListenLimits::default()).await;
+        let server = start(ListenLimits {
+            head_read_max: 2 * PATIENCE,
+            ..ListenLimits::default()
+        })
+        .await;
         println!("\nlistening {}", server.addr);
         server.ended().await
     });

@@ -9,6 +9,17 @@ use crate::support::*;
 
 const SHORT: Duration = Duration::from_millis(50);
 
+/// Limits under which no time limit makes room: whoever gets a place got it from the roster.
+fn places(connections_max: usize) -> ListenLimits {
+    let (head_read_max, keep_alive_idle_max) = (2 * PATIENCE, 2 * PATIENCE);
+    ListenLimits {
+        connections_max,
+        head_read_max,
+        keep_alive_idle_max,
+        ..ListenLimits::default()
+    }
+}
+
 #[tokio::test]
 async fn a_request_is_answered_and_the_connection_stays_open() {
     let server = start(ListenLimits::default()).await;
@@ -205,11 +216,7 @@ async fn a_client_that_leaves_ends_its_handler() {
 async fn five_thousand_slow_clients_do_not_keep_a_health_check_out() {
     const SLOW: usize = 5_000;
     const PLACES: usize = 2_000;
-    let server = start(ListenLimits {
-        connections_max: PLACES,
-        ..ListenLimits::default()
-    })
-    .await;
+    let server = start(places(PLACES)).await;
     let mut slow = Vec::with_capacity(SLOW);
     for number in 0..SLOW {
         slow.push(server.send("GET /healthz HTTP/1.1\r\nx:").await);
@@ -227,11 +234,7 @@ async fn five_thousand_slow_clients_do_not_keep_a_health_check_out() {
 
 #[tokio::test]
 async fn who_is_being_served_keeps_its_place_when_all_are_taken() {
-    let server = start(ListenLimits {
-        connections_max: 2,
-        ..ListenLimits::default()
-    })
-    .await;
+    let server = start(places(2)).await;
     let mut served = server.send("GET /gate HTTP/1.1\r\nhost: a\r\n\r\n").await;
     server.handlers.until_begun(1).await;
     let mut silent = server.connect().await;
@@ -243,11 +246,7 @@ async fn who_is_being_served_keeps_its_place_when_all_are_taken() {
 
 #[tokio::test]
 async fn a_newcomer_is_served_as_soon_as_one_of_the_served_is_done() {
-    let server = start(ListenLimits {
-        connections_max: 1,
-        ..ListenLimits::default()
-    })
-    .await;
+    let server = start(places(1)).await;
     let mut served = server.send("GET /gate HTTP/1.1\r\nhost: a\r\n\r\n").await;
     server.handlers.until_begun(1).await;
     let mut newcomer = server.send(HEALTH).await;
