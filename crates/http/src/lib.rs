@@ -1,1 +1,5 @@
 //! Placeholder.
+
+pub mod body;
+pub mod listen;
+pub mod problem;

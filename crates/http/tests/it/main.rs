@@ -1,0 +1,15 @@
+//! The HTTP crate over real sockets on the loopback interface.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails; clippy grants it to test functions only, not to what they share"
+)]
+
+mod body;
+mod few_descriptors;
+mod http2;
+mod listen;
+mod problem;
+mod support;
