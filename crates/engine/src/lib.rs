@@ -1,1 +1,99 @@
-//! Placeholder.
+//! What a caller may do: authorize, match, publish, manage, test, retry, inspect. Knows no HTTP and no SQL.
+//!
+//! In reading order:
+//! - [`caller`]: who asks, and on whose behalf;
+//! - [`error`]: every way to say no, once, for all contracts to render;
+//! - [`tenants`] and its neighbours: a file for each resource, an `impl Engine` in each.
+
+pub mod caller;
+pub mod error;
+pub mod tenants;
+
+pub use caller::Caller;
+pub use error::{Error, Result};
+
+use std::sync::Arc;
+use stentor_domain::Timestamp;
+use stentor_domain::address::AllowList;
+use stentor_domain::id::AuditId;
+use stentor_domain::limits;
+use stentor_store::Store;
+use stentor_store::change::By;
+
+/// The name of the project that a first start makes.
+pub const DEFAULT_PROJECT: &str = "default";
+
+/// What an operator may set about the engine.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Destinations that the address guard lets through.
+    pub allow: AllowList,
+    /// The size limit of an event's payload.
+    pub payload_bytes_max: usize,
+    /// The most endpoints of a tenant.
+    pub endpoints_per_tenant_max: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            allow: AllowList::default(),
+            payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
+            endpoints_per_tenant_max: limits::ENDPOINTS_PER_TENANT_MAX,
+        }
+    }
+}
+
+/// The engine. Cheap to clone; every clone is the same engine.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    store: Store,
+    settings: Arc<Settings>,
+}
+
+/// A page of a list, and where the next one begins.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// The items, newest first.
+    pub items: Vec<T>,
+    /// The key of the last item, where there are more after it.
+    pub next: Option<i64>,
+}
+
+impl Engine {
+    /// An engine over an open store.
+    pub fn new(store: Store, settings: Settings) -> Self {
+        Self {
+            store,
+            settings: Arc::new(settings),
+        }
+    }
+
+    /// What an operator set.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The present instant.
+    pub fn now(&self) -> Timestamp {
+        self.store.clock().now()
+    }
+
+    /// Who changes something, for the audit log.
+    fn by(&self, caller: &Caller) -> By {
+        By {
+            actor: caller.actor(),
+            at: self.now(),
+            audit: AuditId(self.store.next_id()),
+        }
+    }
+}
+
+/// Makes a page of `limit` items from up to one more than that, which is how a list knows that there are more.
+fn page<T>(mut items: Vec<T>, limit: u32, key: impl FnOnce(&T) -> i64) -> Page<T> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).map(key);
+    Page { items, next }
+}

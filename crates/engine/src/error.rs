@@ -1,0 +1,87 @@
+//! Every way to say no. The contracts render each in their own words; which refusal it is, is decided here.
+
+use stentor_domain::name::Invalid;
+use stentor_store::StoreError;
+
+/// A refusal, or a fault of the store.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// Fields that break rules, all of them.
+    #[error("the request breaks rules")]
+    Invalid(Vec<Invalid>),
+    /// A capability that is named in the contract but not built yet.
+    #[error("{0} is not supported")]
+    NotSupported(String),
+    /// There is no such object for this caller: it does not exist, or belongs to somebody else.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// The key's role does not allow this.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// A root or project key must say which tenant it acts for.
+    #[error("the tenant is not named")]
+    TenantRequired,
+    /// What is there already forbids this.
+    #[error("{detail}")]
+    Conflict {
+        /// A stable word for programs.
+        code: &'static str,
+        /// A sentence for people.
+        detail: String,
+    },
+    /// The store's own fault.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What an operation of the engine answers.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// One field that breaks a rule.
+    pub fn invalid(field: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self::Invalid(vec![Invalid::new(field, rule)])
+    }
+
+    /// What is there already forbids this.
+    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::Conflict {
+            code,
+            detail: detail.into(),
+        }
+    }
+
+    /// A uid that another object has.
+    pub(crate) fn uid_taken(what: &str) -> Self {
+        Self::conflict(
+            "uid_taken",
+            format!("Another {what} has this uid. Choose another, or change that one."),
+        )
+    }
+}
+
+/// Gathers broken rules, so that a caller hears of all of them at once.
+#[derive(Debug, Default)]
+pub(crate) struct Check(Vec<Invalid>);
+
+impl Check {
+    /// Notes a broken rule and goes on; `None` where it was broken.
+    pub(crate) fn take<T, R: Into<String>>(
+        &mut self,
+        field: &str,
+        checked: std::result::Result<T, R>,
+    ) -> Option<T> {
+        checked
+            .map_err(|rule| self.0.push(Invalid::new(field, rule)))
+            .ok()
+    }
+
+    /// Refuses where any rule was broken.
+    pub(crate) fn done(self) -> Result<()> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Invalid(self.0))
+        }
+    }
+}
