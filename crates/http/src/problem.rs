@@ -140,6 +140,12 @@ impl Problem {
         }
     }
 
+    /// 422: fields break rules; add each with [`Problem::with_error`].
+    pub fn invalid() -> Self {
+        let detail = "The request breaks rules; `errors` names each field and its rule.";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", detail)
+    }
+
     /// 503: this request was not carried out and may be sent again after `retry_after`.
     pub fn unavailable(detail: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after(retry_after)

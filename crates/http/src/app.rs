@@ -1,0 +1,153 @@
+//! What every handler is given, and the router of all contracts.
+
+use crate::attempts_at_keys::AttemptsAtKeys;
+use crate::dialect;
+use crate::problem::{Problem, with_fallbacks};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use http::header::HOST;
+use http::{StatusCode, Uri};
+use ipnet::IpNet;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use stentor_engine::Engine;
+use tower::ServiceExt as _;
+use utoipa::OpenApi as _;
+
+/// What an operator may set about HTTP.
+#[derive(Clone, Debug, Default)]
+pub struct AppSettings {
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Host names that requests may carry, in lower case; empty is any.
+    pub public_hosts: Vec<String>,
+    /// Failed authentications per minute and peer address; `None` is no limit.
+    pub failed_authentications_per_minute: Option<NonZeroU32>,
+}
+
+/// What every handler is given. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct App(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    engine: Engine,
+    settings: AppSettings,
+    attempts_at_keys: AttemptsAtKeys,
+    ready: AtomicBool,
+}
+
+impl App {
+    /// An application over an engine. It is not ready until it is told so.
+    pub fn new(engine: Engine, settings: AppSettings) -> Self {
+        let attempts_at_keys = AttemptsAtKeys::new(settings.failed_authentications_per_minute);
+        Self(Arc::new(Inner {
+            engine,
+            settings,
+            attempts_at_keys,
+            ready: AtomicBool::new(false),
+        }))
+    }
+
+    /// What does the work.
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// What an operator set.
+    pub fn settings(&self) -> &AppSettings {
+        &self.0.settings
+    }
+
+    pub(crate) fn attempts_at_keys(&self) -> &AttemptsAtKeys {
+        &self.0.attempts_at_keys
+    }
+
+    /// Says whether requests should be sent here: `/readyz` answers 200 or 503.
+    pub fn set_ready(&self, ready: bool) {
+        self.0.ready.store(ready, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.0.ready.load(Ordering::Relaxed)
+    }
+}
+
+/// The router of all contracts. A trailing slash never matters.
+pub fn router(app: App) -> Router {
+    let (routes, document) = dialect::v1::routes().split_for_parts();
+    let document: Arc<str> = document.to_json().unwrap_or_default().into();
+    let served = move || {
+        let document = Arc::clone(&document);
+        async move {
+            (
+                [(http::header::CONTENT_TYPE, "application/json")],
+                document.to_string(),
+            )
+        }
+    };
+    let routes = routes.route("/openapi.json", axum::routing::get(served));
+    let routes = with_fallbacks(routes)
+        .layer(middleware::from_fn_with_state(app.clone(), check_host))
+        .with_state(app);
+    let without_slash = routes.clone();
+    // Asked only for paths that no route has, so that the others pay nothing.
+    routes.fallback(move |request: Request| retry_without_slash(without_slash, request))
+}
+
+/// The OpenAPI document of v1, from the code that serves it.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let (_, document) = dialect::v1::routes().split_for_parts();
+    let mut whole = dialect::v1::Document::openapi();
+    whole.merge(document);
+    whole
+}
+
+async fn retry_without_slash(routes: Router, mut request: Request) -> Response {
+    let path = request.uri().path();
+    let shorter = path.trim_end_matches('/');
+    if shorter.is_empty() || shorter.len() == path.len() {
+        return Problem::not_found().into_response();
+    }
+    let target = match request.uri().query() {
+        Some(query) => format!("{shorter}?{query}"),
+        None => shorter.to_owned(),
+    };
+    let Ok(target) = Uri::try_from(target) else {
+        return Problem::not_found().into_response();
+    };
+    *request.uri_mut() = target;
+    match routes.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// Where the operator named this server's hosts, a request for another one is refused: a page that rebinds its own name
+/// to our address gets nowhere. Health checks come by address.
+async fn check_host(State(app): State<App>, request: Request, next: Next) -> Response {
+    let accepted = &app.settings().public_hosts;
+    if accepted.is_empty() || matches!(request.uri().path(), "/healthz" | "/readyz") {
+        return next.run(request).await;
+    }
+    let host = request
+        .headers()
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .or(request.uri().host());
+    let name = host.map(|host| {
+        host.rsplit_once(':')
+            .map_or(host, |(name, _)| name)
+            .to_ascii_lowercase()
+    });
+    if name.is_some_and(|name| accepted.contains(&name)) {
+        next.run(request).await
+    } else {
+        let detail =
+            "This server does not answer for that host; the operator names its hosts with --public-host.";
+        Problem::new(StatusCode::MISDIRECTED_REQUEST, "unknown_host", detail).into_response()
+    }
+}

@@ -1,0 +1,25 @@
+//! Contract v1, the native API: what a producer, an operator and a dashboard use. A file for each resource.
+
+mod errors;
+mod health;
+mod tenants;
+
+use crate::app::App;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+/// What the OpenAPI document says about the whole.
+#[derive(OpenApi, Debug)]
+#[openapi(info(
+    title = "Stentor",
+    description = "Publish events; Stentor delivers them, signed, to every endpoint that wants them.",
+    license(name = "Apache-2.0", identifier = "Apache-2.0")
+))]
+pub(crate) struct Document;
+
+/// All routes of the contract.
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(health::routes())
+        .merge(tenants::routes())
+}

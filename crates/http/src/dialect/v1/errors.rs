@@ -1,0 +1,65 @@
+//! How v1 says no: every refusal of the engine as a problem document.
+
+use crate::input::not_supported;
+use crate::problem::Problem;
+use http::StatusCode;
+use std::time::Duration;
+use stentor_engine::Error;
+use stentor_store::StoreError;
+
+/// When a client should try again after a fault of the store.
+const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Invalid(faults) => faults.into_iter().fold(Self::invalid(), |problem, fault| {
+                problem.with_error(fault.field, fault.rule)
+            }),
+            Error::NotSupported(field) => not_supported(field),
+            Error::NotFound(what) => Self::new(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                format!("There is no such {what} for this key."),
+            ),
+            Error::Forbidden(why) => Self::new(StatusCode::FORBIDDEN, "forbidden", why),
+            Error::TenantRequired => {
+                let detail =
+                    "Name the tenant by id or uid: header `X-Tenant`, query `tenant`, or in the body.";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "tenant_required", detail)
+                    .with_error("tenant", "is required")
+            }
+            Error::Conflict { code, detail } => Self::new(StatusCode::CONFLICT, code, detail),
+            Error::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    /// Logs the fault, here where it is handled; what is stored, and where, is nobody's business.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full(_) => {
+                tracing::error!(%error, "a request was refused");
+                let detail = "The server's disk is full; nothing was accepted. Try again later.";
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", detail)
+                    .retry_after(STORE_RETRY_AFTER)
+            }
+            StoreError::TooExpensive => {
+                let detail = "The list takes too long to gather; narrow it by endpoint, event or time.";
+                Self::unavailable(detail, STORE_RETRY_AFTER)
+            }
+            StoreError::Unreadable(_) => {
+                tracing::error!(%error, "a request failed");
+                Self::internal()
+            }
+            StoreError::Unavailable(_) | StoreError::Closed => {
+                tracing::error!(%error, "a request was refused");
+                Self::unavailable(
+                    "The server's database is unavailable; try again later.",
+                    STORE_RETRY_AFTER,
+                )
+            }
+        }
+    }
+}

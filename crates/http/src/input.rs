@@ -1,0 +1,229 @@
+//! Reading JSON and queries so that a fault names its field: malformed JSON is 400, everything else about a field is 422.
+
+use crate::problem::Problem;
+use bytes::Bytes;
+use http::StatusCode;
+use serde::Serialize;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use serde_json::error::Category;
+use std::fmt;
+
+/// Reads a JSON body. No body reads as an empty object, so that an operation without required fields needs none.
+pub(crate) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        refused(path, error.into_inner())
+    })?;
+    reader.end().map_err(|error| malformed(&error))?;
+    Ok(value)
+}
+
+fn refused(path: String, error: serde_json::Error) -> Problem {
+    if error.classify() != Category::Data {
+        return malformed(&error);
+    }
+    let text = error.to_string();
+    let rule = text
+        .rsplit_once(" at line ")
+        .map_or(text.as_str(), |(rule, _)| rule);
+    // A missing field has no path of its own; its parent's is known.
+    let missing = rule
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.strip_suffix('`'));
+    let inside = |name: &str| {
+        if path == "." {
+            name.to_owned()
+        } else {
+            format!("{path}.{name}")
+        }
+    };
+    let (field, rule) = match missing {
+        Some(name) => (inside(name), "is required".to_owned()),
+        None if path == "." => ("body".to_owned(), rule.to_owned()),
+        None => (path.replace('[', ".").replace(']', ""), rule.to_owned()),
+    };
+    Problem::invalid().with_error(field, rule)
+}
+
+fn malformed(error: &serde_json::Error) -> Problem {
+    let detail = format!("The body is not well-formed JSON in UTF-8: {error}");
+    Problem::new(StatusCode::BAD_REQUEST, "malformed_json", detail)
+}
+
+/// Reads a query string; names that nobody knows are ignored.
+pub(crate) fn query<T: DeserializeOwned>(query: Option<&str>) -> Result<T, Problem> {
+    let reader =
+        serde_html_form::Deserializer::new(url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()));
+    serde_path_to_error::deserialize(reader).map_err(|error| {
+        let field = error.path().to_string();
+        Problem::invalid().with_error(field, error.into_inner().to_string())
+    })
+}
+
+/// Writes an answer that is kept for repetitions.
+pub(crate) fn bytes<T: Serialize>(answer: &T) -> Bytes {
+    // Strings, numbers and lists of them always serialize.
+    serde_json::to_vec(answer).unwrap_or_default().into()
+}
+
+/// A field of a change: absent, null, or a value. Use with `#[serde(default)]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Field<T> {
+    /// Not there: left alone.
+    #[default]
+    Absent,
+    /// There, and null: cleared.
+    Null,
+    /// There.
+    Value(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::<T>::deserialize(deserializer).map(|value| value.map_or(Self::Null, Self::Value))
+    }
+}
+
+impl<T> Field<T> {
+    /// For a field that null clears: `None` leaves alone, `Some(None)` clears.
+    pub(crate) fn clearing(self) -> Option<Option<T>> {
+        match self {
+            Self::Absent => None,
+            Self::Null => Some(None),
+            Self::Value(value) => Some(Some(value)),
+        }
+    }
+
+    /// For a field that cannot be null: `None` leaves alone.
+    pub(crate) fn required(self, name: &str) -> Result<Option<T>, Problem> {
+        match self {
+            Self::Absent => Ok(None),
+            Self::Null => Err(Problem::invalid().with_error(name, "must not be null")),
+            Self::Value(value) => Ok(Some(value)),
+        }
+    }
+}
+
+/// A capability that the contract names and this version lacks: any value but null is refused, so that nobody believes
+/// it works.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct NotYet(bool);
+
+impl<'de> Deserialize<'de> for NotYet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::<serde::de::IgnoredAny>::deserialize(deserializer).map(|value| Self(value.is_some()))
+    }
+}
+
+impl NotYet {
+    /// Refuses where the first field that is there has a value.
+    pub(crate) fn refuse(fields: &[(&str, Self)]) -> Result<(), Problem> {
+        match fields.iter().find(|(_, field)| field.0) {
+            Some((name, _)) => Err(not_supported(name)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// 422 for a capability that this version lacks.
+pub(crate) fn not_supported(field: impl fmt::Display) -> Problem {
+    let detail = format!("This version does not support `{field}`; leave it out.");
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not_supported", detail)
+        .with_error(field.to_string(), "is not supported by this version")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Inner {
+        #[expect(dead_code, reason = "only its type matters here")]
+        payload: u32,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Outer {
+        events: Vec<Inner>,
+        #[serde(default)]
+        name: Field<String>,
+        #[serde(default)]
+        channels: NotYet,
+    }
+
+    fn fault(body: &str) -> (u16, Option<String>) {
+        let problem = json::<Outer>(body.as_bytes()).unwrap_err();
+        (
+            problem.status().as_u16(),
+            problem.errors().first().map(|error| error.field.clone()),
+        )
+    }
+
+    #[test]
+    fn a_fault_names_its_field() {
+        assert_eq!(
+            fault(r#"{"events":[{"payload":1},{}]}"#),
+            (422, Some("events.1.payload".into()))
+        );
+        assert_eq!(
+            fault(r#"{"events":[{"payload":"x"}]}"#),
+            (422, Some("events.0.payload".into()))
+        );
+        assert_eq!(fault("{}"), (422, Some("events".into())));
+        assert_eq!(fault("[]").0, 422);
+    }
+
+    #[test]
+    fn what_is_not_json_is_400() {
+        for body in [
+            "{",
+            "\u{feff}{}",
+            r#"{"events":[NaN]}"#,
+            r#"{"events":[]} x"#,
+            "nonsense",
+        ] {
+            assert_eq!(fault(body), (400, None), "{body}");
+        }
+        assert_eq!(
+            json::<Outer>(b"{\"events\":[],\"x\":\"\xff\"}")
+                .unwrap_err()
+                .status()
+                .as_u16(),
+            400
+        );
+    }
+
+    #[test]
+    fn absent_null_and_value_are_three_things() {
+        let read = |body: &str| json::<Outer>(body.as_bytes()).unwrap();
+        assert_eq!(read(r#"{"events":[]}"#).name, Field::Absent);
+        assert_eq!(read(r#"{"events":[],"name":null}"#).name.clearing(), Some(None));
+        assert!(
+            read(r#"{"events":[],"name":null}"#)
+                .name
+                .required("name")
+                .is_err()
+        );
+        assert_eq!(
+            read(r#"{"events":[],"name":"x","unknown":1}"#)
+                .name
+                .required("name")
+                .unwrap(),
+            Some("x".into())
+        );
+        assert!(read(r#"{"events":[]}"#).events.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_built_yet_is_refused_only_where_it_asks_for_something() {
+        let read =
+            |body: &str| NotYet::refuse(&[("channels", json::<Outer>(body.as_bytes()).unwrap().channels)]);
+        assert!(read(r#"{"events":[],"channels":null}"#).is_ok());
+        assert_eq!(
+            read(r#"{"events":[],"channels":["a"]}"#).unwrap_err().code(),
+            "not_supported"
+        );
+    }
+}
