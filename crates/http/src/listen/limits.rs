@@ -25,8 +25,9 @@ pub struct ListenLimits {
     /// How long a connection may stay open between requests. Longer than the idle time of common clients' pools and
     /// of load balancers (60 s), so that it is they who close, and no request crosses a close on the wire.
     pub keep_alive_idle_max: Duration,
-    /// How long requests may be in flight without one of them ending: it ends slow readers of large answers, and
-    /// handlers that never answer. Longer than the slowest route (a test send of 60 s) and a whole body's time.
+    /// How long requests may be in flight without one of them ending: it ends slow readers of streamed answers, and
+    /// handlers that never answer. Longer than the slowest route (a test send of 60 s) and a whole body's time. An
+    /// answer of one frame is in hyper's hands at once and so has ended; who does not read it counts as idle.
     pub exchange_stall_max: Duration,
     /// Requests that a client may cancel on one connection before it is told to open another (GOAWAY). At twice as
     /// many the connection is dropped. It bounds the handlers started by a rapid reset too slow for h2 to notice.

@@ -1,13 +1,9 @@
 //! Bodies over the wire: too large, too slow, of the wrong kind, and right.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use stentor_http::body::{BodyLimits, read_json};
@@ -85,36 +81,13 @@ async fn no_more_than_the_limit_and_one_frame_is_taken_from_a_client() {
     let taken = Arc::new(AtomicUsize::new(0));
     let body = axum::body::Body::new(Endless {
         taken: Arc::clone(&taken),
+        _entered: None,
     });
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, "application/json".parse().unwrap());
     let refused = read_json(&headers, body, small_bodies()).await.unwrap_err();
     assert_eq!(refused.status(), 413);
     assert!(taken.load(Ordering::Relaxed) <= small_bodies().bytes_max + Endless::FRAME);
-}
-
-/// A body without end that counts the bytes taken from it.
-struct Endless {
-    taken: Arc<AtomicUsize>,
-}
-
-impl Endless {
-    const FRAME: usize = 100;
-}
-
-impl http_body::Body for Endless {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
-        self.taken.fetch_add(Self::FRAME, Ordering::Relaxed);
-        Poll::Ready(Some(Ok(http_body::Frame::data(Bytes::from_static(
-            &[b'1'; Self::FRAME],
-        )))))
-    }
 }
 
 #[tokio::test]

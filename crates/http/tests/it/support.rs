@@ -1,12 +1,17 @@
 //! A small server made of our listener, and a client that writes raw bytes.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::extract::Extension;
 use axum::routing::{get, post};
 use axum::{Router, body::Body};
+use bytes::Bytes;
 use stentor_http::body::{BodyLimits, JsonBytes};
 use stentor_http::listen::{ListenLimits, PeerAddr, bind, serve};
 use stentor_http::problem::with_fallbacks;
@@ -21,7 +26,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// An answer that no socket buffers whole.
 pub(crate) const LARGE_BYTES: usize = 32 * 1024 * 1024;
 
-/// How many handlers of `/forever` and `/gate` have begun, and how many are still there.
+/// How many handlers of `/forever`, `/endless` and `/gate` have begun, and how many are still there.
 #[derive(Clone, Debug)]
 pub(crate) struct Handlers {
     begun: Arc<watch::Sender<usize>>,
@@ -58,11 +63,37 @@ impl Handlers {
     }
 }
 
-struct Entered(Handlers);
+pub(crate) struct Entered(Handlers);
 
 impl Drop for Entered {
     fn drop(&mut self) {
         self.0.alive.send_modify(|count| *count -= 1);
+    }
+}
+
+/// A body without end that counts the bytes taken from it.
+pub(crate) struct Endless {
+    pub(crate) taken: Arc<AtomicUsize>,
+    /// Held as long as the body.
+    pub(crate) _entered: Option<Entered>,
+}
+
+impl Endless {
+    pub(crate) const FRAME: usize = 100;
+}
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        self.taken.fetch_add(Self::FRAME, Ordering::Relaxed);
+        Poll::Ready(Some(Ok(http_body::Frame::data(Bytes::from_static(
+            &[b'1'; Self::FRAME],
+        )))))
     }
 }
 
@@ -113,7 +144,7 @@ pub(crate) async fn start_with(limits: ListenLimits, bodies: BodyLimits) -> Serv
 }
 
 fn router(handlers: Handlers, bodies: BodyLimits) -> Router {
-    let (forever, gate) = (handlers.clone(), handlers);
+    let (forever, endless, gate) = (handlers.clone(), handlers.clone(), handlers);
     let router = Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route(
@@ -125,6 +156,15 @@ fn router(handlers: Handlers, bodies: BodyLimits) -> Router {
             get(|Extension(PeerAddr(peer)): Extension<PeerAddr>| async move { peer.to_string() }),
         )
         .route("/large", get(|| async { vec![b'x'; LARGE_BYTES] }))
+        .route(
+            "/endless",
+            get(async move || {
+                Body::new(Endless {
+                    taken: Arc::default(),
+                    _entered: Some(endless.enter()),
+                })
+            }),
+        )
         .route("/panic", get(async || -> &'static str { panic!("on purpose") }))
         .route(
             "/forever",
