@@ -26,7 +26,7 @@ impl Waiters {
         }
         let mut waiting = self.0.lock();
         for sender in ended.iter().filter_map(|delivery| waiting.remove(delivery)) {
-            drop(sender.send(()));
+            let _ = sender.send(());
         }
     }
 }
