@@ -7,6 +7,7 @@
 
 pub mod caller;
 pub mod error;
+pub mod publish;
 pub mod tenants;
 
 pub use caller::Caller;
