@@ -18,10 +18,8 @@ use std::sync::Arc;
 use url::{Host, Position, Url};
 
 use crate::address::{AllowList, judge_port};
+use crate::limits::URL_CHARACTERS_MAX;
 pub use error::UrlError;
-
-/// The longest URL, in characters (contract v1, section "Limits"; also the limit of the subscriptions contract).
-pub const URL_CHARS_MAX: usize = 2_083;
 
 /// What stands in logs in place of a query value.
 const MASK: &str = "***";
@@ -50,7 +48,7 @@ impl EndpointUrl {
     /// The first rule that refuses the URL.
     pub fn parse(text: &str, allowed: &AllowList) -> Result<Self, UrlError> {
         // Counting stops one past the limit: the text may be as long as a whole request.
-        if text.chars().take(URL_CHARS_MAX + 1).count() > URL_CHARS_MAX {
+        if text.chars().take(URL_CHARACTERS_MAX + 1).count() > URL_CHARACTERS_MAX {
             return Err(UrlError::TooLong);
         }
         // The parser would drop these without a word, and the text kept would differ from what is dialled.
@@ -94,25 +92,27 @@ impl EndpointUrl {
         if !self.0.parsed.username().is_empty() || self.0.parsed.password().is_some() {
             return Err(UrlError::Userinfo);
         }
-        let plain_http_allowed = match self.literal() {
-            Some(address) => {
-                let destination = SocketAddr::new(address, self.port());
-                allowed
-                    .vet(destination)
-                    .map_err(|rule| UrlError::Address { address, rule })?;
-                allowed.permits(destination)
-            }
-            None => {
-                if let Host::Domain(name) = self.host() {
-                    host_name::judge(name)?;
-                }
+        let plain_http_allowed = match self.host() {
+            Host::Domain(name) => {
+                host_name::judge(name)?;
                 judge_port(self.port()).map_err(UrlError::Port)?;
                 false
             }
+            Host::Ipv4(v4) => self.judge_literal(v4.into(), allowed)?,
+            Host::Ipv6(v6) => self.judge_literal(v6.into(), allowed)?,
         };
         match self.is_https() || plain_http_allowed {
             true => Ok(()),
             false => Err(UrlError::NotHttps),
+        }
+    }
+
+    /// Judges a literal address, and says whether the operator allows it at this port.
+    fn judge_literal(&self, address: IpAddr, allowed: &AllowList) -> Result<bool, UrlError> {
+        let destination = SocketAddr::new(address, self.port());
+        match allowed.vet(destination) {
+            Ok(()) => Ok(allowed.permits(destination)),
+            Err(rule) => Err(UrlError::Address { address, rule }),
         }
     }
 
@@ -162,18 +162,7 @@ impl EndpointUrl {
         masked
     }
 
-    fn literal(&self) -> Option<IpAddr> {
-        match self.0.host {
-            Host::Domain(_) => None,
-            Host::Ipv4(v4) => Some(v4.into()),
-            Host::Ipv6(v6) => Some(v6.into()),
-        }
-    }
-
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "positions of a URL are always within it and in this order"
-    )]
+    /// The positions are always within the URL; callers give them in order.
     fn slice(&self, from: Position, to: Position) -> &str {
         &self.0.parsed[from..to]
     }

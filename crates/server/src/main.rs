@@ -1,2 +1,81 @@
-//! Placeholder.
-fn main() {}
+//! Stentor: a self-hosted server that sends webhooks.
+//!
+//! In reading order:
+//! - `cli` says what may be typed, and turns it into a command and its flags;
+//! - `config` puts flags, variables, file and defaults together into what a command runs with;
+//! - `telemetry` starts the log, `open_files` makes room for sockets;
+//! - `commands` are the commands, one file each; `failure` is how they end when they do not succeed.
+
+#![cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "the commands read the configuration once they are wired; then this line goes"
+    )
+)]
+
+mod cli;
+mod commands;
+mod config;
+mod failure;
+mod open_files;
+mod telemetry;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use crate::cli::{Command, Invocation, KeyCommand};
+use crate::config::{Layers, LogConfig, ServeConfig, StoreConfig, Variables, settings};
+use crate::failure::Failure;
+
+/// Made for memory that is freed on another thread than it was allocated on, as a request's is here.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let invocation = match cli::parse(std::env::args_os()) {
+        Ok(invocation) => invocation,
+        // Help and version are "errors" here, too: printed to standard output, with code 0.
+        Err(error) => error.exit(),
+    };
+    match run(invocation) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nobody is left to tell when standard error is gone.
+            let _ = writeln!(std::io::stderr(), "error: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(invocation: Invocation) -> Result<(), Failure> {
+    let layers = Layers::gather(
+        invocation.flags,
+        Variables::of(std::env::vars_os()),
+        invocation.config,
+    )?;
+    telemetry::start(LogConfig::resolve(&layers)?).map_err(|error| Failure::Failed(error.to_string()))?;
+    for complaint in layers.variables().complaints() {
+        tracing::warn!("{complaint}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("the threads cannot be started: {error}")))?;
+    runtime.block_on(dispatch(invocation.command, &layers, open_files::raise_limit()))
+}
+
+async fn dispatch(command: Command, layers: &Layers, open_files: u64) -> Result<(), Failure> {
+    match command {
+        Command::Serve => commands::serve::run(ServeConfig::resolve(layers)?, open_files).await,
+        Command::Demo(options) => {
+            commands::demo::run(options, layers.one(&settings::LISTEN)?, open_files).await
+        }
+        Command::Key(KeyCommand::Create(options)) => {
+            commands::key::run(options, StoreConfig::resolve(layers)?).await
+        }
+        Command::Backup(options) => commands::backup::run(options, StoreConfig::resolve(layers)?).await,
+        Command::Migrate => commands::migrate::run(StoreConfig::resolve(layers)?).await,
+        Command::Bench(options) => commands::bench::run(options, open_files).await,
+    }
+}

@@ -4,17 +4,17 @@ use std::net::IpAddr;
 
 use url::ParseError;
 
-use super::URL_CHARS_MAX;
 use super::host_name::{LABEL_BYTES_MAX, NAME_BYTES_MAX};
 use crate::address::AddressRule;
+use crate::limits::URL_CHARACTERS_MAX;
 
 /// The rule that refuses a URL.
 ///
 /// No text repeats the URL's path or query, which may hold a token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// More characters than [`URL_CHARS_MAX`].
-    #[error("the URL is longer than {URL_CHARS_MAX} characters")]
+    /// More characters than [`URL_CHARACTERS_MAX`].
+    #[error("the URL is longer than {URL_CHARACTERS_MAX} characters")]
     TooLong,
     /// Characters that a URL parser drops without a word.
     #[error("the URL contains control characters, or starts or ends with a space")]

@@ -1,0 +1,111 @@
+//! What `--help` teaches below the list of flags: examples, and what to read next.
+
+pub(super) const CONFIGURATION: &str = "Configuration";
+
+pub(super) const ROOT_KEY_TIP: &str = "a flag can be seen by other users of the machine: set STENTOR_ROOT_KEY, or \
+                                       STENTOR_ROOT_KEY_FILE to a file that holds the key";
+pub(super) const MASTER_KEY_TIP: &str = "a flag can be seen by other users of the machine: set STENTOR_MASTER_KEY, or \
+                                         STENTOR_MASTER_KEY_FILE to a file that holds the keys";
+
+pub(super) const STENTOR: &str = "\
+Start here:
+  stentor demo              See an event accepted, delivered, failed and tried again.
+  stentor serve             Run a server on this machine, with everything in ./stentor-data.
+
+Next: `stentor serve --help` explains every option and where it may be set.";
+
+pub(super) const SERVE: &str = "\
+Where options are set:
+  Every option is a flag, a variable and a line of the file of --config:
+    --public-host hooks.example.com
+    STENTOR_PUBLIC_HOSTS=hooks.example.com
+    public_hosts = [\"hooks.example.com\"]
+  A flag wins over a variable, a variable over the file, the file over the default; a list is
+  replaced as a whole. A variable that is set but empty counts as not set.
+
+Secrets have no flags and are not lines of the file:
+  STENTOR_ROOT_KEY          The key that may do everything. Without it the first start makes one
+                            and prints it once.
+  STENTOR_MASTER_KEY        Base64 of 32 bytes, which seals signing secrets on disk. Several have
+                            commas between, the current one first. Without it one is made in the
+                            data directory.
+  STENTOR_ROOT_KEY_FILE, STENTOR_MASTER_KEY_FILE, or root_key_file and master_key_file in the
+  file of --config, name a file with the secret instead.
+
+Examples:
+  stentor serve
+      The API on http://127.0.0.1:8080, everything in ./stentor-data.
+  stentor serve --allow-destination 127.0.0.1/32
+      For development: deliveries may reach receivers on this machine, over plain HTTP.
+  stentor serve --data /var/lib/stentor --listen 0.0.0.0:8080 \\
+      --public-host hooks.example.com --trusted-proxy 10.0.0.0/8
+      Behind a proxy that terminates TLS.
+  STENTOR_ROOT_KEY_FILE=/run/secrets/root_key stentor serve --config /etc/stentor.toml
+      From a file, with the root key from a store of secrets.
+
+Next: /openapi.json of the running server describes the API; `stentor key create --help` and
+`stentor backup --help` for what comes after the first day.";
+
+pub(super) const DEMO: &str = "\
+Examples:
+  stentor demo
+      Serves until Ctrl-C, so that you can look around.
+  stentor demo --once
+      One round, then ends: code 0 says that it worked.
+  stentor demo --listen 127.0.0.1:9000
+      When port 8080 is taken.
+
+Next: `stentor serve --help`.";
+
+pub(super) const KEY: &str = "\
+With a server running, POST /v1/keys makes keys.
+
+Examples:
+  stentor key create --role root
+      A second root key, when the first one is lost.
+
+Next: `stentor key create --help`.";
+
+pub(super) const KEY_CREATE: &str = "\
+Works on the data directory and refuses while a server runs on it: then POST /v1/keys makes keys.
+
+Examples:
+  stentor key create --role root --name \"after a lost key\"
+      Everything, in every project.
+  stentor key create --role project --project default --name backend
+      For the backend that publishes events.
+  stentor key create --role tenant --tenant acme --read-only --expires-at 2030-01-31T00:00:00Z
+      For the support people of one customer.
+
+Next: `stentor serve --help`.";
+
+pub(super) const BACKUP: &str = "\
+The copy is one whole database of one moment. Secrets in it are sealed: keep the master key, too,
+and keep it elsewhere.
+
+Examples:
+  stentor backup --data /var/lib/stentor /backup/stentor-monday.db
+      Copies what the server on this directory has accepted so far.
+
+Next: to go back, stop the server and start it with --database-url sqlite:/backup/stentor-monday.db.";
+
+pub(super) const MIGRATE: &str = "\
+There is no way back to an older version but a backup.
+
+Examples:
+  stentor backup /backup/before.db && stentor migrate
+      With the server stopped.
+
+Next: `stentor serve --help`.";
+
+pub(super) const BENCH: &str = "\
+Runs the server's real code on a real file, beside a relay that only passes requests on: the ratio
+of the two says what durable delivery costs, on any machine.
+
+Examples:
+  stentor bench
+      The default measurement, in words.
+  stentor bench --seconds 30 --connections 256 --json
+      A longer one, for a script.
+
+Next: `stentor serve --help`, its limits.";

@@ -1,0 +1,223 @@
+//! The configuration: what an operator may set, where, and what follows from it.
+//!
+//! In reading order:
+//! - `setting` says what an option is, `settings` is the table of all of them, `parse` their rules;
+//! - `variables` and `file` read two of the places where a value may stand; the flags come from `cli`;
+//! - `layers` asks the places in turn, and `refusal` says what is wrong with a value, where it stands and why;
+//! - `secrets` are the values that no flag, no file of options and no log may show;
+//! - this file resolves the layers into what the commands take.
+
+mod file;
+mod layers;
+mod parse;
+mod refusal;
+mod secrets;
+mod setting;
+pub(crate) mod settings;
+mod variables;
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tracing_subscriber::filter::Targets;
+
+pub(crate) use layers::{Flags, Layers};
+pub(crate) use refusal::Refusal;
+pub(crate) use secrets::{MasterKey, RootKey};
+pub(crate) use setting::About;
+pub(crate) use variables::Variables;
+
+/// The database's file when `database_url` is left out, inside the data directory.
+const DATABASE_FILE: &str = "stentor.db";
+/// How many letters a name may be away from the one that it is taken for.
+const NEAREST_DISTANCE_MAX: usize = 3;
+
+/// How a line of the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct LogConfig {
+    pub(crate) format: LogFormat,
+    pub(crate) level: Targets,
+}
+
+impl LogConfig {
+    /// Takes the first refused option as the error.
+    pub(crate) fn resolve(layers: &Layers) -> Result<Self, Refusal> {
+        Ok(Self {
+            format: layers.one(&settings::LOG_FORMAT)?,
+            level: layers.one(&settings::LOG_LEVEL)?,
+        })
+    }
+}
+
+/// Where everything is kept, and with which keys.
+#[derive(Clone, Debug)]
+pub(crate) struct StoreConfig {
+    /// The data directory, which may not exist yet.
+    pub(crate) data: PathBuf,
+    /// The database's file, in the data directory unless it was named.
+    pub(crate) database: PathBuf,
+    /// The keys that seal secrets, the current one first; empty when the data directory keeps a key of its own.
+    pub(crate) master_keys: Vec<MasterKey>,
+}
+
+impl StoreConfig {
+    /// Takes the first refused option as the error.
+    pub(crate) fn resolve(layers: &Layers) -> Result<Self, Refusal> {
+        let data = layers.one(&settings::DATA)?;
+        let database = layers
+            .optional(&settings::DATABASE_URL)?
+            .unwrap_or_else(|| data.join(DATABASE_FILE));
+        let keys = layers.secret(
+            variables::MASTER_KEY,
+            &settings::MASTER_KEY_FILE,
+            MasterKey::parse_list,
+        )?;
+        Ok(Self {
+            data,
+            database,
+            master_keys: keys.unwrap_or_default(),
+        })
+    }
+}
+
+/// Everything that `stentor serve` runs with.
+#[derive(Clone, Debug)]
+pub(crate) struct ServeConfig {
+    pub(crate) store: StoreConfig,
+    /// Without it the first start makes one and prints it once.
+    pub(crate) root_key: Option<RootKey>,
+    pub(crate) listen: SocketAddr,
+    /// Networks whose word on the client's address is believed.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Host names that requests may carry, in lower case; empty is any.
+    pub(crate) public_hosts: Vec<String>,
+    /// `None`: what the limit of open files allows.
+    pub(crate) connections_max: Option<usize>,
+    pub(crate) shutdown_grace: Duration,
+    /// `CIDR[:PORT]`, as the operator wrote them.
+    pub(crate) allow_destinations: Vec<String>,
+    /// PEM.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// As the operator wishes; the limit of open files may allow fewer.
+    pub(crate) in_flight_max: usize,
+    pub(crate) in_flight_per_endpoint_max: usize,
+    /// `None`: not limited.
+    pub(crate) failed_authentication_per_minute: Option<NonZeroU32>,
+    pub(crate) payload_bytes_max: usize,
+    pub(crate) endpoints_per_tenant_max: u32,
+}
+
+impl ServeConfig {
+    /// Takes the first refused option as the error.
+    pub(crate) fn resolve(layers: &Layers) -> Result<Self, Refusal> {
+        let failed_authentication_per_minute = layers.one(&settings::FAILED_AUTHENTICATION_PER_MINUTE)?;
+        Ok(Self {
+            store: StoreConfig::resolve(layers)?,
+            root_key: layers.secret(variables::ROOT_KEY, &settings::ROOT_KEY_FILE, RootKey::parse)?,
+            listen: layers.one(&settings::LISTEN)?,
+            trusted_proxies: layers.list(&settings::TRUSTED_PROXIES)?,
+            public_hosts: layers.list(&settings::PUBLIC_HOSTS)?,
+            connections_max: layers.optional(&settings::CONNECTIONS)?,
+            shutdown_grace: Duration::from_secs(layers.one(&settings::SHUTDOWN_GRACE_SECONDS)?),
+            allow_destinations: layers.list(&settings::ALLOW_DESTINATIONS)?,
+            ca_file: layers.optional(&settings::CA_FILE)?,
+            in_flight_max: layers.one(&settings::IN_FLIGHT)?,
+            in_flight_per_endpoint_max: layers.one(&settings::IN_FLIGHT_PER_ENDPOINT)?,
+            failed_authentication_per_minute: NonZeroU32::new(failed_authentication_per_minute),
+            payload_bytes_max: layers.one(&settings::PAYLOAD_BYTES)?,
+            endpoints_per_tenant_max: layers.one(&settings::ENDPOINTS_PER_TENANT)?,
+        })
+    }
+}
+
+/// The known name that an unknown one was probably meant to be.
+fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|name| (strsim::damerau_levenshtein(unknown, name), name))
+        .filter(|(distance, _)| *distance <= NEAREST_DISTANCE_MAX)
+        .min()
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn with_file(text: &str) -> Layers {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("stentor.toml");
+        std::fs::write(&path, text).unwrap();
+        Layers::gather(Flags::new(), Variables::default(), Some(path)).unwrap()
+    }
+
+    #[test]
+    fn nothing_said_gives_the_defaults_of_the_contract() {
+        let config = ServeConfig::resolve(&Layers::default()).unwrap();
+        assert_eq!(config.listen, "127.0.0.1:8080".parse().unwrap());
+        assert_eq!(config.store.data, Path::new("./stentor-data"));
+        assert_eq!(config.store.database, Path::new("./stentor-data/stentor.db"));
+        assert_eq!(config.shutdown_grace, Duration::from_secs(10));
+        assert_eq!(config.failed_authentication_per_minute, NonZeroU32::new(60));
+        assert_eq!(config.payload_bytes_max, 256 * 1_024);
+        assert_eq!(config.endpoints_per_tenant_max, 50);
+        assert_eq!(
+            (config.in_flight_max, config.in_flight_per_endpoint_max),
+            (512, 16)
+        );
+        assert!(config.allow_destinations.is_empty() && config.public_hosts.is_empty());
+        assert!(config.trusted_proxies.is_empty() && config.store.master_keys.is_empty());
+        assert!(config.connections_max.is_none() && config.ca_file.is_none() && config.root_key.is_none());
+    }
+
+    #[test]
+    fn the_database_is_inside_the_data_directory_unless_it_is_named() {
+        let database = |text| StoreConfig::resolve(&with_file(text)).unwrap().database;
+        assert_eq!(
+            database("data = '/srv/stentor'"),
+            Path::new("/srv/stentor/stentor.db")
+        );
+        assert_eq!(
+            database("data = '/srv/stentor'\ndatabase_url = 'sqlite:/fast/s.db'"),
+            Path::new("/fast/s.db")
+        );
+    }
+
+    #[test]
+    fn zero_failed_authentications_turn_the_limit_off() {
+        let config = ServeConfig::resolve(&with_file("failed_authentication_per_minute = 0")).unwrap();
+        assert_eq!(config.failed_authentication_per_minute, None);
+    }
+
+    /// An option that is in the table but that nothing reads would be accepted and ignored.
+    #[test]
+    fn every_option_of_the_table_is_read_and_refuses_an_empty_text() {
+        for option in settings::all() {
+            let empty = if option.is_list { "['']" } else { "''" };
+            let layers = with_file(&format!("{} = {empty}", option.name));
+            let refusals = [
+                ServeConfig::resolve(&layers).err(),
+                LogConfig::resolve(&layers).err(),
+            ];
+            let named = format!("option `{}`", option.name);
+            assert!(
+                refusals
+                    .iter()
+                    .flatten()
+                    .any(|refusal| refusal.to_string().starts_with(&named)),
+                "{named}"
+            );
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The table of options: each is defined here once, with its names, its default, its rule and its help. `cli` makes the
+//! flags from it, `layers` the variables and the file's keys, and the `resolve` functions of `config` read it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use tracing_subscriber::filter::Targets;
+
+use super::LogFormat;
+use super::parse::{self, whole_number};
+use super::setting::{About, Setting};
+
+const SHUTDOWN_GRACE_SECONDS_MAX: u64 = 3_600;
+const FAILED_AUTHENTICATION_PER_MINUTE_MAX: u64 = 1_000_000;
+/// The size of a whole batch (contract v1): a larger payload could never be published in one.
+const PAYLOAD_BYTES_MAX: u64 = 5 * 1_024 * 1_024;
+const ENDPOINTS_PER_TENANT_MAX: u64 = 1_000_000;
+const CONNECTIONS_MAX: u64 = 1_000_000;
+const IN_FLIGHT_MAX: u64 = 100_000;
+
+pub(crate) static LISTEN: Setting<SocketAddr> = Setting::one(
+    "listen",
+    "listen",
+    "ADDRESS:PORT",
+    parse::socket_address,
+    "Where the API and the dashboard listen. Port 0 takes a free one.",
+)
+.or("127.0.0.1:8080");
+
+pub(crate) static TRUSTED_PROXIES: Setting<IpNet> = Setting::list(
+    "trusted_proxies",
+    "trusted-proxy",
+    "CIDR",
+    parse::network,
+    "A proxy in front of Stentor: its word on the client's address is believed.",
+);
+
+pub(crate) static PUBLIC_HOSTS: Setting<String> = Setting::list(
+    "public_hosts",
+    "public-host",
+    "HOST",
+    parse::host_name,
+    "A Host name that requests may carry, without its port. Without this option any is accepted.",
+);
+
+pub(crate) static SHUTDOWN_GRACE_SECONDS: Setting<u64> = Setting::one(
+    "shutdown_grace_seconds",
+    "shutdown-grace-seconds",
+    "SECONDS",
+    whole_number::<_, 0, SHUTDOWN_GRACE_SECONDS_MAX>,
+    "How long a stop waits for what is in flight.",
+)
+.or("10");
+
+pub(crate) static ALLOW_DESTINATIONS: Setting<String> = Setting::list(
+    "allow_destinations",
+    "allow-destination",
+    "CIDR[:PORT]",
+    parse::text,
+    "An otherwise forbidden address that deliveries may reach, over plain HTTP too: for development and internal \
+     networks. By literal address only, never by name.",
+);
+
+pub(crate) static CA_FILE: Setting<PathBuf> = Setting::one(
+    "ca_file",
+    "ca-file",
+    "FILE",
+    parse::path,
+    "Further root certificates (PEM) that receivers' certificates may chain to.",
+);
+
+pub(crate) static IN_FLIGHT: Setting<usize> = Setting::one(
+    "in_flight_max",
+    "in-flight-max",
+    "COUNT",
+    whole_number::<_, 1, IN_FLIGHT_MAX>,
+    "Requests to receivers under way at once, all endpoints together. Lowered when the limit of open files is short.",
+)
+.or("512");
+
+pub(crate) static IN_FLIGHT_PER_ENDPOINT: Setting<usize> = Setting::one(
+    "in_flight_per_endpoint_max",
+    "in-flight-per-endpoint-max",
+    "COUNT",
+    whole_number::<_, 1, IN_FLIGHT_MAX>,
+    "Requests under way at once to one endpoint.",
+)
+.or("16");
+
+pub(crate) static FAILED_AUTHENTICATION_PER_MINUTE: Setting<u32> = Setting::one(
+    "failed_authentication_per_minute",
+    "failed-authentication-per-minute",
+    "COUNT",
+    whole_number::<_, 0, FAILED_AUTHENTICATION_PER_MINUTE_MAX>,
+    "Wrong keys that one client address may try in a minute; 0 is off. Valid keys are never limited by it.",
+)
+.or("60");
+
+pub(crate) static PAYLOAD_BYTES: Setting<usize> = Setting::one(
+    "payload_bytes_max",
+    "payload-bytes-max",
+    "BYTES",
+    whole_number::<_, 1, PAYLOAD_BYTES_MAX>,
+    "The largest payload of an event.",
+)
+.or("262144");
+
+pub(crate) static ENDPOINTS_PER_TENANT: Setting<u32> = Setting::one(
+    "endpoints_per_tenant_max",
+    "endpoints-per-tenant-max",
+    "COUNT",
+    whole_number::<_, 1, ENDPOINTS_PER_TENANT_MAX>,
+    "Endpoints that one tenant may have.",
+)
+.or("50");
+
+pub(crate) static CONNECTIONS: Setting<usize> = Setting::one(
+    "connections_max",
+    "connections-max",
+    "COUNT",
+    whole_number::<_, 1, CONNECTIONS_MAX>,
+    "Clients connected at once. Without this option it follows from the limit of open files.",
+);
+
+pub(crate) static DATA: Setting<PathBuf> = Setting::one(
+    "data",
+    "data",
+    "DIR",
+    parse::path,
+    "Where everything is kept. A relative path starts at the working directory: name an absolute one in production.",
+)
+.or("./stentor-data");
+
+pub(crate) static DATABASE_URL: Setting<PathBuf> = Setting::one(
+    "database_url",
+    "database-url",
+    "URL",
+    parse::database_path,
+    "The database, sqlite:PATH. Without this option it is the file stentor.db in the data directory.",
+);
+
+pub(crate) static ROOT_KEY_FILE: Setting<PathBuf> = Setting::without_flag(
+    "root_key_file",
+    parse::path,
+    "A file with the root key. STENTOR_ROOT_KEY holds the key itself.",
+);
+
+pub(crate) static MASTER_KEY_FILE: Setting<PathBuf> = Setting::without_flag(
+    "master_key_file",
+    parse::path,
+    "A file with the master keys. STENTOR_MASTER_KEY holds the keys themselves.",
+);
+
+pub(crate) static LOG_FORMAT: Setting<LogFormat> = Setting::one(
+    "log_format",
+    "log-format",
+    "text|json",
+    parse::log_format,
+    "How a line of the log is written; the log goes to standard error.",
+)
+.or("text");
+
+pub(crate) static LOG_LEVEL: Setting<Targets> = Setting::one(
+    "log_level",
+    "log-level",
+    "LEVEL",
+    parse::log_level,
+    "What is logged: off, error, warn, info, debug or trace, and for single modules MODULE=LEVEL, with commas between.",
+)
+.or("info");
+
+/// Options that stand together under one heading of the help.
+pub(crate) struct Group {
+    pub(crate) heading: &'static str,
+    pub(crate) options: &'static [&'static About],
+}
+
+pub(crate) static LISTENING: Group = Group {
+    heading: "Listening",
+    options: &[
+        &LISTEN.about,
+        &PUBLIC_HOSTS.about,
+        &TRUSTED_PROXIES.about,
+        &CONNECTIONS.about,
+        &SHUTDOWN_GRACE_SECONDS.about,
+    ],
+};
+
+pub(crate) static DELIVERIES: Group = Group {
+    heading: "Deliveries",
+    options: &[
+        &ALLOW_DESTINATIONS.about,
+        &CA_FILE.about,
+        &IN_FLIGHT.about,
+        &IN_FLIGHT_PER_ENDPOINT.about,
+    ],
+};
+
+pub(crate) static LIMITS: Group = Group {
+    heading: "Limits",
+    options: &[
+        &PAYLOAD_BYTES.about,
+        &ENDPOINTS_PER_TENANT.about,
+        &FAILED_AUTHENTICATION_PER_MINUTE.about,
+    ],
+};
+
+pub(crate) static STORAGE: Group = Group {
+    heading: "Storage",
+    options: &[&DATA.about, &DATABASE_URL.about],
+};
+
+pub(crate) static LOGGING: Group = Group {
+    heading: "Logging",
+    options: &[&LOG_FORMAT.about, &LOG_LEVEL.about],
+};
+
+static SECRETS: Group = Group {
+    heading: "Secrets",
+    options: &[&ROOT_KEY_FILE.about, &MASTER_KEY_FILE.about],
+};
+
+/// Every option there is.
+pub(crate) fn all() -> impl Iterator<Item = &'static About> {
+    [&LISTENING, &DELIVERIES, &LIMITS, &STORAGE, &LOGGING, &SECRETS]
+        .into_iter()
+        .flat_map(|group| group.options.iter().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_a_single_values_flag_is_its_name_with_dashes() {
+        let mut names = BTreeSet::new();
+        for option in all() {
+            assert!(names.insert(option.name), "{} is defined twice", option.name);
+            if let (Some(flag), false) = (option.flag, option.is_list) {
+                assert_eq!(flag, option.name.replace('_', "-"));
+            }
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests of the binary as its operator meets it.
+
+mod cli;

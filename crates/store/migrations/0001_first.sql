@@ -1,0 +1,318 @@
+-- The whole layout. Portable: what differs between engines is replaced by the migrator (KEYLESS becomes WITHOUT ROWID on
+-- SQLite). Times are microseconds since 1970 in BIGINT; ids are the two numbers of `domain::Id`: n, the key, and tag.
+-- Columns that nothing uses yet are there so that no large table has to be rewritten when it does.
+
+CREATE TABLE meta (
+    name  TEXT   PRIMARY KEY,
+    value BYTEA  NOT NULL
+);
+
+-- Raised first by every change of the control plane; what changed carries the number it was raised to.
+CREATE TABLE config_clock (
+    one BIGINT PRIMARY KEY CHECK (one = 1),
+    seq BIGINT NOT NULL
+);
+INSERT INTO config_clock (one, seq) VALUES (1, 0);
+
+CREATE TABLE nodes (
+    epoch      BIGINT PRIMARY KEY,
+    number     BIGINT NOT NULL,
+    name       TEXT   NOT NULL,
+    started_at BIGINT NOT NULL,
+    beat_at    BIGINT NOT NULL,
+    applied    BIGINT NOT NULL DEFAULT 0
+);
+
+CREATE TABLE shards (
+    shard       BIGINT PRIMARY KEY,
+    owner_epoch BIGINT,
+    term        BIGINT NOT NULL DEFAULT 0
+);
+
+CREATE TABLE projects (
+    n                BIGINT PRIMARY KEY,
+    tag              BIGINT NOT NULL,
+    name             TEXT   NOT NULL UNIQUE,
+    sandbox          BIGINT NOT NULL DEFAULT 0,
+    signature_prefix TEXT,
+    payload_formats  TEXT,
+    created_at       BIGINT NOT NULL,
+    updated_at       BIGINT NOT NULL,
+    config_version   BIGINT NOT NULL,
+    deleted_at       BIGINT
+);
+CREATE INDEX projects_changed ON projects (config_version);
+
+CREATE TABLE api_keys (
+    n              BIGINT PRIMARY KEY,
+    tag            BIGINT NOT NULL,
+    hash           BYTEA  NOT NULL UNIQUE,
+    role           TEXT   NOT NULL,
+    project        BIGINT,
+    tenant         BIGINT,
+    read_only      BIGINT NOT NULL DEFAULT 0,
+    name           TEXT,
+    created_at     BIGINT NOT NULL,
+    expires_at     BIGINT,
+    last_used_at   BIGINT,
+    revoked_at     BIGINT,
+    config_version BIGINT NOT NULL
+);
+CREATE INDEX api_keys_changed ON api_keys (config_version);
+
+CREATE TABLE tenants (
+    n              BIGINT PRIMARY KEY,
+    tag            BIGINT NOT NULL,
+    project        BIGINT NOT NULL,
+    uid            TEXT,
+    name           TEXT   NOT NULL,
+    metadata       TEXT,
+    rate_limit     BIGINT,
+    -- The number that the tenant's next endpoint gets; numbers are never reused.
+    next_number    BIGINT NOT NULL DEFAULT 1,
+    created_at     BIGINT NOT NULL,
+    updated_at     BIGINT NOT NULL,
+    config_version BIGINT NOT NULL,
+    deleted_at     BIGINT,
+    -- When the sweeper has ended everything that was left of a deleted tenant.
+    swept_at       BIGINT
+);
+CREATE UNIQUE INDEX tenants_uid ON tenants (project, uid) WHERE deleted_at IS NULL;
+CREATE INDEX tenants_of_project ON tenants (project, n) WHERE deleted_at IS NULL;
+CREATE INDEX tenants_changed ON tenants (config_version);
+CREATE INDEX tenants_to_sweep ON tenants (n) WHERE deleted_at IS NOT NULL AND swept_at IS NULL;
+
+CREATE TABLE event_types (
+    n           BIGINT PRIMARY KEY,
+    tag         BIGINT NOT NULL,
+    project     BIGINT NOT NULL,
+    name        TEXT   NOT NULL,
+    description TEXT   NOT NULL,
+    validate    BIGINT NOT NULL DEFAULT 0,
+    created_at  BIGINT NOT NULL,
+    updated_at  BIGINT NOT NULL,
+    archived_at BIGINT
+);
+CREATE UNIQUE INDEX event_types_name ON event_types (project, name);
+
+CREATE TABLE event_type_schemas (
+    event_type BIGINT NOT NULL,
+    version    BIGINT NOT NULL,
+    schema     TEXT   NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (event_type, version)
+);
+
+CREATE TABLE endpoints (
+    n               BIGINT PRIMARY KEY,
+    tag             BIGINT NOT NULL,
+    tenant          BIGINT NOT NULL,
+    project         BIGINT NOT NULL,
+    number          BIGINT NOT NULL,
+    uid             TEXT,
+    -- 'customer', or 'operational' for Stentor's own events.
+    kind            TEXT   NOT NULL DEFAULT 'customer',
+    -- The contract it was made through.
+    contract        TEXT   NOT NULL DEFAULT 'v1',
+    shard           BIGINT NOT NULL,
+    name            TEXT   NOT NULL,
+    description     TEXT,
+    url             TEXT   NOT NULL,
+    -- Event types, one a line; '*' is all.
+    events          TEXT   NOT NULL,
+    channels        TEXT,
+    filter          TEXT,
+    metadata        TEXT,
+    header_set      BIGINT,
+    timeout_seconds BIGINT NOT NULL,
+    -- Waits in seconds, separated by commas.
+    retry_schedule  TEXT   NOT NULL,
+    retry_anchor    TEXT   NOT NULL DEFAULT 'previous',
+    max_in_flight   BIGINT,
+    ordered         BIGINT NOT NULL DEFAULT 0,
+    next_seq        BIGINT NOT NULL DEFAULT 1,
+    rate_limit      BIGINT,
+    header_styles   TEXT   NOT NULL DEFAULT 'standard',
+    payload_format  TEXT   NOT NULL DEFAULT 'raw',
+    status          TEXT   NOT NULL DEFAULT 'active',
+    paused_at       BIGINT,
+    disabled_reason TEXT,
+    created_at      BIGINT NOT NULL,
+    updated_at      BIGINT NOT NULL,
+    config_version  BIGINT NOT NULL,
+    deleted_at      BIGINT,
+    swept_at        BIGINT
+);
+CREATE UNIQUE INDEX endpoints_uid ON endpoints (tenant, uid) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX endpoints_number ON endpoints (tenant, number);
+CREATE INDEX endpoints_changed ON endpoints (config_version);
+CREATE INDEX endpoints_to_sweep ON endpoints (n) WHERE deleted_at IS NOT NULL AND swept_at IS NULL;
+
+-- Apart from the endpoint, so that the hot path never moves the configuration's version.
+CREATE TABLE endpoint_health (
+    endpoint             BIGINT PRIMARY KEY,
+    consecutive_failures BIGINT NOT NULL,
+    failing_since        BIGINT,
+    last_success_at      BIGINT,
+    last_attempt_at      BIGINT
+);
+
+-- Signing secrets, sealed (see seal.rs); several are valid during a rotation.
+CREATE TABLE secrets (
+    n          BIGINT PRIMARY KEY,
+    endpoint   BIGINT NOT NULL,
+    kind       TEXT   NOT NULL DEFAULT 'hmac',
+    contract   TEXT   NOT NULL DEFAULT 'v1',
+    master_key BIGINT NOT NULL,
+    sealed     BYTEA  NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT
+);
+CREATE INDEX secrets_of_endpoint ON secrets (endpoint, n);
+
+-- Versions of an endpoint's custom headers, sealed; attempts name the version that was sent.
+CREATE TABLE header_sets (
+    n          BIGINT PRIMARY KEY,
+    endpoint   BIGINT NOT NULL,
+    master_key BIGINT NOT NULL,
+    sealed     BYTEA  NOT NULL
+);
+
+CREATE TABLE events (
+    n                  BIGINT PRIMARY KEY,
+    tag                BIGINT NOT NULL,
+    tenant             BIGINT NOT NULL,
+    type               TEXT   NOT NULL,
+    event_id           TEXT,
+    channels           TEXT,
+    occurred_at        BIGINT,
+    -- NULL once it was purged.
+    payload            BYTEA,
+    payload_expires_at BIGINT,
+    -- How many endpoints matched.
+    deliveries         BIGINT NOT NULL,
+    meta               TEXT
+);
+CREATE INDEX events_of_tenant ON events (tenant, n);
+
+-- Unfinished deliveries. A row with an owner is in that node's memory; one without waits for its shard's owner.
+CREATE TABLE work (
+    n                BIGINT PRIMARY KEY,
+    tag              BIGINT NOT NULL,
+    event            BIGINT NOT NULL,
+    endpoint         BIGINT NOT NULL,
+    tenant           BIGINT NOT NULL,
+    shard            BIGINT NOT NULL,
+    -- The number of the next attempt.
+    attempt          BIGINT NOT NULL,
+    -- Failed attempts that took a place in the present schedule.
+    failed           BIGINT NOT NULL DEFAULT 0,
+    -- When the first attempt of the present schedule started.
+    first_at         BIGINT,
+    due_at           BIGINT NOT NULL,
+    owner            BIGINT,
+    seq              BIGINT,
+    cause            TEXT   NOT NULL,
+    replay           BIGINT,
+    cancel_requested BIGINT NOT NULL DEFAULT 0
+);
+CREATE INDEX work_waiting ON work (shard, endpoint, due_at) WHERE owner IS NULL;
+
+-- Finished deliveries with their last attempt inside. Insert-only, but for a retry, which takes the row back to `work`.
+CREATE TABLE deliveries (
+    n           BIGINT PRIMARY KEY,
+    tag         BIGINT NOT NULL,
+    event       BIGINT NOT NULL,
+    endpoint    BIGINT NOT NULL,
+    tenant      BIGINT NOT NULL,
+    state       TEXT   NOT NULL,
+    reason      TEXT,
+    cause       TEXT   NOT NULL,
+    attempts    BIGINT NOT NULL,
+    finished_at BIGINT NOT NULL,
+    started_at  BIGINT,
+    status      BIGINT,
+    error       TEXT,
+    micros      BIGINT,
+    exchange    BYTEA
+);
+CREATE INDEX deliveries_of_endpoint ON deliveries (endpoint, n);
+CREATE INDEX deliveries_of_event ON deliveries (event);
+
+-- Earlier, failed and fenced tries. A fenced one may share its number with the one that counted.
+CREATE TABLE attempts (
+    delivery   BIGINT NOT NULL,
+    no         BIGINT NOT NULL,
+    started_at BIGINT NOT NULL,
+    cause      TEXT   NOT NULL,
+    status     BIGINT,
+    error      TEXT,
+    micros     BIGINT NOT NULL,
+    exchange   BYTEA  NOT NULL,
+    PRIMARY KEY (delivery, no, started_at)
+) KEYLESS;
+
+-- Producers' own event ids. `hash` is of project, tenant and id.
+CREATE TABLE event_keys (
+    hash       BYTEA  PRIMARY KEY,
+    event      BIGINT NOT NULL,
+    body_hash  BYTEA  NOT NULL,
+    expires_at BIGINT
+) KEYLESS;
+
+-- Idempotency keys with the answer that was given, but for what is shown only once.
+CREATE TABLE idempotency_keys (
+    hash       BYTEA  PRIMARY KEY,
+    body_hash  BYTEA  NOT NULL,
+    status     BIGINT NOT NULL,
+    answer     BYTEA  NOT NULL,
+    expires_at BIGINT NOT NULL
+) KEYLESS;
+CREATE INDEX idempotency_keys_ending ON idempotency_keys (expires_at);
+
+-- Events with more deliveries than their transaction wrote: the rest follow, endpoint after endpoint.
+CREATE TABLE fanout (
+    event          BIGINT PRIMARY KEY,
+    tenant         BIGINT NOT NULL,
+    after_endpoint BIGINT NOT NULL
+);
+
+-- What the sending side has to tell the world, written with the attempt that was its cause.
+CREATE TABLE notices (
+    n          BIGINT PRIMARY KEY,
+    tenant     BIGINT NOT NULL,
+    endpoint   BIGINT,
+    kind       TEXT   NOT NULL,
+    body       TEXT   NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+-- Durable background work that somebody asked for, and can watch and cancel.
+CREATE TABLE jobs (
+    n           BIGINT PRIMARY KEY,
+    tag         BIGINT NOT NULL,
+    kind        TEXT   NOT NULL,
+    project     BIGINT NOT NULL,
+    tenant      BIGINT,
+    endpoint    BIGINT,
+    status      TEXT   NOT NULL,
+    spec        TEXT   NOT NULL,
+    progress    TEXT   NOT NULL,
+    created_at  BIGINT NOT NULL,
+    finished_at BIGINT
+);
+
+CREATE TABLE audit (
+    n       BIGINT PRIMARY KEY,
+    tag     BIGINT NOT NULL,
+    at      BIGINT NOT NULL,
+    key     BIGINT,
+    key_tag BIGINT,
+    project BIGINT,
+    tenant  BIGINT,
+    action  TEXT   NOT NULL,
+    object  TEXT   NOT NULL,
+    address TEXT,
+    detail  TEXT
+);
+CREATE INDEX audit_of_project ON audit (project, n);

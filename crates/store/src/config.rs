@@ -1,0 +1,299 @@
+//! The snapshot of the configuration: the only cache in the process. Matching, authentication and sending read it.
+//!
+//! Every change of the control plane raises `config_clock.seq` and leaves that number on the rows it changed. A refresh
+//! reads the rows with a number above the one applied last, so that its cost is that of the change. What belongs to one
+//! tenant is replaced as a whole: a reader sees it before a change or after it, never in between.
+
+use crate::error::Result;
+use crate::seal::MasterKeys;
+use crate::tx::{Row, Tx, values};
+use crate::{endpoints, keys};
+use futures_util::FutureExt;
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use stentor_domain::endpoint::Endpoint;
+use stentor_domain::id::{Id, ProjectId, TenantId};
+use stentor_domain::key::Key;
+use stentor_domain::name::EventTypeName;
+use stentor_domain::secret::SigningSecret;
+
+/// A tenant, as matching sees it.
+#[derive(Clone, Debug)]
+pub struct TenantConfig {
+    /// Its id.
+    pub id: TenantId,
+    /// Its project.
+    pub project: ProjectId,
+    /// The owner's own id for it.
+    pub uid: Option<String>,
+    /// Raised by every change of the tenant or its endpoints.
+    pub version: i64,
+    /// Its endpoints by key, oldest first.
+    endpoints: Vec<Arc<EndpointConfig>>,
+}
+
+impl TenantConfig {
+    /// The endpoints that want an event of this type, oldest first; paused ones match, too.
+    pub fn matching(&self, event_type: &EventTypeName) -> impl Iterator<Item = &Arc<EndpointConfig>> {
+        self.endpoints.iter().filter(move |configured| {
+            let endpoint = &configured.endpoint;
+            endpoint.status.matches_events() && endpoint.settings.subscription.matches(event_type)
+        })
+    }
+
+    /// All endpoints, oldest first.
+    pub fn endpoints(&self) -> &[Arc<EndpointConfig>] {
+        &self.endpoints
+    }
+}
+
+/// An endpoint, as sending sees it.
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// Its project.
+    pub project: ProjectId,
+    /// Its shard.
+    pub shard: u16,
+    /// Its secrets, newest first; some may have expired.
+    pub secrets: Vec<SigningSecret>,
+    /// Names the version of its custom headers, if it has any.
+    pub header_set: Option<i64>,
+    /// The number that the configuration had when it was changed last.
+    pub version: i64,
+}
+
+/// A project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectConfig {
+    /// Its id.
+    pub id: ProjectId,
+    /// Its name, unique.
+    pub name: String,
+}
+
+/// The snapshot. Cheap to share; a question takes a read lock for a look-up.
+#[derive(Debug)]
+pub struct Config {
+    maps: RwLock<Maps>,
+    applied: AtomicI64,
+    master: MasterKeys,
+}
+
+#[derive(Debug, Default)]
+struct Maps {
+    projects: HashMap<i64, Arc<ProjectConfig>>,
+    projects_by_name: HashMap<String, i64>,
+    tenants: HashMap<i64, Arc<TenantConfig>>,
+    tenants_by_uid: HashMap<(i64, String), i64>,
+    endpoints: HashMap<i64, Arc<EndpointConfig>>,
+    keys: HashMap<[u8; 32], Arc<Key>>,
+    key_hashes: HashMap<i64, [u8; 32]>,
+}
+
+impl Config {
+    /// An empty snapshot, whose secrets `master` will open.
+    pub(crate) fn new(master: MasterKeys) -> Self {
+        Self {
+            maps: RwLock::default(),
+            applied: AtomicI64::new(0),
+            master,
+        }
+    }
+
+    /// The key whose text has this SHA-256 hash, unless it was revoked. Its expiry is the caller's to judge.
+    pub fn key(&self, hash: &[u8; 32]) -> Option<Arc<Key>> {
+        // Looking up a hash takes the same time whatever key it came from.
+        self.maps.read().keys.get(hash).cloned()
+    }
+
+    /// The project with this name.
+    pub fn project_named(&self, name: &str) -> Option<Arc<ProjectConfig>> {
+        let maps = self.maps.read();
+        maps.projects_by_name
+            .get(name)
+            .and_then(|n| maps.projects.get(n))
+            .cloned()
+    }
+
+    /// The project with this id.
+    pub fn project(&self, id: ProjectId) -> Option<Arc<ProjectConfig>> {
+        self.maps
+            .read()
+            .projects
+            .get(&id.n())
+            .filter(|project| project.id == id)
+            .cloned()
+    }
+
+    /// The tenant with this id.
+    pub fn tenant(&self, id: TenantId) -> Option<Arc<TenantConfig>> {
+        self.maps
+            .read()
+            .tenants
+            .get(&id.n())
+            .filter(|tenant| tenant.id == id)
+            .cloned()
+    }
+
+    /// The tenant of `project` that its owner calls `uid`.
+    pub fn tenant_with_uid(&self, project: ProjectId, uid: &str) -> Option<Arc<TenantConfig>> {
+        let maps = self.maps.read();
+        let n = maps.tenants_by_uid.get(&(project.n(), uid.to_owned()))?;
+        maps.tenants.get(n).cloned()
+    }
+
+    /// The endpoint with this key, unless it or its tenant was deleted.
+    pub fn endpoint(&self, n: i64) -> Option<Arc<EndpointConfig>> {
+        self.maps.read().endpoints.get(&n).cloned()
+    }
+
+    /// Brings the snapshot up to what the database says.
+    pub(crate) fn refresh(&self, tx: &mut Tx) -> Result<()> {
+        // On the embedded database no step ever waits.
+        self.refresh_from(tx)
+            .now_or_never()
+            .unwrap_or(Err(crate::error::StoreError::Closed))
+    }
+
+    async fn refresh_from(&self, tx: &mut Tx) -> Result<()> {
+        let since = self.applied.load(Ordering::Relaxed);
+        let seq = tx
+            .row("SELECT seq FROM config_clock", values![], |row| row.int(0))
+            .await?
+            .unwrap_or(0);
+        if seq == since && seq != 0 {
+            return Ok(());
+        }
+        let projects = tx.rows(PROJECTS, values![since], read_project).await?;
+        let keys = keys::changed(tx, since).await?;
+        let tenants = tx.rows(TENANTS, values![since], read_tenant).await?;
+        let endpoints = endpoints::changed(tx, since, &self.master).await?;
+        let mut maps = self.maps.write();
+        projects
+            .into_iter()
+            .for_each(|(project, deleted)| maps.put_project(project, deleted));
+        keys.into_iter()
+            .for_each(|(hash, key, revoked)| maps.put_key(hash, key, revoked));
+        tenants
+            .into_iter()
+            .for_each(|(tenant, deleted)| maps.put_tenant(tenant, deleted));
+        maps.put_endpoints(endpoints);
+        self.applied.store(seq, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+const PROJECTS: &str = "SELECT n, tag, name, deleted_at FROM projects WHERE config_version > ?1";
+const TENANTS: &str =
+    "SELECT n, tag, project, (SELECT tag FROM projects WHERE n = tenants.project), uid, config_version, deleted_at
+     FROM tenants WHERE config_version > ?1";
+
+fn read_project(row: &Row<'_>) -> Result<(ProjectConfig, bool)> {
+    let id = ProjectId(Id {
+        n: row.int(0)?,
+        tag: row.int(1)?,
+    });
+    Ok((
+        ProjectConfig {
+            id,
+            name: row.text(2)?,
+        },
+        row.int_or_null(3)?.is_some(),
+    ))
+}
+
+fn read_tenant(row: &Row<'_>) -> Result<(TenantConfig, bool)> {
+    let tenant = TenantConfig {
+        id: TenantId(Id {
+            n: row.int(0)?,
+            tag: row.int(1)?,
+        }),
+        project: ProjectId(Id {
+            n: row.int(2)?,
+            tag: row.int(3)?,
+        }),
+        uid: row.text_or_null(4)?,
+        version: row.int(5)?,
+        endpoints: Vec::new(),
+    };
+    Ok((tenant, row.int_or_null(6)?.is_some()))
+}
+
+impl Maps {
+    fn put_project(&mut self, project: ProjectConfig, deleted: bool) {
+        let n = project.id.n();
+        if let Some(before) = self.projects.remove(&n) {
+            self.projects_by_name.remove(&before.name);
+        }
+        if !deleted {
+            self.projects_by_name.insert(project.name.clone(), n);
+            self.projects.insert(n, Arc::new(project));
+        }
+    }
+
+    fn put_key(&mut self, hash: [u8; 32], key: Key, revoked: bool) {
+        let n = key.id.n();
+        if let Some(before) = self.key_hashes.remove(&n) {
+            self.keys.remove(&before);
+        }
+        if !revoked {
+            self.key_hashes.insert(n, hash);
+            self.keys.insert(hash, Arc::new(key));
+        }
+    }
+
+    fn put_tenant(&mut self, mut tenant: TenantConfig, deleted: bool) {
+        let n = tenant.id.n();
+        let before = self.tenants.remove(&n);
+        if let Some(uid) = before.as_ref().and_then(|before| before.uid.clone()) {
+            self.tenants_by_uid.remove(&(tenant.project.n(), uid));
+        }
+        let endpoints = before
+            .map(|before| Arc::unwrap_or_clone(before).endpoints)
+            .unwrap_or_default();
+        if deleted {
+            for configured in endpoints {
+                self.endpoints.remove(&configured.endpoint.id.n());
+            }
+            return;
+        }
+        tenant.endpoints = endpoints;
+        if let Some(uid) = &tenant.uid {
+            self.tenants_by_uid.insert((tenant.project.n(), uid.clone()), n);
+        }
+        self.tenants.insert(n, Arc::new(tenant));
+    }
+
+    fn put_endpoints(&mut self, changed: Vec<(EndpointConfig, bool)>) {
+        for (configured, deleted) in changed {
+            let (n, tenant) = (configured.endpoint.id.n(), configured.endpoint.tenant.n());
+            let Some(tenant) = self.tenants.get_mut(&tenant) else {
+                continue;
+            };
+            // Copies the list only where a publish is looking at it right now.
+            let endpoints = &mut Arc::make_mut(tenant).endpoints;
+            let place = endpoints.binary_search_by_key(&n, |known| known.endpoint.id.n());
+            if deleted {
+                self.endpoints.remove(&n);
+                if let Ok(at) = place {
+                    endpoints.remove(at);
+                }
+                continue;
+            }
+            let configured = Arc::new(configured);
+            self.endpoints.insert(n, Arc::clone(&configured));
+            match place {
+                Ok(at) => {
+                    if let Some(slot) = endpoints.get_mut(at) {
+                        *slot = configured;
+                    }
+                }
+                Err(at) => endpoints.insert(at, configured),
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What the committer hands to the dispatcher right after a commit, so that a first attempt needs no question to the
+//! database. Dropping a [`Fresh`] changes latency only: what is not handed over waits in the store, and the dispatcher's
+//! own rounds find it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use crate::hot::Claimed;
+use stentor_domain::Timestamp;
+use stentor_domain::id::DeliveryId;
+use tokio::sync::mpsc;
+
+/// Deliveries that may wait in memory for their attempt.
+const ROOM_DELIVERIES: i64 = 8_192;
+/// Bytes of payload that may wait in memory.
+const ROOM_BYTES: i64 = 64 * 1024 * 1024;
+
+/// Something that the dispatcher should know at once.
+#[derive(Debug)]
+pub enum Handover {
+    /// These are committed with this node as their owner: send them.
+    Claimed(Vec<Claimed>),
+    /// These endpoints have deliveries in the store that wait, the earliest due at the time given.
+    Waiting(Vec<Waiting>),
+    /// Somebody wants this delivery, which this node owns, to end.
+    CancelRequested(DeliveryId),
+}
+
+/// An endpoint with deliveries that wait in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The endpoint's key.
+    pub endpoint: i64,
+    /// Its shard.
+    pub shard: u16,
+    /// When the earliest is due.
+    pub due_at: Timestamp,
+}
+
+/// The dispatcher's end.
+#[derive(Debug)]
+pub struct Fresh(mpsc::UnboundedReceiver<Handover>);
+
+impl Fresh {
+    /// The next thing handed over; `None` once the store is closed.
+    pub async fn next(&mut self) -> Option<Handover> {
+        self.0.recv().await
+    }
+
+    /// What is there already, without waiting.
+    pub fn try_next(&mut self) -> Option<Handover> {
+        self.0.try_recv().ok()
+    }
+}
+
+/// The committer's end.
+#[derive(Debug)]
+pub(crate) struct FreshSender {
+    sender: mpsc::UnboundedSender<Handover>,
+    room: Arc<Room>,
+}
+
+/// Both ends. The channel itself has no bound: the room bounds the deliveries in it, and the rest is one item for each
+/// change that a client waits for.
+pub(crate) fn channel() -> (FreshSender, Fresh) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let room = Arc::new(Room {
+        deliveries: AtomicI64::new(ROOM_DELIVERIES),
+        bytes: AtomicI64::new(ROOM_BYTES),
+    });
+    (FreshSender { sender, room }, Fresh(receiver))
+}
+
+impl FreshSender {
+    /// Reserves room for one delivery of `bytes` of payload; `None` where there is none, or nobody listens.
+    pub(crate) fn reserve(&self, bytes: usize) -> Option<RoomTicket> {
+        if self.sender.is_closed() {
+            return None;
+        }
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let ticket = RoomTicket {
+            room: Arc::clone(&self.room),
+            bytes,
+        };
+        let deliveries_left = self.room.deliveries.fetch_sub(1, Ordering::Relaxed);
+        let bytes_left = self.room.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        // Dropping the ticket gives back what was taken.
+        (deliveries_left > 0 && bytes_left >= bytes).then_some(ticket)
+    }
+
+    /// Hands over; gives back what nobody listens for.
+    pub(crate) fn send(&self, handover: Handover) -> Result<(), Handover> {
+        self.sender.send(handover).map_err(|unsent| unsent.0)
+    }
+}
+
+#[derive(Debug)]
+struct Room {
+    deliveries: AtomicI64,
+    bytes: AtomicI64,
+}
+
+/// Room for one delivery in memory, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct RoomTicket {
+    room: Arc<Room>,
+    bytes: i64,
+}
+
+impl Drop for RoomTicket {
+    fn drop(&mut self) {
+        self.room.deliveries.fetch_add(1, Ordering::Relaxed);
+        self.room.bytes.fetch_add(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_bounded_in_deliveries_and_bytes_and_given_back() {
+        let (sender, fresh) = channel();
+        let tickets: Vec<_> = std::iter::from_fn(|| sender.reserve(1)).collect();
+        assert_eq!(tickets.len(), usize::try_from(ROOM_DELIVERIES).unwrap());
+        drop(tickets);
+        let half = usize::try_from(ROOM_BYTES / 2).unwrap();
+        let two = (sender.reserve(half), sender.reserve(half));
+        assert!(two.0.is_some() && two.1.is_some() && sender.reserve(1).is_none());
+        drop(two);
+        assert!(sender.reserve(half).is_some());
+        drop(fresh);
+        assert!(sender.reserve(1).is_none());
+    }
+}

@@ -1,0 +1,234 @@
+//! What the hot path says to the committer, and hears: accepting, claiming, releasing, finishing. Written for each engine
+//! and tuned for it; the words are the same.
+
+use crate::fresh::RoomTicket;
+use bytes::Bytes;
+use std::sync::Arc;
+use stentor_domain::Timestamp;
+use stentor_domain::attempt::{Attempt, Trigger};
+use stentor_domain::delivery::Reason;
+use stentor_domain::id::{DeliveryId, EventId, TenantId};
+use stentor_domain::judge::Effect;
+use stentor_domain::name::EventTypeName;
+
+/// An event to be accepted, with its deliveries.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// Its id, made by the caller.
+    pub id: EventId,
+    /// Its type.
+    pub event_type: EventTypeName,
+    /// Its payload, byte for byte.
+    pub payload: Bytes,
+    /// The producer's own id for it.
+    pub event_id: Option<EventKey>,
+    /// When it happened, if the producer says so.
+    pub occurred_at: Option<Timestamp>,
+    /// When it is accepted.
+    pub accepted_at: Timestamp,
+    /// Where it goes.
+    pub deliveries: Vec<NewDelivery>,
+    /// How many endpoints matched; more than `deliveries` where a fan-out row lets the rest follow.
+    pub matched: u32,
+    /// Why its deliveries exist.
+    pub trigger: Trigger,
+}
+
+/// A producer's own id of an event.
+#[derive(Clone, Debug)]
+pub struct EventKey {
+    /// As the producer wrote it.
+    pub text: String,
+    /// A hash of project, tenant and text.
+    pub hash: [u8; 16],
+    /// A hash of type and payload: the same id with another one is refused.
+    pub body_hash: [u8; 16],
+}
+
+/// A delivery to be accepted with its event.
+#[derive(Clone, Copy, Debug)]
+pub struct NewDelivery {
+    /// Its id, made by the caller.
+    pub id: DeliveryId,
+    /// Where it goes: the endpoint's key.
+    pub endpoint: i64,
+    /// The endpoint's shard.
+    pub shard: u16,
+}
+
+/// Events of one tenant to be accepted together or not at all.
+#[derive(Clone, Debug)]
+pub struct Accept {
+    /// Whose they are.
+    pub tenant: TenantId,
+    /// The version of the tenant's configuration that they were matched against.
+    pub tenant_version: i64,
+    /// The events.
+    pub events: Vec<NewEvent>,
+    /// The request's idempotency key, if it has one.
+    pub once: Option<KeptAnswer>,
+}
+
+/// An answer to be kept under an idempotency key.
+#[derive(Clone, Debug)]
+pub struct KeptAnswer {
+    /// A hash of the key and its scope.
+    pub hash: [u8; 16],
+    /// A hash of the request's body: the same key with another one is refused.
+    pub body_hash: [u8; 16],
+    /// The status that was answered.
+    pub status: u16,
+    /// The body that was answered, but for what is shown only once.
+    pub answer: Bytes,
+    /// When it may be forgotten.
+    pub expires_at: Timestamp,
+}
+
+/// What became of an [`Accept`].
+#[derive(Clone, Debug)]
+pub enum Accepted {
+    /// All events were written, but for those that `existing` names by their place: these were there already, with the
+    /// same content.
+    Written {
+        /// Places of the events that were there already, and the keys of their rows.
+        existing: Vec<(usize, i64)>,
+    },
+    /// The tenant's configuration has moved on: match again. Nothing was written.
+    Stale,
+    /// The tenant is gone. Nothing was written.
+    NoTenant,
+    /// The event at this place has an id that is in use for other content. Nothing was written.
+    EventIdConflict(usize),
+    /// The idempotency key was used before, for the same request: this was the answer. Nothing was written.
+    Repeated {
+        /// The status that was answered.
+        status: u16,
+        /// The body that was answered.
+        answer: Bytes,
+    },
+    /// The idempotency key was used before, for another request. Nothing was written.
+    OnceConflict,
+}
+
+/// A delivery in this node's memory, to be attempted: the store says that this node owns it.
+#[derive(Debug)]
+pub struct Claimed {
+    /// Its id.
+    pub delivery: DeliveryId,
+    /// What is delivered, shared by all deliveries of the event.
+    pub event: Arc<ClaimedEvent>,
+    /// Where it goes: the endpoint's key.
+    pub endpoint: i64,
+    /// The endpoint's shard.
+    pub shard: u16,
+    /// The number of the attempt to make.
+    pub attempt: u32,
+    /// Failed attempts before it that took a place in the present schedule.
+    pub failed: u32,
+    /// When the first attempt of the present schedule started.
+    pub first_at: Option<Timestamp>,
+    /// When the attempt was due.
+    pub due_at: Timestamp,
+    /// Why it exists.
+    pub trigger: Trigger,
+    /// Room in memory, held as long as the delivery is.
+    pub(crate) _room: Option<RoomTicket>,
+}
+
+/// What is delivered.
+#[derive(Debug)]
+pub struct ClaimedEvent {
+    /// The event.
+    pub id: EventId,
+    /// Whose it is: the tenant's key.
+    pub tenant: i64,
+    /// Its type.
+    pub event_type: EventTypeName,
+    /// Its payload, byte for byte.
+    pub payload: Bytes,
+}
+
+/// A wish to own deliveries of one endpoint that are due.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// The endpoint's key.
+    pub endpoint: i64,
+    /// Its shard.
+    pub shard: u16,
+    /// Only what is due by then.
+    pub now: Timestamp,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// What a [`Claim`] got.
+#[derive(Debug, Default)]
+pub struct ClaimedDue {
+    /// The deliveries, those due first in front.
+    pub deliveries: Vec<Claimed>,
+    /// When the earliest of those that still wait is due.
+    pub next_due_at: Option<Timestamp>,
+}
+
+/// A delivery that is given back without an attempt: its endpoint does not send now, or the node ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Release {
+    /// The delivery's key.
+    pub delivery: i64,
+    /// The attempt that was claimed.
+    pub attempt: u32,
+}
+
+/// An attempt to be recorded, with what follows from it.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// The event's key.
+    pub event: i64,
+    /// The endpoint's key.
+    pub endpoint: i64,
+    /// The endpoint's shard.
+    pub shard: u16,
+    /// The tenant's key.
+    pub tenant: i64,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// What follows for the delivery.
+    pub next: Next,
+    /// What follows for the endpoint.
+    pub effect: Effect,
+    /// When the attempt ended.
+    pub ended_at: Timestamp,
+}
+
+/// What follows for a delivery, as the store keeps it.
+#[derive(Clone, Copy, Debug)]
+pub enum Next {
+    /// A receiver took it.
+    Delivered,
+    /// It is not tried again.
+    Exhausted(Reason),
+    /// It is tried again.
+    Retry {
+        /// When.
+        due_at: Timestamp,
+        /// Failed attempts that have taken a place in the present schedule.
+        failed: u32,
+        /// When the first attempt of the present schedule started.
+        first_at: Timestamp,
+    },
+}
+
+/// A delivery that ends without an attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Cancel {
+    /// The delivery's key.
+    pub delivery: i64,
+    /// The attempt that was claimed.
+    pub attempt: u32,
+    /// Why.
+    pub reason: Reason,
+    /// When.
+    pub at: Timestamp,
+}

@@ -1,0 +1,224 @@
+//! Accepting events: the event, its deliveries and its keys, in the group's transaction.
+
+use super::writer::{Effects, Writer};
+use crate::error::Result;
+use crate::fresh::Waiting;
+use crate::hot::{Accept, Accepted, Claimed, ClaimedEvent, KeptAnswer, NewDelivery, NewEvent};
+use rusqlite::{OptionalExtension, params};
+use std::collections::HashMap;
+use std::sync::Arc;
+use stentor_domain::id::TenantId;
+
+impl Writer {
+    /// Checks everything before it writes anything, so that a refusal leaves no trace in the group.
+    pub(crate) fn accept(&mut self, accept: &Accept, effects: &mut Effects) -> Result<Accepted> {
+        match self.tenant_version(accept.tenant, effects)? {
+            None => return Ok(Accepted::NoTenant),
+            Some(version) if version != accept.tenant_version => return Ok(Accepted::Stale),
+            Some(_) => {}
+        }
+        if let Some(answer) = accept
+            .once
+            .as_ref()
+            .map(|once| self.answered_before(once, accept))
+            .transpose()?
+            .flatten()
+        {
+            return Ok(answer);
+        }
+        let existing = match self.existing(&accept.events)? {
+            Ok(existing) => existing,
+            Err(place) => return Ok(Accepted::EventIdConflict(place)),
+        };
+        let is_new = |place: usize| !existing.iter().any(|(known, _)| *known == place);
+        for (_, event) in accept
+            .events
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| is_new(*place))
+        {
+            self.write_event(accept.tenant, event, effects)?;
+        }
+        // An answer that tells of events of before is found again by their ids.
+        if let (Some(once), true) = (&accept.once, existing.is_empty()) {
+            self.keep_answer(once)?;
+        }
+        Ok(Accepted::Written { existing })
+    }
+
+    fn tenant_version(&mut self, tenant: TenantId, effects: &mut Effects) -> Result<Option<i64>> {
+        if let Some(version) = effects.tenant_versions.get(&tenant.n()) {
+            return Ok(*version);
+        }
+        let mut statement = self
+            .connection()
+            .prepare_cached("SELECT config_version FROM tenants WHERE n = ?1 AND deleted_at IS NULL")?;
+        let version = statement.query_row([tenant.n()], |row| row.get(0)).optional()?;
+        effects.tenant_versions.insert(tenant.n(), version);
+        Ok(version)
+    }
+
+    fn answered_before(&mut self, once: &KeptAnswer, accept: &Accept) -> Result<Option<Accepted>> {
+        let now = accept
+            .events
+            .first()
+            .map_or(0, |event| event.accepted_at.micros());
+        let mut statement = self.connection().prepare_cached(
+            "SELECT body_hash, status, answer FROM idempotency_keys WHERE hash = ?1 AND expires_at > ?2",
+        )?;
+        let known = statement
+            .query_row(params![once.hash, now], |row| {
+                Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?, row.get::<_, Vec<u8>>(2)?))
+            })
+            .optional()?;
+        Ok(known.map(|(body_hash, status, answer)| {
+            if body_hash == once.body_hash {
+                Accepted::Repeated {
+                    status,
+                    answer: answer.into(),
+                }
+            } else {
+                Accepted::OnceConflict
+            }
+        }))
+    }
+
+    fn keep_answer(&mut self, once: &KeptAnswer) -> Result<()> {
+        let mut statement = self.connection().prepare_cached(
+            "INSERT OR REPLACE INTO idempotency_keys (hash, body_hash, status, answer, expires_at)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        let answer: &[u8] = &once.answer;
+        statement.execute(params![
+            once.hash,
+            once.body_hash,
+            once.status,
+            answer,
+            once.expires_at.micros()
+        ])?;
+        Ok(())
+    }
+
+    /// Which of the events are there already: their places and keys; or the place of one whose id is taken. The same id
+    /// twice within one request is judged the same way.
+    fn existing(&mut self, events: &[NewEvent]) -> Result<std::result::Result<Vec<(usize, i64)>, usize>> {
+        let mut existing = Vec::new();
+        let mut within: HashMap<[u8; 16], (i64, [u8; 16])> = HashMap::new();
+        for (place, event) in events.iter().enumerate() {
+            let Some(key) = &event.event_id else { continue };
+            let mut statement = self
+                .connection()
+                .prepare_cached("SELECT event, body_hash FROM event_keys WHERE hash = ?1")?;
+            let stored = statement
+                .query_row([key.hash], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            match stored.or_else(|| within.get(&key.hash).copied()) {
+                Some((_, body_hash)) if body_hash != key.body_hash => return Ok(Err(place)),
+                Some((n, _)) => existing.push((place, n)),
+                None => {
+                    within.insert(key.hash, (event.id.n(), key.body_hash));
+                }
+            }
+        }
+        Ok(Ok(existing))
+    }
+
+    fn write_event(&mut self, tenant: TenantId, event: &NewEvent, effects: &mut Effects) -> Result<()> {
+        let payload: &[u8] = &event.payload;
+        let mut statement = self.connection().prepare_cached(
+            "INSERT INTO events (n, tag, tenant, type, event_id, occurred_at, payload, deliveries)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?;
+        statement.execute(params![
+            event.id.n(),
+            event.id.0.tag,
+            tenant.n(),
+            event.event_type.as_str(),
+            event.event_id.as_ref().map(|key| &key.text),
+            event.occurred_at.map(|at| at.micros()),
+            payload,
+            event.matched,
+        ])?;
+        drop(statement);
+        if let Some(key) = &event.event_id {
+            let mut statement = self
+                .connection()
+                .prepare_cached("INSERT INTO event_keys (hash, event, body_hash) VALUES (?1, ?2, ?3)")?;
+            statement.execute(params![key.hash, event.id.n(), key.body_hash])?;
+        }
+        self.write_deliveries(tenant, event, effects)
+    }
+
+    fn write_deliveries(&mut self, tenant: TenantId, event: &NewEvent, effects: &mut Effects) -> Result<()> {
+        let shared = Arc::new(ClaimedEvent {
+            id: event.id,
+            tenant: tenant.n(),
+            event_type: event.event_type.clone(),
+            payload: event.payload.clone(),
+        });
+        for delivery in &event.deliveries {
+            let ticket = self.fresh.reserve(event.payload.len());
+            let owner = ticket.is_some().then_some(self.epoch);
+            self.insert_work(tenant, event, delivery, owner)?;
+            match ticket {
+                Some(ticket) => effects.claimed.push(Claimed {
+                    delivery: delivery.id,
+                    event: Arc::clone(&shared),
+                    endpoint: delivery.endpoint,
+                    shard: delivery.shard,
+                    attempt: 1,
+                    failed: 0,
+                    first_at: None,
+                    due_at: event.accepted_at,
+                    trigger: event.trigger,
+                    _room: Some(ticket),
+                }),
+                None => effects.waiting.push(Waiting {
+                    endpoint: delivery.endpoint,
+                    shard: delivery.shard,
+                    due_at: event.accepted_at,
+                }),
+            }
+        }
+        if let Some(last) = event
+            .deliveries
+            .last()
+            .filter(|_| usize_of(event.matched) > event.deliveries.len())
+        {
+            let mut statement = self
+                .connection()
+                .prepare_cached("INSERT INTO fanout (event, tenant, after_endpoint) VALUES (?1, ?2, ?3)")?;
+            statement.execute(params![event.id.n(), tenant.n(), last.endpoint])?;
+        }
+        Ok(())
+    }
+
+    fn insert_work(
+        &mut self,
+        tenant: TenantId,
+        event: &NewEvent,
+        delivery: &NewDelivery,
+        owner: Option<i64>,
+    ) -> Result<()> {
+        let mut statement = self.connection().prepare_cached(
+            "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, owner, cause)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8, ?9)",
+        )?;
+        statement.execute(params![
+            delivery.id.n(),
+            delivery.id.0.tag,
+            event.id.n(),
+            delivery.endpoint,
+            tenant.n(),
+            delivery.shard,
+            event.accepted_at.micros(),
+            owner,
+            event.trigger.as_str(),
+        ])?;
+        Ok(())
+    }
+}
+
+fn usize_of(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,97 @@
+//! Emptying the write-ahead log into the database file, away from the commits.
+//!
+//! A thread of its own runs PASSIVE checkpoints whenever the log has grown by a few MiB. That alone is not enough: while
+//! commits follow one another without a pause, the log's end keeps moving and its space is never used again. So the
+//! writer itself finishes with a RESTART, between two groups, once the log is longer than [`LOG_PAGES_MAX`]: by then the
+//! thread has done most of the work, and the writer waits for a few pages only.
+
+use crate::error::Result;
+use parking_lot::{Condvar, Mutex};
+use rusqlite::Connection;
+use rusqlite::hooks::Wal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Pages in the log at which the thread starts: 4 MiB.
+const LOG_PAGES_TO_START: u32 = 1_024;
+/// Pages in the log at which the writer waits for it to be emptied: 16 MiB.
+const LOG_PAGES_MAX: u32 = 4_096;
+
+/// The thread's side and the writer's side of checkpointing.
+#[derive(Debug, Default)]
+pub(crate) struct Checkpointer {
+    /// Pages in the log after the latest commit.
+    log_pages: Arc<AtomicU32>,
+    state: Mutex<State>,
+    wanted: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    wanted: bool,
+    closed: bool,
+}
+
+impl Checkpointer {
+    /// Asks SQLite to tell, after every commit on `writer`, how long the log is.
+    pub(crate) fn watch(&self, writer: &mut Connection) -> Result<()> {
+        let log_pages = Arc::clone(&self.log_pages);
+        writer.wal_hook(Some(move |_: &mut Wal, pages| {
+            log_pages.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }))?;
+        Ok(())
+    }
+
+    /// The thread: empties the log whenever that is wanted, until the store is closed.
+    pub(crate) fn run(&self, connection: &Connection) {
+        loop {
+            {
+                let mut state = self.state.lock();
+                while !state.wanted && !state.closed {
+                    self.wanted.wait(&mut state);
+                }
+                if state.closed {
+                    return;
+                }
+                state.wanted = false;
+            }
+            if let Err(error) = checkpoint(connection, "PASSIVE") {
+                tracing::warn!(%error, "the write-ahead log could not be emptied; it is tried again");
+            }
+        }
+    }
+
+    /// The writer, between two groups.
+    pub(crate) fn between_groups(&self, writer: &Connection) {
+        match self.log_pages.load(Ordering::Relaxed) {
+            pages if pages >= LOG_PAGES_MAX => {
+                // Where a reader or a backup holds the log open, the wait ends with the busy timeout; the log grows on.
+                if let Err(error) = checkpoint(writer, "RESTART") {
+                    tracing::warn!(%error, pages, "the write-ahead log is long and could not be emptied");
+                }
+                self.log_pages.store(0, Ordering::Relaxed);
+            }
+            pages if pages >= LOG_PAGES_TO_START => {
+                self.state.lock().wanted = true;
+                self.wanted.notify_one();
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends the thread.
+    pub(crate) fn close(&self) {
+        self.state.lock().closed = true;
+        self.wanted.notify_one();
+    }
+}
+
+fn checkpoint(connection: &Connection, how: &str) -> Result<()> {
+    let mut statement = connection.prepare_cached(match how {
+        "PASSIVE" => "PRAGMA wal_checkpoint(PASSIVE)",
+        _ => "PRAGMA wal_checkpoint(RESTART)",
+    })?;
+    statement.query_row([], |_| Ok(()))?;
+    Ok(())
+}

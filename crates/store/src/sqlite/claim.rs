@@ -1,0 +1,188 @@
+//! Claiming what is due, and giving back what will not be sent now.
+
+use super::writer::Writer;
+use crate::error::{Result, StoreError};
+use crate::hot::{Cancel, Claim, Claimed, ClaimedDue, ClaimedEvent, Release};
+use rusqlite::{OptionalExtension, params};
+use std::collections::HashMap;
+use std::sync::Arc;
+use stentor_domain::Timestamp;
+use stentor_domain::attempt::Trigger;
+use stentor_domain::delivery::Reason;
+use stentor_domain::id::{DeliveryId, EventId, Id};
+use stentor_domain::name::EventTypeName;
+
+/// A row of `work`, as a claim reads it.
+struct Row {
+    delivery: DeliveryId,
+    event: i64,
+    attempt: u32,
+    failed: u32,
+    first_at: Option<Timestamp>,
+    due_at: Timestamp,
+    trigger: Trigger,
+}
+
+impl Writer {
+    /// Makes this node the owner of what is due for an endpoint.
+    pub(crate) fn claim(&mut self, claim: Claim) -> Result<ClaimedDue> {
+        let mut events: HashMap<i64, Arc<ClaimedEvent>> = HashMap::new();
+        let mut deliveries = Vec::new();
+        for row in self.own(claim)? {
+            let event = match events.get(&row.event) {
+                Some(event) => Arc::clone(event),
+                None => match self.event(row.event)? {
+                    Some(event) => Arc::clone(events.entry(row.event).or_insert(Arc::new(event))),
+                    // Never an empty body: what has no payload any more ends with that reason.
+                    None => {
+                        self.cancel(Cancel {
+                            delivery: row.delivery.n(),
+                            attempt: row.attempt,
+                            reason: Reason::PayloadExpired,
+                            at: claim.now,
+                        })?;
+                        continue;
+                    }
+                },
+            };
+            deliveries.push(Claimed {
+                delivery: row.delivery,
+                event,
+                endpoint: claim.endpoint,
+                shard: claim.shard,
+                attempt: row.attempt,
+                failed: row.failed,
+                first_at: row.first_at,
+                due_at: row.due_at,
+                trigger: row.trigger,
+                _room: None,
+            });
+        }
+        deliveries.sort_by_key(|claimed| (claimed.due_at, claimed.delivery));
+        Ok(ClaimedDue {
+            deliveries,
+            next_due_at: self.next_due(claim)?,
+        })
+    }
+
+    fn own(&mut self, claim: Claim) -> Result<Vec<Row>> {
+        let epoch = self.epoch;
+        let mut statement = self.connection().prepare_cached(
+            "UPDATE work SET owner = ?1 WHERE n IN
+               (SELECT n FROM work WHERE shard = ?2 AND endpoint = ?3 AND owner IS NULL AND due_at <= ?4
+                ORDER BY due_at, n LIMIT ?5)
+             RETURNING n, tag, event, attempt, failed, first_at, due_at, cause",
+        )?;
+        let rows = statement.query_map(
+            params![
+                epoch,
+                claim.shard,
+                claim.endpoint,
+                claim.now.micros(),
+                claim.limit
+            ],
+            |row| {
+                let cause: String = row.get(7)?;
+                Ok((
+                    Row {
+                        delivery: DeliveryId(Id {
+                            n: row.get(0)?,
+                            tag: row.get(1)?,
+                        }),
+                        event: row.get(2)?,
+                        attempt: row.get(3)?,
+                        failed: row.get(4)?,
+                        first_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
+                        due_at: Timestamp::from_micros(row.get(6)?),
+                        trigger: Trigger::Event,
+                    },
+                    cause,
+                ))
+            },
+        )?;
+        rows.map(|row| {
+            let (row, cause) = row?;
+            let trigger = Trigger::parse(&cause).ok_or_else(|| unknown(&cause))?;
+            Ok(Row { trigger, ..row })
+        })
+        .collect()
+    }
+
+    fn event(&mut self, n: i64) -> Result<Option<ClaimedEvent>> {
+        let mut statement = self.connection().prepare_cached(
+            "SELECT tag, tenant, type, payload FROM events WHERE n = ?1 AND payload IS NOT NULL",
+        )?;
+        let event = statement
+            .query_row([n], |row| {
+                Ok((
+                    row.get(0)?,
+                    row.get(1)?,
+                    row.get::<_, String>(2)?,
+                    row.get::<_, Vec<u8>>(3)?,
+                ))
+            })
+            .optional()?;
+        let Some((tag, tenant, event_type, payload)) = event else {
+            return Ok(None);
+        };
+        let event_type = EventTypeName::parse(&event_type).map_err(|_| unknown(&event_type))?;
+        Ok(Some(ClaimedEvent {
+            id: EventId(Id { n, tag }),
+            tenant,
+            event_type,
+            payload: payload.into(),
+        }))
+    }
+
+    fn next_due(&mut self, claim: Claim) -> Result<Option<Timestamp>> {
+        let mut statement = self.connection().prepare_cached(
+            "SELECT due_at FROM work WHERE shard = ?1 AND endpoint = ?2 AND owner IS NULL ORDER BY due_at LIMIT 1",
+        )?;
+        let due = statement
+            .query_row(params![claim.shard, claim.endpoint], |row| row.get(0))
+            .optional()?;
+        Ok(due.map(Timestamp::from_micros))
+    }
+
+    /// Gives deliveries back: they wait in the store again, due when they were. One that somebody wants to end, ends.
+    pub(crate) fn release(&mut self, releases: &[Release]) -> Result<()> {
+        let epoch = self.epoch;
+        for release in releases {
+            let mut statement = self.connection().prepare_cached(
+                "UPDATE work SET owner = NULL WHERE n = ?1 AND attempt = ?2 AND owner = ?3",
+            )?;
+            statement.execute(params![release.delivery, release.attempt, epoch])?;
+        }
+        Ok(())
+    }
+
+    /// Ends a delivery of this node without an attempt.
+    pub(crate) fn cancel(&mut self, cancel: Cancel) -> Result<()> {
+        let epoch = self.epoch;
+        let mut statement = self.connection().prepare_cached(
+            "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
+             SELECT n, tag, event, endpoint, tenant, 'cancelled', ?1, cause, attempt - 1, ?2
+             FROM work WHERE n = ?3 AND attempt = ?4 AND owner = ?5",
+        )?;
+        let values = params![
+            cancel.reason.as_str(),
+            cancel.at.micros(),
+            cancel.delivery,
+            cancel.attempt,
+            epoch
+        ];
+        let ended = statement.execute(values)?;
+        drop(statement);
+        if ended == 1 {
+            let mut statement = self
+                .connection()
+                .prepare_cached("DELETE FROM work WHERE n = ?1")?;
+            statement.execute([cancel.delivery])?;
+        }
+        Ok(())
+    }
+}
+
+fn unknown(word: &str) -> StoreError {
+    StoreError::Unreadable(format!("{word:?} is not a known word"))
+}

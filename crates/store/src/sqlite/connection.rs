@@ -1,0 +1,86 @@
+//! Opening connections to the embedded database, with the settings that durability and speed rest on.
+
+use crate::error::{Result, StoreError};
+use rusqlite::{Connection, OpenFlags};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a connection waits for another one's lock. Only checkpoints and backups ever hold one.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Statements that a connection keeps prepared.
+const STATEMENTS_KEPT: usize = 128;
+/// Page cache of the writer, in KiB; readers use SQLite's default of 2 MiB.
+const WRITER_CACHE_KIB: i64 = 8 * 1024;
+
+/// The one connection that writes. Creates the file where there is none.
+pub(crate) fn open_writer(path: &Path) -> Result<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    // Takes effect only before the first table is made: purged space is given back page by page.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // The checkpointer does this; inside a commit it would cost somebody 15 ms.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    connection.pragma_update(None, "foreign_keys", "OFF")?;
+    settle(connection)
+}
+
+/// A connection that only reads.
+pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
+    settle(Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?)
+}
+
+/// A connection that empties the write-ahead log, and does nothing else.
+pub(crate) fn open_checkpointer(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    settle(Connection::open_with_flags(path, flags)?)
+}
+
+fn settle(connection: Connection) -> Result<Connection> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    Ok(connection)
+}
+
+/// Holds the database for this process: a second server on the same file is refused. The lock ends with the process,
+/// however it ends.
+#[derive(Debug)]
+pub(crate) struct FileLock {
+    _file: File,
+}
+
+impl FileLock {
+    /// Takes the lock beside the database file `path`.
+    pub(crate) fn take(path: &Path) -> Result<Self> {
+        let beside = lock_path(path);
+        let broken =
+            |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", beside.display()));
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&beside)
+            .map_err(broken)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::Unavailable(format!(
+                "another process uses {}; stop it first, or choose another --data",
+                path.display()
+            ))),
+            Err(std::fs::TryLockError::Error(error)) => Err(broken(error)),
+        }
+    }
+}
+
+fn lock_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
+}

@@ -1,0 +1,237 @@
+//! Recording attempts. The record is the completion: an attempt whose record is lost before its commit is repeated, with
+//! the same id.
+
+use super::writer::{Effects, Recorded, Writer};
+use crate::error::Result;
+use crate::exchange;
+use crate::fresh::Waiting;
+use crate::hot::{Finish, Next};
+use rusqlite::{OptionalExtension, params};
+use stentor_domain::attempt::{Outcome, Trigger};
+use stentor_domain::delivery::{Reason, State};
+use stentor_domain::endpoint::DisabledReason;
+use stentor_domain::judge::Effect;
+
+/// An attempt's columns.
+struct Columns {
+    status: Option<u16>,
+    error: Option<&'static str>,
+    exchange: Vec<u8>,
+}
+
+impl Writer {
+    pub(crate) fn finish(&mut self, finish: &Finish, effects: &mut Effects) -> Result<Recorded> {
+        let outcome = finish.attempt.outcome;
+        let columns = Columns {
+            status: outcome.status(),
+            error: match outcome {
+                Outcome::Failed(class) => Some(class.as_str()),
+                Outcome::Answered(_) => None,
+            },
+            exchange: exchange::encode(&finish.attempt.exchange)?,
+        };
+        let recorded = match finish.next {
+            Next::Delivered => self.end(finish, &columns, State::Delivered, None)?,
+            Next::Exhausted(reason) => self.end(finish, &columns, State::Exhausted, Some(reason))?,
+            Next::Retry { .. } => self.wait(finish, &columns, effects)?,
+        };
+        if finish.attempt.trigger == Trigger::Test {
+            effects.ended.push(finish.delivery.n());
+        }
+        if recorded == Recorded::Counted {
+            self.follow(finish, effects)?;
+        }
+        Ok(recorded)
+    }
+
+    /// Takes the delivery out of `work` and writes it to `deliveries`, the attempt inside.
+    fn end(
+        &mut self,
+        finish: &Finish,
+        columns: &Columns,
+        state: State,
+        reason: Option<Reason>,
+    ) -> Result<Recorded> {
+        let epoch = self.epoch;
+        let mut statement = self.connection().prepare_cached(
+            "DELETE FROM work WHERE n = ?1 AND owner = ?2 AND attempt = ?3 RETURNING cancel_requested",
+        )?;
+        let values = params![finish.delivery.n(), epoch, finish.attempt.no];
+        let cancel_requested = statement
+            .query_row(values, |row| row.get::<_, bool>(0))
+            .optional()?;
+        drop(statement);
+        let Some(cancel_requested) = cancel_requested else {
+            self.insert_attempt(finish, columns)?;
+            return Ok(Recorded::Fenced);
+        };
+        let (state, reason) = match state {
+            State::Exhausted if cancel_requested => (State::Cancelled, Some(Reason::Requested)),
+            state => (state, reason),
+        };
+        self.insert_delivery(finish, columns, state, reason)?;
+        Ok(Recorded::Counted)
+    }
+
+    /// Leaves the delivery in `work`, due again later, and keeps the attempt apart; or ends it, where somebody asked for
+    /// that while it was in flight.
+    fn wait(&mut self, finish: &Finish, columns: &Columns, effects: &mut Effects) -> Result<Recorded> {
+        let Next::Retry {
+            due_at,
+            failed,
+            first_at,
+        } = finish.next
+        else {
+            return Ok(Recorded::Fenced);
+        };
+        let epoch = self.epoch;
+        let mut statement = self.connection().prepare_cached(
+            "UPDATE work SET owner = NULL, attempt = attempt + 1, failed = ?1, first_at = ?2, due_at = ?3
+             WHERE n = ?4 AND owner = ?5 AND attempt = ?6 AND cancel_requested = 0",
+        )?;
+        let no = finish.attempt.no;
+        let values = params![
+            failed,
+            first_at.micros(),
+            due_at.micros(),
+            finish.delivery.n(),
+            epoch,
+            no
+        ];
+        let waits = statement.execute(values)? == 1;
+        drop(statement);
+        if !waits {
+            // Cancelled while in flight, or fenced: `end` tells which.
+            return self.end(finish, columns, State::Exhausted, None);
+        }
+        self.insert_attempt(finish, columns)?;
+        effects.waiting.push(Waiting {
+            endpoint: finish.endpoint,
+            shard: finish.shard,
+            due_at,
+        });
+        Ok(Recorded::Counted)
+    }
+
+    fn insert_delivery(
+        &mut self,
+        finish: &Finish,
+        columns: &Columns,
+        state: State,
+        reason: Option<Reason>,
+    ) -> Result<()> {
+        let attempt = &finish.attempt;
+        let mut statement = self.connection().prepare_cached(
+            "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at,
+                                     started_at, status, error, micros, exchange)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+        )?;
+        statement.execute(params![
+            finish.delivery.n(),
+            finish.delivery.0.tag,
+            finish.event,
+            finish.endpoint,
+            finish.tenant,
+            state.as_str(),
+            reason.map(Reason::as_str),
+            attempt.trigger.as_str(),
+            attempt.no,
+            finish.ended_at.micros(),
+            attempt.started_at.micros(),
+            columns.status,
+            columns.error,
+            attempt.exchange.timing.total_micros,
+            columns.exchange,
+        ])?;
+        Ok(())
+    }
+
+    fn insert_attempt(&mut self, finish: &Finish, columns: &Columns) -> Result<()> {
+        let attempt = &finish.attempt;
+        // A record that is repeated after a commit of unknown outcome finds its own row.
+        let mut statement = self.connection().prepare_cached(
+            "INSERT INTO attempts (delivery, no, started_at, cause, status, error, micros, exchange)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
+        )?;
+        statement.execute(params![
+            finish.delivery.n(),
+            attempt.no,
+            attempt.started_at.micros(),
+            attempt.trigger.as_str(),
+            columns.status,
+            columns.error,
+            attempt.exchange.timing.total_micros,
+            columns.exchange,
+        ])?;
+        Ok(())
+    }
+
+    /// What follows for the endpoint. The success of a healthy one, by far the most frequent case, writes nothing.
+    fn follow(&mut self, finish: &Finish, effects: &mut Effects) -> Result<()> {
+        let before = effects
+            .health
+            .get(&finish.endpoint)
+            .or(self.health.get(&finish.endpoint))
+            .copied()
+            .unwrap_or(0);
+        let failures = match finish.effect {
+            Effect::None => return Ok(()),
+            Effect::Succeeded if before == 0 => return Ok(()),
+            Effect::Succeeded => 0,
+            Effect::Failed | Effect::Gone => before.saturating_add(1),
+        };
+        let mut statement = self.connection().prepare_cached(
+            "INSERT INTO endpoint_health (endpoint, consecutive_failures, failing_since, last_attempt_at)
+             VALUES (?1, ?2, ?3, ?3)
+             ON CONFLICT (endpoint) DO UPDATE SET
+               consecutive_failures = ?2,
+               failing_since = CASE WHEN ?2 = 0 THEN NULL ELSE coalesce(failing_since, ?3) END,
+               last_success_at = CASE WHEN ?2 = 0 THEN ?3 ELSE last_success_at END,
+               last_attempt_at = ?3",
+        )?;
+        statement.execute(params![finish.endpoint, failures, finish.ended_at.micros()])?;
+        drop(statement);
+        effects.health.insert(finish.endpoint, failures);
+        if finish.effect == Effect::Gone {
+            self.disable(finish, effects)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The receiver says that it is gone for good. Only the first of several such answers finds the endpoint active.
+    fn disable(&mut self, finish: &Finish, effects: &mut Effects) -> Result<()> {
+        let reason = DisabledReason::Gone.as_str();
+        let at = finish.ended_at.micros();
+        self.connection()
+            .execute_batch("UPDATE config_clock SET seq = seq + 1")?;
+        let disabled = self.connection().prepare_cached(
+            "UPDATE endpoints SET status = 'disabled', disabled_reason = ?1, paused_at = NULL, updated_at = ?2,
+                    config_version = (SELECT seq FROM config_clock)
+             WHERE n = ?3 AND status <> 'disabled' AND deleted_at IS NULL",
+        )?.execute(params![reason, at, finish.endpoint])?;
+        if disabled == 0 {
+            return Ok(());
+        }
+        self.connection()
+            .prepare_cached(
+                "UPDATE tenants SET config_version = (SELECT seq FROM config_clock) WHERE n = ?1",
+            )?
+            .execute([finish.tenant])?;
+        self.connection()
+            .prepare_cached(
+                "INSERT INTO notices (n, tenant, endpoint, kind, body, created_at)
+                 VALUES (?1, ?2, ?3, 'endpoint.disabled', ?4, ?5) ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![
+                finish.delivery.n(),
+                finish.tenant,
+                finish.endpoint,
+                reason,
+                at
+            ])?;
+        effects.configured = true;
+        effects.tenant_versions.remove(&finish.tenant);
+        Ok(())
+    }
+}

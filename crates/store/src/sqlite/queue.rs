@@ -1,0 +1,63 @@
+//! What waits for the writer thread: bounded by the callers (each waits for its answer), taken in groups.
+
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+
+/// A queue with one taker that sleeps while it is empty.
+#[derive(Debug)]
+pub(crate) struct Queue<T> {
+    state: Mutex<State<T>>,
+    filled: Condvar,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    waiting: VecDeque<T>,
+    closed: bool,
+}
+
+impl<T> Queue<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                waiting: VecDeque::new(),
+                closed: false,
+            }),
+            filled: Condvar::new(),
+        }
+    }
+
+    /// Puts `item` last; gives it back where the queue is closed.
+    pub(crate) fn push(&self, item: T) -> Result<(), T> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(item);
+        }
+        state.waiting.push_back(item);
+        // The taker looks again before it sleeps, so that only an empty queue needs a wake.
+        if state.waiting.len() == 1 {
+            self.filled.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Moves everything that waits to the end of `into`; where nothing waits and `into` is empty, sleeps until
+    /// something does. `false` once the queue is closed and empty.
+    pub(crate) fn take_all(&self, into: &mut VecDeque<T>) -> bool {
+        let mut state = self.state.lock();
+        while state.waiting.is_empty() && into.is_empty() {
+            if state.closed {
+                return false;
+            }
+            self.filled.wait(&mut state);
+        }
+        into.append(&mut state.waiting);
+        true
+    }
+
+    /// Takes no more; what waits is still taken.
+    pub(crate) fn close(&self) {
+        self.state.lock().closed = true;
+        self.filled.notify_one();
+    }
+}
