@@ -186,7 +186,7 @@ async fn rx04_a_handshake_that_makes_no_progress_ends() {
         hold(stream).await;
     })
     .await;
-    let gone = Receiver::new(|_, stream| std::future::ready(drop(stream))).await;
+    let gone = Receiver::new(|_, stream| async move { drop(stream) }).await;
     for receiver in [plain, gone] {
         let sent = trusting(Vec::new())
             .send_within(&url(&receiver, "/"), AMPLE)

@@ -6,6 +6,12 @@
 //! - `receivers`: what HTTP/1.1 receivers may do to us;
 //! - `encrypted`: the same over TLS and HTTP/2.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails, in what tests share too"
+)]
+
 mod encrypted;
 mod guard;
 mod receivers;
