@@ -5,13 +5,14 @@
 //! - `Remembered` is that memory, bounded in entries, addresses and time, whatever a zone's owner publishes.
 
 use futures_util::future::BoxFuture;
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ResolveHosts, ResolverOpts};
+use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use stentor_domain::Clock;
@@ -44,7 +45,7 @@ pub trait Resolve: Send + Sync + 'static {
     fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, ErrorClass>>;
 }
 
-/// Asks the name servers that the machine is configured with, and its hosts file before them.
+/// Asks name servers, by default those that the machine is configured with, and the machine's hosts file before them.
 pub struct SystemResolver {
     /// `None` where the machine's configuration cannot be read.
     servers: Option<TokioResolver>,
@@ -56,7 +57,26 @@ impl SystemResolver {
     /// Reads the machine's configuration. Where that fails, every lookup will answer [`ErrorClass::DnsFailure`]: literal
     /// addresses can still be delivered to.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let servers = system_servers()
+        Self::asking(TokioResolver::builder_tokio(), clock)
+    }
+
+    /// Asks `servers`, by UDP and TCP, instead of those that the machine is configured with.
+    pub fn with_name_servers(servers: &[SocketAddr], clock: Arc<dyn Clock>) -> Self {
+        let servers = servers.iter().map(|address| {
+            let mut server = NameServerConfig::udp_and_tcp(address.ip());
+            for connection in &mut server.connections {
+                connection.port = address.port();
+            }
+            server
+        });
+        let config = ResolverConfig::from_name_servers(servers.collect());
+        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        Self::asking(Ok(builder), clock)
+    }
+
+    fn asking(builder: Result<Builder, NetError>, clock: Arc<dyn Clock>) -> Self {
+        let servers = builder
+            .and_then(bounded)
             .inspect_err(|error| {
                 tracing::warn!(%error, "the configuration of name servers cannot be read; names will not resolve");
             })
@@ -130,9 +150,10 @@ impl Resolve for SystemResolver {
     }
 }
 
-fn system_servers() -> Result<TokioResolver, NetError> {
-    let mut builder = TokioResolver::builder_tokio()?;
-    let options: &mut ResolverOpts = builder.options_mut();
+type Builder = ResolverBuilder<TokioRuntimeProvider>;
+
+fn bounded(mut builder: Builder) -> Result<TokioResolver, NetError> {
+    let options = builder.options_mut();
     options.timeout = SERVER_TIMEOUT;
     options.attempts = SERVER_RETRIES;
     options.try_tcp_on_error = true;

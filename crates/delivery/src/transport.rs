@@ -19,7 +19,7 @@ use answer::Seen;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_LENGTH, HOST};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use hyper::body::Incoming;
 use rustls_pki_types::CertificateDer;
 use std::sync::Arc;
@@ -133,8 +133,7 @@ impl HttpTransport {
         let (head, body) = answer.into_parts();
         seen.head(&head, keep);
         let read_whole = seen.read(body).await;
-        // After 101 the connection speaks what the receiver thinks it was asked for.
-        if read_whole && head.status != StatusCode::SWITCHING_PROTOCOLS {
+        if read_whole {
             lease.settle().await;
             self.pool.give_back(origin, lease, self.clock.monotonic());
         }

@@ -209,3 +209,21 @@ where
         running.spawn(future);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn what_drives_a_connection_ends_with_it() {
+        let life = Life::default();
+        let (held, dropped) = oneshot::channel::<()>();
+        life.spawn(async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        });
+        drop(life);
+        assert!(dropped.await.is_err());
+    }
+}

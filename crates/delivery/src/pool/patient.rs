@@ -86,3 +86,23 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    #[tokio::test]
+    async fn an_answer_is_heard_after_writing_failed() {
+        let (ours, mut theirs) = duplex(64);
+        theirs.write_all(b"413").await.unwrap();
+        drop(theirs);
+
+        let mut stream = Patient::new(ours);
+        stream.write_all(&[0; 1_000]).await.unwrap();
+        stream.flush().await.unwrap();
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).await.unwrap();
+        assert_eq!(heard, "413");
+    }
+}

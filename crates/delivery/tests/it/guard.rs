@@ -138,7 +138,7 @@ async fn redirects_are_never_followed() {
 async fn proxies_of_the_environment_are_ignored() {
     let proxy = Receiver::obedient().await;
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "receivers::a_connection_is_kept_for_the_next_exchange"]);
+    child.args(["--exact", "kept::a_connection_is_kept_for_the_next_exchange"]);
     for variable in [
         "HTTP_PROXY",
         "http_proxy",

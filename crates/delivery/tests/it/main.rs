@@ -3,6 +3,8 @@
 //! - `world`: the clock, the names and the receivers of these tests;
 //! - `sign`: signatures against the vectors of Standard Webhooks;
 //! - `guard`: destinations that must never be reached;
+//! - `names`: name servers of every kind;
+//! - `kept`: which connections are used again;
 //! - `receivers`: what HTTP/1.1 receivers may do to us;
 //! - `encrypted`: the same over TLS and HTTP/2.
 
@@ -14,6 +16,8 @@
 
 mod encrypted;
 mod guard;
+mod kept;
+mod names;
 mod receivers;
 mod sign;
 mod world;

@@ -253,3 +253,10 @@ pub(crate) fn reset(stream: TcpStream) {
     stream.set_zero_linger().unwrap();
     drop(stream);
 }
+
+/// Lets every other future of this test's runtime, and the sockets, come to rest.
+pub(crate) async fn settle() {
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+}
