@@ -219,8 +219,10 @@ mod tests {
     async fn what_drives_a_connection_ends_with_it() {
         let life = Life::default();
         let (held, dropped) = oneshot::channel::<()>();
+        // HTTP/2 keeps the spawner in what it spawns.
+        let spawner = life.spawner();
         life.spawn(async move {
-            let _held = held;
+            let _held = (held, spawner);
             std::future::pending::<()>().await;
         });
         drop(life);
