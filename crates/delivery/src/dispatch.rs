@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+use stentor_domain::attempt::Trigger;
 use stentor_domain::delivery::Reason;
 use stentor_domain::{Clock, Timestamp};
 use stentor_store::hot::{Cancel, Claim, Claimed, Release};
@@ -71,6 +72,8 @@ struct State {
     /// Where the next look into the store begins.
     look_after: Option<(u16, i64)>,
     looked_at: Option<Timestamp>,
+    /// A claim was put off because memory is full; whoever makes room wakes it.
+    put_off: bool,
     stopping: bool,
 }
 
@@ -387,6 +390,10 @@ impl Dispatcher {
                 shard,
                 due_at: Timestamp::EPOCH,
             });
+            self.woken.notify_one();
+        }
+        if state.put_off && has_room(&state) {
+            state.put_off = false;
             self.woken.notify_one();
         }
         drop(state);

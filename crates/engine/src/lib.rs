@@ -7,6 +7,7 @@
 
 pub mod caller;
 pub mod error;
+pub mod jobs;
 pub mod publish;
 pub mod tenants;
 

@@ -6,10 +6,12 @@
 //! - [`sqlite`]: the embedded engine: the writer thread with its group commit, readers, checkpoints, migrations;
 //! - [`config`]: the snapshot of the configuration that matching, authentication and sending read;
 //! - [`change`], [`once`], [`seal`]: what all changes of the control plane share: clock, audit, idempotency, sealing;
+//! - [`background`]: bounded slices of the work that nobody waits for;
 //! - [`projects`], [`keys`], [`tenants`], [`event_types`], [`endpoints`], [`events`], [`deliveries`], [`audit`]: the
 //!   operations, a method of [`Store`] for each transaction.
 
 pub mod audit;
+pub mod background;
 pub mod change;
 pub mod config;
 pub mod deliveries;
