@@ -370,11 +370,7 @@ impl Dispatcher {
     }
 
     async fn attempt(&self, claimed: Claimed) {
-        let (endpoint, shard, test) = (
-            claimed.endpoint,
-            claimed.shard,
-            claimed.trigger == stentor_domain::attempt::Trigger::Test,
-        );
+        let (endpoint, shard, test) = (claimed.endpoint, claimed.shard, claimed.trigger == Trigger::Test);
         self.attempting.attempt(&self.store, claimed).await;
         let mut state = self.state.lock();
         state.in_flight -= 1;

@@ -36,14 +36,13 @@ pub use config::Config;
 pub use error::{Result, StoreError};
 pub use fresh::{Fresh, Handover, Waiting};
 pub use seal::{MasterKey, MasterKeys};
-pub use sqlite::{Options, Recorded, migrate_file};
+pub use sqlite::{Options, Recorded, back_up_file, migrate_file};
 
 use crate::hot::{Accept, Accepted, Cancel, Claim, ClaimedDue, Finish, Release};
 use crate::tx::Tx;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sqlite::{Command, Hot, Reply, Sqlite};
-use std::path::Path;
 use std::sync::Arc;
 use stentor_domain::id::{DeliveryId, Id};
 use stentor_domain::{Chance, Clock};
@@ -119,13 +118,6 @@ impl Store {
     /// Waits for the end of a delivery that is yet to be written: call this first, then write, then await.
     pub fn finished(&self, delivery: DeliveryId) -> tokio::sync::oneshot::Receiver<()> {
         self.0.waiters.register(delivery.n())
-    }
-
-    /// Copies the database, as it is at one moment, to a new file; serving goes on.
-    pub async fn back_up(&self, to: &Path) -> Result<()> {
-        let (from, to) = (self.0.path.clone(), to.to_owned());
-        let copied = tokio::task::spawn_blocking(move || sqlite::back_up(&from, &to)).await;
-        copied.map_err(|error| StoreError::Unavailable(error.to_string()))?
     }
 
     /// Writes what was asked for so far, then closes. What is asked later gets [`StoreError::Closed`].

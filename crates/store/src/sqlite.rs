@@ -242,6 +242,12 @@ fn take_over(connection: &mut Connection, epoch: i64, now: Timestamp) -> Result<
         params![epoch, now.micros()],
     )?;
     transaction.execute("UPDATE work SET owner = NULL WHERE owner IS NOT NULL", [])?;
+    // What was in memory when its endpoint was deleted waits again: the endpoint is swept once more.
+    transaction.execute(
+        "UPDATE endpoints SET swept_at = NULL WHERE swept_at IS NOT NULL AND EXISTS
+           (SELECT 1 FROM work WHERE shard = endpoints.shard AND endpoint = endpoints.n AND owner IS NULL)",
+        [],
+    )?;
     for shard in 0..SHARDS {
         transaction.execute(
             "INSERT INTO shards (shard, owner_epoch, term) VALUES (?1, ?2, 1)
@@ -285,8 +291,8 @@ pub(crate) fn waiting_endpoints(tx: &mut Tx, after: (u16, i64), limit: usize) ->
     Ok(waiting)
 }
 
-/// Copies the database at `from` to the new file `to`, in steps, beside a running server.
-pub(crate) fn back_up(from: &Path, to: &Path) -> Result<()> {
+/// Copies the database at `from`, as it is at one moment, to the new file `to`; a server may be running on it.
+pub fn back_up_file(from: &Path, to: &Path) -> Result<()> {
     let broken = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", to.display()));
     // Refuses to overwrite: a backup that replaces the last good one is none.
     File::options()
