@@ -1,5 +1,6 @@
 //! Contract v1, the native API: what a producer, an operator and a dashboard use. A file for each resource.
 
+mod endpoints;
 mod errors;
 mod health;
 mod tenants;
@@ -22,4 +23,5 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(health::routes())
         .merge(tenants::routes())
+        .merge(endpoints::routes())
 }
