@@ -39,6 +39,7 @@ pub use seal::{MasterKey, MasterKeys};
 pub use sqlite::{Options, Recorded, back_up_file, migrate_file};
 
 use crate::hot::{Accept, Accepted, Cancel, Claim, ClaimedDue, Finish, Release};
+use crate::seal::Sealer;
 use crate::tx::Tx;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -81,6 +82,13 @@ impl Store {
 
     pub(crate) fn master(&self) -> &MasterKeys {
         &self.0.master
+    }
+
+    pub(crate) fn sealer(&self) -> Sealer {
+        Sealer {
+            master: self.0.master.clone(),
+            chance: Arc::clone(&self.0.chance),
+        }
     }
 
     /// Accepts events with their deliveries; answers once they are on disk, and handed over as far as there is room.
