@@ -7,6 +7,8 @@
 
 pub mod caller;
 pub mod error;
+pub mod jobs;
+pub mod publish;
 pub mod tenants;
 
 pub use caller::Caller;

@@ -73,14 +73,11 @@ CREATE TABLE tenants (
     created_at     BIGINT NOT NULL,
     updated_at     BIGINT NOT NULL,
     config_version BIGINT NOT NULL,
-    deleted_at     BIGINT,
-    -- When the sweeper has ended everything that was left of a deleted tenant.
-    swept_at       BIGINT
+    deleted_at     BIGINT
 );
 CREATE UNIQUE INDEX tenants_uid ON tenants (project, uid) WHERE deleted_at IS NULL;
 CREATE INDEX tenants_of_project ON tenants (project, n) WHERE deleted_at IS NULL;
 CREATE INDEX tenants_changed ON tenants (config_version);
-CREATE INDEX tenants_to_sweep ON tenants (n) WHERE deleted_at IS NOT NULL AND swept_at IS NULL;
 
 CREATE TABLE event_types (
     n           BIGINT PRIMARY KEY,
@@ -141,6 +138,7 @@ CREATE TABLE endpoints (
     updated_at      BIGINT NOT NULL,
     config_version  BIGINT NOT NULL,
     deleted_at      BIGINT,
+    -- When everything that was left of a deleted endpoint has been ended.
     swept_at        BIGINT
 );
 CREATE UNIQUE INDEX endpoints_uid ON endpoints (tenant, uid) WHERE deleted_at IS NULL;

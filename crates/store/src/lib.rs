@@ -7,10 +7,12 @@
 //! - [`config`]: the snapshot of the configuration that matching, authentication and sending read;
 //! - [`change`], [`once`], [`seal`]: what all changes of the control plane share: clock, audit, idempotency, sealing;
 //! - [`period`]: what questions about events and deliveries share: the scope and the span of acceptance they look at;
+//! - [`background`]: bounded slices of the work that nobody waits for;
 //! - [`projects`], [`keys`], [`tenants`], [`event_types`], [`endpoints`], [`events`], [`deliveries`], [`audit`]: the
 //!   operations, a method of [`Store`] for each transaction.
 
 pub mod audit;
+pub mod background;
 pub mod change;
 pub mod config;
 pub mod deliveries;

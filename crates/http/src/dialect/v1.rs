@@ -1,6 +1,7 @@
 //! Contract v1, the native API: what a producer, an operator and a dashboard use. A file for each resource.
 
 mod errors;
+mod events;
 mod health;
 mod tenants;
 
@@ -17,9 +18,10 @@ use utoipa_axum::router::OpenApiRouter;
 ))]
 pub(crate) struct Document;
 
-/// All routes of the contract.
-pub(crate) fn routes() -> OpenApiRouter<App> {
+/// All routes of the contract, for payloads of at most `payload_bytes_max`.
+pub(crate) fn routes(payload_bytes_max: usize) -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(health::routes())
         .merge(tenants::routes())
+        .merge(events::routes(payload_bytes_max))
 }

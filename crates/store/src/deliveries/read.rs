@@ -21,7 +21,7 @@ use stentor_domain::name::EventTypeName;
 /// What keeps the endpoint from being sent to, as a [`Reason`]'s word.
 macro_rules! standing {
     () => {
-        "CASE WHEN e.deleted_at IS NOT NULL THEN 'endpoint_deleted' WHEN t.deleted_at IS NOT NULL THEN 'tenant_deleted'
+        "CASE WHEN t.deleted_at IS NOT NULL THEN 'tenant_deleted' WHEN e.deleted_at IS NOT NULL THEN 'endpoint_deleted'
               WHEN e.status = 'paused' THEN 'endpoint_paused' WHEN e.status = 'disabled' THEN 'endpoint_disabled' END"
     };
 }
@@ -216,7 +216,7 @@ async fn header_set(tx: &mut Tx, n: i64, master: &MasterKeys) -> Result<CustomHe
         })
         .await?;
     match sealed {
-        Some(sealed) => header_sets::open(master, n, &sealed),
+        Some(sealed) => header_sets::open(n, &sealed, master),
         None => Ok(CustomHeaders::default()),
     }
 }
