@@ -104,7 +104,8 @@ impl Sqlite {
         let mut tx = Tx::Sqlite(connection);
         let config = Arc::new(Config::new(master.clone()));
         config.refresh(&mut tx)?;
-        let (sender, fresh) = fresh::channel();
+        let queue: Arc<Queue<Command>> = Arc::new(Queue::new());
+        let (sender, fresh) = fresh::channel(give_back(&queue));
         let waiters = Arc::new(Waiters::default());
         let writer = Writer {
             tx,
@@ -116,7 +117,6 @@ impl Sqlite {
             clock: Arc::clone(&clock),
             checkpointer: Arc::clone(&checkpointer),
         };
-        let queue = Arc::new(Queue::new());
         let threads = vec![
             start_writer(writer, &queue)?,
             start_checkpointer(&checkpointer, &path)?,
@@ -152,6 +152,14 @@ impl Drop for Sqlite {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+fn give_back(queue: &Arc<Queue<Command>>) -> fresh::GiveBack {
+    let queue = Arc::clone(queue);
+    Box::new(move |releases| {
+        // A closed store needs nothing back: the next start recovers it.
+        drop(queue.push(Command::Hot(Hot::Release(releases, Reply::new().0))));
+    })
 }
 
 fn start_writer(writer: Writer, queue: &Arc<Queue<Command>>) -> Result<JoinHandle<()>> {
