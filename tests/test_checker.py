@@ -32,13 +32,14 @@ def test_a_good_history_is_without_fault():
 
 def test_an_acknowledged_event_that_is_gone_is_a_loss():
     history = good()
-    history.deliveries = []
+    history.deliveries, history.arrivals = [], []
     broken(history, "lost or doubled: evt_1")
 
 
 def test_an_acknowledged_event_without_one_of_its_deliveries_is_a_loss():
     history = good()
     history.deliveries.pop()
+    history.arrivals.pop()
     broken(history, "lost or doubled: evt_1")
 
 
