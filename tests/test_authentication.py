@@ -1,7 +1,6 @@
 """Who may do what: roles, tenants, revocation, expiry, and answers that give nothing away."""
 
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 
 import pytest
 
@@ -193,9 +192,8 @@ def test_a_project_key_sees_its_project_alone(shared_server: Server):
 
 def test_guessing_keys_is_429_while_valid_keys_go_on(server: Server):
     statuses = [server.client(f"stn_root_{number:043}").get("/v1/tenants").status for number in range(80)]
-    assert statuses[0] == 401 and statuses[-1] == 429
-    changes = sum(before != after for before, after in pairwise(statuses))
-    assert changes == 1 and 50 <= statuses.index(429) <= 70, statuses
+    assert set(statuses) == {401, 429}, statuses
+    assert 55 <= statuses.index(429) <= 65, statuses
     server.root.get("/v1/tenants").expect(200)
     refused = server.client(FOREIGN).get("/v1/tenants")
     refused.problem(429)
