@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from support.api import make_endpoint, make_tenant, publish
 from support.receiver import Receiver
 from support.server import Server
 
@@ -56,3 +57,17 @@ def rng() -> random.Random:
     seed = int(os.environ.get("STENTOR_TEST_SEED") or random.randrange(2**32))
     print(f"STENTOR_TEST_SEED={seed}")
     return random.Random(seed)
+
+
+@pytest.fixture(scope="module")
+def unharmed(shared_server: Server) -> Iterator[None]:
+    """After all tests of a file its one server still accepts and delivers."""
+    yield
+    receiver = Receiver()
+    try:
+        tenant = make_tenant(shared_server.root)
+        make_endpoint(shared_server.root.for_tenant(tenant), receiver.url())
+        publish(shared_server.root, tenant).expect(202)
+        receiver.wait_for(1)
+    finally:
+        receiver.close()

@@ -64,7 +64,12 @@ def test_a_published_event_answers_what_it_became(client: Client, tenant: str, r
     event = publish(client, tenant, '{"n":1}', event_id="mine-1").expect(202)
     assert event.keys() == EVENT, event.keys() ^ EVENT
     assert event["id"].startswith("evt_") and "." not in event["id"]
-    assert (event["event_id"], event["type"], event["tenant"], event["deliveries"]) == ("mine-1", "order.completed", tenant, 2)
+    assert (event["event_id"], event["type"], event["tenant"], event["deliveries"]) == (
+        "mine-1",
+        "order.completed",
+        tenant,
+        2,
+    )
     arrived = receiver.wait_for(2)
     assert {(request.path, request.webhook_id) for request in arrived} == {("/a", event["id"]), ("/b", event["id"])}
     assert client.get(f"/v1/events/{event['id']}").expect(200)["id"] == event["id"]
@@ -122,7 +127,9 @@ def test_channels_are_refused_until_they_are_built(client: Client, tenant: str):
 
 def test_a_delivery_shows_what_was_sent_and_answered(client: Client, tenant: str, receiver: Receiver):
     script = always(200, body=b"thanks", headers=(("X-Answer", "yes"),))
-    endpoint = make_endpoint(client, receiver.url("/hook", script), headers_json={"X-Team": "red", "X-Api-Key": "k-123456"})
+    endpoint = make_endpoint(
+        client, receiver.url("/hook", script), headers_json={"X-Team": "red", "X-Api-Key": "k-123456"}
+    )
     event = publish(client, tenant, '{"n":1}').expect(202)
     item = reaches(client, "delivered")
     assert item.keys() == ITEM, item.keys() ^ ITEM
@@ -168,7 +175,9 @@ def test_a_failed_delivery_is_tried_again_with_the_same_id_and_body(client: Clie
     requests = receiver.requests()
     assert {(request.webhook_id, request.body) for request in requests} == {(event, b'{ "n" : 1.0 }')}
     attempts = detail(client, delivered)["attempts"]
-    assert sorted(attempt["status_code"] if "status_code" in attempt else attempt["status"] for attempt in attempts) == [200, 500, 503]
+    assert sorted(
+        attempt["status_code"] if "status_code" in attempt else attempt["status"] for attempt in attempts
+    ) == [200, 500, 503]
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 400, 401, 404, 409, 500])
@@ -204,7 +213,9 @@ def test_a_paused_endpoint_holds_and_resumes_oldest_first(client: Client, tenant
     client.patch(path, {"status": "PAUSED"}).expect(200)
     ids = [publish(client, tenant, str(n)).expect(202)["id"] for n in range(5)]
     held = deliveries(client)
-    assert [(item["status"], item["reason"], item["next_attempt_at"]) for item in held] == [("held", "endpoint_paused", None)] * 5
+    assert [(item["status"], item["reason"], item["next_attempt_at"]) for item in held] == [
+        ("held", "endpoint_paused", None)
+    ] * 5
     assert receiver.requests() == []
     client.patch(path, {"status": "ACTIVE"}).expect(200)
     assert [request.webhook_id for request in receiver.wait_for(5)] == ids
@@ -340,7 +351,9 @@ def test_a_bad_grace_is_422(client: Client, grace: object):
     assert answer.fields() == ["grace_seconds"]
 
 
-def test_a_tenants_key_sees_its_events_and_deliveries(shared_server: Server, client: Client, tenant: str, receiver: Receiver):
+def test_a_tenants_key_sees_its_events_and_deliveries(
+    shared_server: Server, client: Client, tenant: str, receiver: Receiver
+):
     make_endpoint(client, receiver.url())
     event = publish(client, tenant).expect(202)["id"]
     own = shared_server.client(make_key(shared_server.root, "tenant", tenant=tenant)["key"])

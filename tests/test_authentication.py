@@ -10,7 +10,16 @@ from support.server import ROOT_KEY, Server
 from support.waiting import until
 
 PUBLIC = ["/healthz", "/readyz", "/openapi.json"]
-PROTECTED = ["/v1/projects", "/v1/keys", "/v1/tenants", "/v1/event-types", "/v1/endpoints", "/v1/events", "/v1/deliveries", "/v1/audit"]
+PROTECTED = [
+    "/v1/projects",
+    "/v1/keys",
+    "/v1/tenants",
+    "/v1/event-types",
+    "/v1/endpoints",
+    "/v1/events",
+    "/v1/deliveries",
+    "/v1/audit",
+]
 FOREIGN = "stn_tenant_" + "A" * 43
 BAD_KEYS = {
     "unknown": FOREIGN,

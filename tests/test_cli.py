@@ -89,9 +89,7 @@ def test_a_key_is_not_made_offline_while_a_server_runs(server: Server, tmp_path:
 
 def test_a_key_for_an_unknown_tenant_is_refused(server: Server, tmp_path: Path):
     server.stop()
-    done = process.run(
-        "key", "create", "--role", "tenant", "--tenant", "nobody", "--data", server.data, cwd=tmp_path
-    )
+    done = process.run("key", "create", "--role", "tenant", "--tenant", "nobody", "--data", server.data, cwd=tmp_path)
     assert done.returncode != 0 and "nobody" in done.stderr and "stn_" not in done.stdout
 
 

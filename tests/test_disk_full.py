@@ -28,7 +28,18 @@ class SmallDisk:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._holder = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-c", MOUNT, "sh", str(path), f"{DISK_MEBIBYTES}m"],
+            [
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                MOUNT,
+                "sh",
+                str(path),
+                f"{DISK_MEBIBYTES}m",
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

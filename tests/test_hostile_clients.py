@@ -2,15 +2,13 @@
 
 import gzip
 import json
-import random
 import resource
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from support import wire
-from support.api import deliveries, event_text, make_endpoint, make_key, make_tenant, publish
+from support.api import deliveries, event_text, make_endpoint, make_key, make_tenant, publish, stored
 from support.receiver import Receiver, Reply
 from support.server import ROOT_KEY, Server
 from support.waiting import until
@@ -26,19 +24,7 @@ HOSTILE_BYTES = 64 * MIB
 GROWTH_BYTES_MAX = 32 * MIB
 JSON = "Content-Type: application/json"
 
-
-@pytest.fixture(scope="module", autouse=True)
-def a_server_that_is_unharmed(shared_server: Server) -> Iterator[None]:
-    """After all of this the one server of this file still accepts and delivers."""
-    yield
-    receiver = Receiver()
-    try:
-        tenant = make_tenant(shared_server.root)
-        make_endpoint(shared_server.root.for_tenant(tenant), receiver.url())
-        publish(shared_server.root, tenant).expect(202)
-        receiver.wait_for(1)
-    finally:
-        receiver.close()
+pytestmark = pytest.mark.usefixtures("unharmed")
 
 
 @pytest.fixture
@@ -52,12 +38,7 @@ def post_head(*lines: str, path: str = "/v1/events") -> bytes:
     return wire.head("POST", path, ROOT_KEY, *lines)
 
 
-def stored(server: Server, tenant: str) -> int:
-    """How many events a tenant has."""
-    return len(server.root.for_tenant(tenant).pages("/v1/events"))
-
-
-# --- Too large -----------------------------------------------------------------------------------------------------
+# --- Too large -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("length", [10 * MIB, 2**40, 2**63])
@@ -127,7 +108,7 @@ def test_a_gzip_bomb_is_415_and_never_unpacked(shared_server: Server):
         assert answer.status == 415, (coding, answer)
 
 
-# --- Too slow ------------------------------------------------------------------------------------------------------
+# --- Too slow --------------------------------------------------------------------------------------------------------
 
 
 def test_a_body_that_trickles_ends_at_the_deadline_and_others_go_on(shared_server: Server, tenant: str):
@@ -170,183 +151,7 @@ def test_five_thousand_slow_heads_are_dropped_while_health_answers(shared_server
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-# --- Malformed -----------------------------------------------------------------------------------------------------
-
-NOT_JSON = {
-    "nothing": b"",
-    "half an object": b'{"tenant": "t", "type": "a", "payload": {',
-    "two values": b"{} {}",
-    "single quotes": b"{'a': 1}",
-    "a trailing comma": b'{"a": 1,}',
-    "a byte order mark": b"\xef\xbb\xbf{}",
-    "UTF-16": '{"a":1}'.encode("utf-16"),
-    "bad UTF-8": b'{"payload": "\xff\xfe"}',
-    "overlong UTF-8": b'{"payload": "\xc0\xaf"}',
-    "a surrogate in UTF-8": b'{"payload": "\xed\xa0\x80"}',
-    "a NUL": b'{"payload": 1}\0',
-    "a thousand million brackets begun": b"[" * 200_000,
-}
-NOT_A_PAYLOAD = {
-    "NaN": b"NaN",
-    "Infinity": b"-Infinity",
-    "bad UTF-8": b'"\xff"',
-    "a raw line break in a string": b'"a\nb"',
-    "a raw NUL in a string": b'"\0"',
-    "a leading zero": b"01",
-    "a lonely point": b"1.",
-    "a plus": b"+1",
-    "hexadecimal": b"0x10",
-    "a bad escape": rb'"\x41"',
-    "a comment": b"{/* */}",
-    "a byte order mark": b"\xef\xbb\xbf{}",
-}
-
-
-@pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON.keys())
-def test_a_body_that_is_not_json_is_400(shared_server: Server, body: bytes):
-    shared_server.root.post("/v1/events", body).problem(400)
-    shared_server.root.post("/v1/tenants", body).problem(400)
-
-
-@pytest.mark.parametrize("payload", NOT_A_PAYLOAD.values(), ids=NOT_A_PAYLOAD.keys())
-def test_a_payload_that_is_not_json_is_400_and_stores_nothing(shared_server: Server, tenant: str, payload: bytes):
-    publish(shared_server.root, tenant, payload).problem(400)
-    assert stored(shared_server, tenant) == 0
-
-
-@pytest.mark.parametrize("body", [b"[]", b"1", b"null", b'"text"', b"{}", b'{"payload": {}}'])
-def test_json_that_is_not_an_event_is_422_and_names_what_is_missing(shared_server: Server, body: bytes):
-    shared_server.root.post("/v1/events", body).problem(422)
-
-
-def test_a_deeply_nested_payload_is_refused_or_delivered_but_never_a_crash(shared_server: Server, tenant: str):
-    for depth in (1_000, 100_000):
-        answer = publish(shared_server.root, tenant, "[" * depth + "]" * depth)
-        assert answer.status in (202, 400, 422), answer
-    assert shared_server.answers("/healthz") == 200
-
-
-@pytest.mark.parametrize(
-    "media_type",
-    [
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "application/xml",
-        "application/json; charset=utf-16",
-        "application/json; charset=latin-1",
-        "multipart/form-data; boundary=x",
-    ],
-)
-def test_another_media_type_is_415(shared_server: Server, tenant: str, media_type: str):
-    body = event_text(tenant, "a", "{}")
-    shared_server.root.post("/v1/events", body, {"Content-Type": media_type}).problem(415)
-
-
-@pytest.mark.parametrize("media_type", ["application/json", "application/json; charset=utf-8", "Application/JSON;charset=UTF-8"])
-def test_json_in_utf_8_is_taken_however_it_is_spelled(shared_server: Server, tenant: str, media_type: str):
-    body = event_text(tenant, "a", "{}")
-    shared_server.root.post("/v1/events", body, {"Content-Type": media_type}).expect(202)
-
-
-@pytest.mark.parametrize(
-    "event_type",
-    ["", ".a", "a.", "a..b", "a b", "a\r\nX-Evil: 1", "a\n", "a\0b", "größe", "a/b", "*", "a.*", "<b>", "x" * 256, "x" * 10_000],
-)
-def test_a_bad_event_type_is_422_and_named(shared_server: Server, tenant: str, event_type: str):
-    answer = publish(shared_server.root, tenant, event_type=event_type)
-    assert "type" in answer.fields()
-
-
-@pytest.mark.parametrize("event_type", ["a", "order.completed", "A_1.b-2.c", "x" * 255])
-def test_a_good_event_type_is_taken(shared_server: Server, tenant: str, event_type: str):
-    assert publish(shared_server.root, tenant, event_type=event_type).expect(202)["type"] == event_type
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"tenant": 1},
-        {"tenant": None},
-        {"tenant": ["x"]},
-        {"type": 7},
-        {"type": None},
-        {"event_id": 7},
-        {"event_id": "x" * 257},
-    ],
-    ids=str,
-)
-def test_a_field_of_the_wrong_type_is_422_and_named(shared_server: Server, tenant: str, fields: dict):
-    body = {"tenant": tenant, "type": "a", "payload": {}} | fields
-    assert list(fields) == shared_server.root.post("/v1/events", body).fields()
-
-
-def strange_ids() -> list[str]:
-    """Ids that are none, in the spelling of a path."""
-    uuid = "01890a5d-ac96-774b-bcce-b302099a8057"
-    return [
-        "ep_",
-        "ep_" + "0" * 36,
-        f"ep_{uuid.upper()}",
-        f"EP_{uuid}",
-        f"evt_{uuid}",
-        uuid,
-        f"ep_{{{uuid}}}",
-        f"ep_{uuid.replace('-', '')}",
-        f"ep_{uuid}%00",
-        f"ep_{uuid}%0a",
-        "..%2f..%2fetc%2fpasswd",
-        "%2e%2e",
-        "%00",
-        "%ff",
-        "%c0%af",
-        "%E2%80%8B",
-        "ep_" + "a" * 10_000,
-        "'%20OR%201=1;--",
-        "*",
-    ]
-
-
-@pytest.mark.parametrize("id", strange_ids(), ids=lambda id: id[:30])
-def test_a_strange_id_is_nothing(shared_server: Server, tenant: str, id: str):
-    client = shared_server.root.for_tenant(tenant)
-    for path in ("endpoints", "events", "deliveries"):
-        answer = client.get(f"/v1/{path}/{id}")
-        assert answer.status in (400, 404), (path, answer)
-    assert client.delete(f"/v1/endpoints/{id}").status in (400, 404)
-    assert shared_server.root.get(f"/v1/tenants/{id}").status in (400, 404)
-
-
-def test_an_id_in_another_case_or_through_dots_is_nothing(shared_server: Server, tenant: str):
-    client = shared_server.root.for_tenant(tenant)
-    id = make_endpoint(client, "https://example.com/hook")["id"]
-    client.get(f"/v1/endpoints/{id}").expect(200)
-    for path in (f"/v1/endpoints/{id.upper()}", f"/v1/endpoints/{id}%20", f"/v1/tenants/../endpoints/{id}"):
-        answer = client.get(path)
-        assert answer.status in (400, 404), (path, answer)
-
-
-def test_bytes_that_are_not_http_are_refused(shared_server: Server):
-    noise = random.Random(1)
-    for garbage in (b"\r\n\r\n\r\n", b"\0" * 100, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", noise.randbytes(5_000) + b"\r\n\r\n"):
-        with wire.connect(shared_server.port, HEAD_SECONDS_MAX) as connection:
-            wire.send_as_far_as_taken(connection, garbage)
-            answer = wire.read_answer(connection)
-            assert answer.status is None or 400 <= answer.status < 600, (garbage[:20], answer)
-    assert shared_server.answers("/healthz") == 200
-
-
-def test_a_request_is_not_smuggled_in_by_two_framings(shared_server: Server, tenant: str):
-    inner = wire.head("DELETE", f"/v1/tenants/{tenant}", ROOT_KEY)
-    body = b"0\r\n\r\n" + inner
-    lines = (JSON, f"Content-Length: {len(body)}", "Transfer-Encoding: chunked")
-    with wire.connect(shared_server.port, HEAD_SECONDS_MAX) as connection:
-        wire.send_as_far_as_taken(connection, post_head(*lines) + body)
-        assert wire.read_answer(connection).status in (400, None)
-        assert wire.closes(connection)
-    shared_server.root.get(f"/v1/tenants/{tenant}").expect(200)
-
-
-# --- In bad faith --------------------------------------------------------------------------------------------------
+# --- In bad faith ----------------------------------------------------------------------------------------------------
 
 
 def test_an_idempotency_key_with_another_body_is_409(shared_server: Server, tenant: str):
@@ -395,7 +200,9 @@ def test_one_bad_item_refuses_the_whole_batch_and_is_named(shared_server: Server
     items = [{"tenant": tenant, "type": "a", "payload": {"n": number}} for number in range(6)]
     del items[3]["payload"]
     items[5]["type"] = "no good"
-    assert shared_server.root.post("/v1/events/batch", {"events": items}).fields() == ["events.3.payload", "events.5.type"]
+    # Whether later faults are named as well is left open.
+    fields = shared_server.root.post("/v1/events/batch", {"events": items}).fields()
+    assert fields[0] == "events.3.payload" and set(fields) <= {"events.3.payload", "events.5.type"}
     assert stored(shared_server, tenant) == 0
 
 

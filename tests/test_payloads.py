@@ -86,9 +86,7 @@ def test_awkward_json_in_a_batch_arrives_byte_for_byte(shared_server: Server, re
     texts = [f'{named}, "payload":{text}}}' for text in AWKWARD.values()]
     body = ('{"events":[' + ",\n".join(texts) + "]}").encode()
     events = shared_server.root.post("/v1/events/batch", body).expect(202)
-    expected = {
-        event["id"]: text.encode() for event, text in zip(events, AWKWARD.values(), strict=True)
-    }
+    expected = {event["id"]: text.encode() for event, text in zip(events, AWKWARD.values(), strict=True)}
     receiver.wait_for(len(AWKWARD))
     assert {request.webhook_id: request.body for request in receiver.requests()} == expected
 
@@ -141,9 +139,7 @@ def test_the_published_vectors_are_what_both_libraries_sign():
     for secret, id, timestamp, body, signature in VECTORS:
         assert Webhook(secret).sign(id, datetime.fromtimestamp(timestamp, UTC), body) == signature
         encoded = base64.b64encode(body.encode()).decode()
-        lines.append(
-            {"secret": secret, "id": id, "timestamp": timestamp, "body": encoded, "signature": signature}
-        )
+        lines.append({"secret": secret, "id": id, "timestamp": timestamp, "body": encoded, "signature": signature})
     assert signatures.verify_in_javascript(lines) == len(VECTORS)
 
 

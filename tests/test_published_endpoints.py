@@ -28,7 +28,7 @@ ADDED = {
     "number": int,
     "description": (str, type(None)),
     "events": list,
-    "metadata": dict,
+    "metadata": (dict, type(None)),
     "retry_schedule": list,
     "retry_anchor": str,
     "max_in_flight": (int, type(None)),
@@ -90,7 +90,7 @@ def test_name_and_url_are_enough_and_the_drawn_secret_is_shown_this_once(client:
     assert (endpoint["timeout_seconds"], endpoint["headers_json"]) == (10, {})
     assert (endpoint["events"], endpoint["retry_schedule"]) == (["*"], DEFAULT_SCHEDULE)
     assert (endpoint["retry_anchor"], endpoint["uid"], endpoint["description"]) == ("previous", None, None)
-    assert (endpoint["metadata"], endpoint["number"], endpoint["consecutive_failures"]) == ({}, 1, 0)
+    assert (endpoint["metadata"], endpoint["number"], endpoint["consecutive_failures"]) == (None, 1, 0)
     assert shown(client.get(f"/v1/endpoints/{endpoint['id']}").expect(200)) == shown(endpoint)
 
 
@@ -275,7 +275,9 @@ def test_values_of_secret_headers_are_masked_and_a_mask_sent_back_keeps_them(cli
     endpoint = client.post("/v1/endpoints", REQUEST | {"headers_json": headers}).expect(201)
     assert endpoint["headers_json"] == masked
     path = f"/v1/endpoints/{endpoint['id']}"
-    assert client.patch(path, {"headers_json": masked | {"X-Team": "blue"}}).expect(200)["headers_json"] == masked | {"X-Team": "blue"}
+    assert client.patch(path, {"headers_json": masked | {"X-Team": "blue"}}).expect(200)["headers_json"] == masked | {
+        "X-Team": "blue"
+    }
 
 
 def test_a_uid_in_use_is_409(client: Client):

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from support.client import Answer, Client
+from support.server import Server
 
 # An endpoint whose deliveries are tried again soon: a second between attempts.
 SOON = [1, 1, 1, 1, 1, 1, 1, 1]
@@ -41,3 +42,8 @@ def publish(
 def deliveries(client: Client, query: str = "") -> list[dict[str, Any]]:
     """Every delivery that `query` selects, newest first."""
     return client.pages(f"/v1/deliveries?{query}" if query else "/v1/deliveries")
+
+
+def stored(server: Server, tenant: str) -> int:
+    """How many events a tenant has."""
+    return len(server.root.for_tenant(tenant).pages("/v1/events"))

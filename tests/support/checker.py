@@ -131,9 +131,7 @@ def _repeats_are_those_that_kills_explain(history: History) -> None:
     """A delivery may arrive more often than its attempts tell only where a kill lost the record of an attempt."""
     recorded = {(delivery.event, delivery.endpoint): delivery.attempt_count for delivery in history.deliveries}
     arrived = Counter((arrival.webhook_id, arrival.endpoint) for arrival in history.arrivals)
-    unrecorded = {
-        pair: count - recorded[pair] for pair, count in arrived.items() if count > recorded.get(pair, count)
-    }
+    unrecorded = {pair: count - recorded[pair] for pair, count in arrived.items() if count > recorded.get(pair, count)}
     explained = history.kills * history.in_flight_max
     if sum(unrecorded.values()) > explained:
         some = sorted(unrecorded.items(), key=lambda item: -item[1])[:5]
@@ -148,7 +146,5 @@ def _repeats_are_those_that_kills_explain(history: History) -> None:
 
 def _successes(history: History) -> Counter[tuple[str, str]]:
     return Counter(
-        (arrival.webhook_id, arrival.endpoint)
-        for arrival in history.arrivals
-        if 200 <= arrival.answered <= 299
+        (arrival.webhook_id, arrival.endpoint) for arrival in history.arrivals if 200 <= arrival.answered <= 299
     )

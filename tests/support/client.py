@@ -134,7 +134,5 @@ class Client:
         if time.monotonic() - getattr(self._local, "used_at", 0.0) > IDLE_SECONDS_MAX:
             self.close()
         if getattr(self._local, "connection", None) is None:
-            self._local.connection = http.client.HTTPConnection(
-                self.host, self.port, timeout=REQUEST_SECONDS_MAX
-            )
+            self._local.connection = http.client.HTTPConnection(self.host, self.port, timeout=REQUEST_SECONDS_MAX)
         return self._local.connection

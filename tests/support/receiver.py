@@ -1,4 +1,4 @@
-"""The other end of a delivery: a small HTTP/1.1 server over raw sockets that keeps every byte, and answers by a script."""
+"""The other end of a delivery: a small HTTP/1.1 server over raw sockets that keeps every byte and answers by a script."""
 
 import socket
 import threading
@@ -170,17 +170,13 @@ class Receiver:
             raw_head += line
         lines = raw_head.decode("latin-1").split("\r\n")
         method, target, _ = lines[0].split(" ")
-        headers = [
-            (name, value.strip()) for name, _, value in (line.partition(":") for line in lines[1:] if line)
-        ]
+        headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines[1:] if line)]
         length = int(dict((name.lower(), value) for name, value in headers)["content-length"])
         body = stream.read(length)
         if len(body) < length:
             return None
         with self._lock:
-            request = Received(
-                len(self._received), number, time.monotonic(), method, target, raw_head, headers, body
-            )
+            request = Received(len(self._received), number, time.monotonic(), method, target, raw_head, headers, body)
             self._received.append(request)
         return request
 

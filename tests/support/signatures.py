@@ -26,7 +26,7 @@ def signature_headers(request: Received) -> dict[str, str]:
 
 
 def verify(secret: str, request: Received) -> None:
-    """Verifies a delivery that arrived in the last minutes (the library refuses older ones); raises if it is not right."""
+    """Verifies a delivery of the last minutes (the library refuses older ones); raises if it is not right."""
     Webhook(secret).verify(request.body, signature_headers(request))
 
 
