@@ -1,4 +1,4 @@
-"""Requests that are not what they should be: JSON, fields, ids, framing (hostile cases AP-07 to AP-09, AP-15, AP-16)."""
+"""Requests that are not what they should be: JSON, fields, ids, framing (AP-07 to AP-09, AP-15, AP-16)."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""The other end of a delivery: a small HTTP/1.1 server over raw sockets that keeps every byte and answers by a script."""
+"""The other end of a delivery: a small HTTP/1.1 server that keeps every byte and answers by a script."""
 
 import socket
 import threading
