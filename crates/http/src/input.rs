@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde_json::error::Category;
+use serde_json::value::RawValue;
 use std::fmt;
 
 /// Reads a JSON body. No body reads as an empty object, so that an operation without required fields needs none.
@@ -125,6 +126,11 @@ impl NotYet {
             None => Ok(()),
         }
     }
+}
+
+/// The text of a JSON value that is kept as it was sent.
+pub(crate) fn json_text(json: Box<RawValue>) -> String {
+    Box::<str>::from(json).into_string()
 }
 
 /// 422 for a capability that this version lacks.
