@@ -4,10 +4,11 @@ use crate::problem::Problem;
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
-use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 use std::fmt;
+use stentor_domain::Timestamp;
 
 /// Reads a JSON body. No body reads as an empty object, so that an operation without required fields needs none.
 pub(crate) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
@@ -67,6 +68,19 @@ pub(crate) fn query<T: DeserializeOwned>(query: Option<&str>) -> Result<T, Probl
 pub(crate) fn bytes<T: Serialize>(answer: &T) -> Bytes {
     // Strings, numbers and lists of them always serialize.
     serde_json::to_vec(answer).unwrap_or_default().into()
+}
+
+/// An instant: ISO 8601 with an offset or `Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Instant(pub(crate) Timestamp);
+
+impl<'de> Deserialize<'de> for Instant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let at = Timestamp::parse_iso(&text);
+        at.map(Self)
+            .ok_or_else(|| D::Error::custom("must be an ISO 8601 instant, such as 2030-01-31T00:00:00Z"))
+    }
 }
 
 /// A field of a change: absent, null, or a value. Use with `#[serde(default)]`.

@@ -6,8 +6,8 @@
 //! - [`sqlite`]: the embedded engine: the writer thread with its group commit, readers, checkpoints, migrations;
 //! - [`config`]: the snapshot of the configuration that matching, authentication and sending read;
 //! - [`change`], [`once`], [`seal`]: what all changes of the control plane share: clock, audit, idempotency, sealing;
-//! - [`projects`], [`keys`], [`tenants`], [`event_types`], [`endpoints`], [`events`], [`deliveries`], [`audit`]: the
-//!   operations, a method of [`Store`] for each transaction.
+//! - [`projects`], [`keys`], [`key_uses`], [`tenants`], [`event_types`], [`endpoints`], [`events`], [`deliveries`],
+//!   [`audit`]: the operations, a method of [`Store`] for each transaction.
 
 pub mod audit;
 pub mod change;
@@ -19,6 +19,7 @@ pub mod event_types;
 pub mod events;
 pub mod fresh;
 pub mod hot;
+pub mod key_uses;
 pub mod keys;
 pub mod once;
 pub mod projects;

@@ -16,6 +16,7 @@ pub(crate) use writer::{Command, Hot, Reply, Writer};
 use crate::config::Config;
 use crate::error::{Result, StoreError};
 use crate::fresh::{self, Fresh, Waiting};
+use crate::key_uses::KeyUses;
 use crate::seal::MasterKeys;
 use crate::tx::Tx;
 use crate::waiters::Waiters;
@@ -65,6 +66,7 @@ pub(crate) struct Sqlite {
     pub(crate) readers: Arc<Readers>,
     pub(crate) config: Arc<Config>,
     pub(crate) waiters: Arc<Waiters>,
+    pub(crate) key_uses: KeyUses,
     pub(crate) ids: Ids,
     pub(crate) master: MasterKeys,
     pub(crate) clock: Arc<dyn Clock>,
@@ -127,6 +129,7 @@ impl Sqlite {
             queue,
             config,
             waiters,
+            key_uses: KeyUses::default(),
             ids,
             master,
             clock,

@@ -1,8 +1,12 @@
 //! Contract v1, the native API: what a producer, an operator and a dashboard use. A file for each resource.
 
+mod audit;
 mod endpoints;
 mod errors;
+mod event_types;
 mod health;
+mod keys;
+mod projects;
 mod tenants;
 
 use crate::app::App;
@@ -22,6 +26,10 @@ pub(crate) struct Document;
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(health::routes())
+        .merge(projects::routes())
+        .merge(keys::routes())
         .merge(tenants::routes())
         .merge(endpoints::routes())
+        .merge(event_types::routes())
+        .merge(audit::routes())
 }
