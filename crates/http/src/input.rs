@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
+use serde_json::value::RawValue;
 use std::fmt;
 use stentor_domain::Timestamp;
 
@@ -140,6 +141,11 @@ impl NotYet {
             None => Ok(()),
         }
     }
+}
+
+/// The text of a JSON value that is kept as it was sent.
+pub(crate) fn json_text(json: Box<RawValue>) -> String {
+    Box::<str>::from(json).into_string()
 }
 
 /// 422 for a capability that this version lacks.
