@@ -6,7 +6,9 @@
 //! - [`tenants`] and its neighbours: a file for each resource, an `impl Engine` in each.
 
 pub mod caller;
+pub mod deliveries;
 pub mod error;
+pub mod events;
 pub mod jobs;
 pub mod publish;
 pub mod tenants;

@@ -1,7 +1,10 @@
 //! Contract v1, the native API: what a producer, an operator and a dashboard use. A file for each resource.
 
+mod deliveries;
 mod errors;
 mod events;
+mod events_read;
+mod filter;
 mod health;
 mod tenants;
 
@@ -24,4 +27,6 @@ pub(crate) fn routes(payload_bytes_max: usize) -> OpenApiRouter<App> {
         .merge(health::routes())
         .merge(tenants::routes())
         .merge(events::routes(payload_bytes_max))
+        .merge(events_read::routes())
+        .merge(deliveries::routes())
 }
