@@ -8,9 +8,11 @@
 
 pub mod audit;
 pub mod caller;
+pub mod deliveries;
 pub mod endpoints;
 pub mod error;
 pub mod event_types;
+pub mod events;
 pub mod jobs;
 pub mod keys;
 pub mod prepare;

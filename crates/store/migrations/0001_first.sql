@@ -1,5 +1,6 @@
--- The whole layout. Portable: what differs between engines is replaced by the migrator (KEYLESS becomes WITHOUT ROWID on
--- SQLite). Times are microseconds since 1970 in BIGINT; ids are the two numbers of `domain::Id`: n, the key, and tag.
+-- The whole layout. Portable: what differs between engines is replaced by the migrator (on SQLite KEYLESS becomes
+-- WITHOUT ROWID and BIGINT becomes INTEGER). Times are microseconds since 1970 in BIGINT; ids are the two numbers of
+-- `domain::Id`: n, the key, and tag.
 -- Columns that nothing uses yet are there so that no large table has to be rewritten when it does.
 
 CREATE TABLE meta (

@@ -1,10 +1,13 @@
 //! Contract v1, the native API: what a producer, an operator and a dashboard use. A file for each resource.
 
 mod audit;
+mod deliveries;
 mod endpoints;
 mod errors;
 mod event_types;
 mod events;
+mod events_read;
+mod filter;
 mod health;
 mod keys;
 mod projects;
@@ -34,4 +37,6 @@ pub(crate) fn routes(payload_bytes_max: usize) -> OpenApiRouter<App> {
         .merge(endpoints::routes())
         .merge(event_types::routes())
         .merge(audit::routes())
+        .merge(events_read::routes())
+        .merge(deliveries::routes())
 }
