@@ -21,7 +21,10 @@ async fn every_bad_value_is_refused_by_the_name_of_its_field() {
         (json!({"url": "https://127.0.0.1/"}), "url"),
         (json!({"url": "https://localhost/"}), "url"),
         (json!({"url": "https://user:pass@example.com/"}), "url"),
-        (json!({"url": format!("https://example.com/{}", long(2_064))}), "url"),
+        (
+            json!({"url": format!("https://example.com/{}", long(2_064))}),
+            "url",
+        ),
         (json!({"secret": "fifteen letters"}), "secret"),
         (json!({"secret": long(256)}), "secret"),
         (json!({"secret": "whsec_c2hvcnQgc2hvcnQ="}), "secret"),
@@ -30,9 +33,18 @@ async fn every_bad_value_is_refused_by_the_name_of_its_field() {
         (json!({"headers_json": {"X-Team": 5}}), "headers_json.X-Team"),
         (json!({"headers_json": {"X-Team": null}}), "headers_json.X-Team"),
         (json!({"headers_json": {"Host": "evil"}}), "headers_json.Host"),
-        (json!({"headers_json": {"webhook-id": "evil"}}), "headers_json.webhook-id"),
-        (json!({"headers_json": {"X-Team": "a\r\nb: c"}}), "headers_json.X-Team"),
-        (json!({"headers_json": {"X-Team": "a", "x-team": "b"}}), "headers_json.x-team"),
+        (
+            json!({"headers_json": {"webhook-id": "evil"}}),
+            "headers_json.webhook-id",
+        ),
+        (
+            json!({"headers_json": {"X-Team": "a\r\nb: c"}}),
+            "headers_json.X-Team",
+        ),
+        (
+            json!({"headers_json": {"X-Team": "a", "x-team": "b"}}),
+            "headers_json.x-team",
+        ),
         (json!({"headers_json": {"X-Team": "***"}}), "headers_json.X-Team"),
         (json!({"timeout_seconds": 0}), "timeout_seconds"),
         (json!({"timeout_seconds": 61}), "timeout_seconds"),
@@ -53,17 +65,29 @@ async fn every_bad_value_is_refused_by_the_name_of_its_field() {
         (json!({"metadata": {"x": long(4_096)}}), "metadata"),
         (json!({"retry_schedule": [5, 0]}), "retry_schedule.1"),
         (json!({"retry_schedule": [604_801]}), "retry_schedule.0"),
-        (json!({"retry_schedule": [-5_000_000_000_i64]}), "retry_schedule.0"),
+        (
+            json!({"retry_schedule": [-5_000_000_000_i64]}),
+            "retry_schedule.0",
+        ),
         (json!({"retry_schedule": vec![1; 65]}), "retry_schedule"),
         (json!({"retry_anchor": "last"}), "retry_anchor"),
         (json!({"max_in_flight": 0}), "max_in_flight"),
         (json!({"max_in_flight": 1_001}), "max_in_flight"),
     ];
     for (fields, field) in cases {
-        let answer = world.call(&key, "POST /v1/endpoints", plain_with(fields.clone())).await;
-        assert_eq!(answer.refusal(422), ("invalid".into(), vec![field.into()]), "{fields}");
+        let answer = world
+            .call(&key, "POST /v1/endpoints", plain_with(fields.clone()))
+            .await;
+        assert_eq!(
+            answer.refusal(422),
+            ("invalid_request".into(), vec![field.into()]),
+            "{fields}"
+        );
     }
-    assert_eq!(world.call(&key, "GET /v1/endpoints", json!(null)).await.text, "[]");
+    assert_eq!(
+        world.call(&key, "GET /v1/endpoints", json!(null)).await.text,
+        "[]"
+    );
 }
 
 #[tokio::test]
@@ -98,7 +122,9 @@ async fn what_is_not_built_yet_is_refused_by_name_and_unknown_fields_are_ignored
     for fields in cases {
         let field = fields.as_object().unwrap().keys().next().unwrap().clone();
         let expected = ("not_supported".to_owned(), vec![field]);
-        let created = world.call(&key, "POST /v1/endpoints", plain_with(fields.clone())).await;
+        let created = world
+            .call(&key, "POST /v1/endpoints", plain_with(fields.clone()))
+            .await;
         assert_eq!(created.refusal(422), expected);
         let patched = world.call(&key, &path("PATCH", &endpoint), fields).await;
         assert_eq!(patched.refusal(422), expected);
@@ -135,10 +161,33 @@ async fn values_at_their_limits_come_back_as_they_were_sent() {
             _ => assert_eq!(&shown[name], value),
         }
     }
-    let b_before_a = again.text.find("X-B") < again.text.find("X-A");
-    assert!(b_before_a, "headers keep their order");
-    let endpoint = made(&world, &key, plain_with(json!({"retry_schedule": [], "description": ""}))).await;
-    assert_eq!((&endpoint["retry_schedule"], &endpoint["description"]), (&json!([]), &json!(null)));
+    let endpoint = made(
+        &world,
+        &key,
+        plain_with(json!({"retry_schedule": [], "description": ""})),
+    )
+    .await;
+    assert_eq!(
+        (&endpoint["retry_schedule"], &endpoint["description"]),
+        (&json!([]), &json!(null))
+    );
+}
+
+#[tokio::test]
+async fn headers_keep_their_order_and_none_is_given_twice() {
+    let world = World::new().await;
+    let key = world.tenant("acme").await;
+    let create = |headers: &str| {
+        let body = format!("{{\"name\":\"n\",\"url\":\"https://example.com/\",\"headers_json\":{headers}}}");
+        world.send_text(&key, "POST /v1/endpoints", &[], body)
+    };
+    let headers = "{\"X-B\":\"2\",\"X-A\":\"1\"}";
+    let answer = create(headers).await;
+    assert!(answer.text.contains(headers), "{}", answer.text);
+    let twice = create("{\"X-A\":\"1\",\"X-A\":\"1\"}").await;
+    assert_eq!(twice.refusal(422).1, ["headers_json.X-A"]);
+    let malformed = create("{\"X-A\":\"1\"").await;
+    assert_eq!(malformed.refusal(400).0, "malformed_json");
 }
 
 #[tokio::test]
@@ -150,7 +199,10 @@ async fn a_uid_is_free_again_once_its_endpoint_is_deleted_but_the_number_is_not(
     let taken = world.call(&acme, "POST /v1/endpoints", body.clone()).await;
     assert_eq!(taken.refusal(409).0, "uid_taken");
     made(&world, &other, body.clone()).await;
-    world.call(&acme, &path("DELETE", &first), json!(null)).await.expect(204);
+    world
+        .call(&acme, &path("DELETE", &first), json!(null))
+        .await
+        .expect(204);
     assert_eq!(made(&world, &acme, body).await["number"], json!(2));
 }
 
@@ -165,11 +217,22 @@ async fn a_crowd_of_requests_makes_no_more_endpoints_than_the_tenant_may_have() 
     for refused in answers.iter().filter(|answer| answer.status != 201) {
         assert_eq!(refused.refusal(409).0, "endpoint_limit_reached");
     }
-    let list = world.call(&key, "GET /v1/endpoints", json!(null)).await.expect(200);
-    let mut numbers: Vec<i64> = list.as_array().unwrap().iter().map(|one| one["number"].as_i64().unwrap()).collect();
+    let list = world
+        .call(&key, "GET /v1/endpoints", json!(null))
+        .await
+        .expect(200);
+    let mut numbers: Vec<i64> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["number"].as_i64().unwrap())
+        .collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=50).collect::<Vec<_>>());
-    world.call(&key, &path("DELETE", &list[7]), json!(null)).await.expect(204);
+    world
+        .call(&key, &path("DELETE", &list[7]), json!(null))
+        .await
+        .expect(204);
     assert_eq!(create().await.status, 201);
 }
 
@@ -206,7 +269,11 @@ async fn a_repeated_request_makes_nothing_and_does_not_show_the_secret_again() {
 
     let for_other = [("idempotency-key", "k1"), ("x-tenant", "other")];
     let elsewhere = world.send(ROOT, "POST /v1/endpoints", &for_other, plain()).await;
-    assert_ne!(elsewhere.expect(201)["id"], expected["id"], "the tenant acted for is in the scope");
+    assert_ne!(
+        elsewhere.expect(201)["id"],
+        expected["id"],
+        "the tenant acted for is in the scope"
+    );
 }
 
 #[tokio::test]
@@ -216,14 +283,26 @@ async fn a_new_endpoint_is_in_the_snapshot_when_the_answer_is_there_and_after_a_
     let body = plain_with(json!({"headers_json": {"X-Api-Key": "s3cret-value"}, "retry_schedule": [7]}));
     let endpoint = made(&world, &key, body).await;
     let before = in_snapshot(&world, &endpoint).unwrap();
-    assert_eq!(before.secrets[0].secret.expose(), endpoint["secret"].as_str().unwrap());
-    assert_eq!(before.endpoint.settings.custom_headers.pairs()[0].1, "s3cret-value");
+    assert_eq!(
+        before.secrets[0].secret.expose(),
+        endpoint["secret"].as_str().unwrap()
+    );
+    assert_eq!(
+        before.endpoint.settings.custom_headers.pairs()[0].1,
+        "s3cret-value"
+    );
     let gone = made(&world, &key, plain()).await;
-    world.call(&key, &path("DELETE", &gone), json!(null)).await.expect(204);
+    world
+        .call(&key, &path("DELETE", &gone), json!(null))
+        .await
+        .expect(204);
 
     let world = world.restarted().await;
     let after = in_snapshot(&world, &endpoint).unwrap();
     assert_eq!(after.endpoint, before.endpoint);
-    assert_eq!((&after.secrets, after.shard, after.header_set), (&before.secrets, before.shard, before.header_set));
+    assert_eq!(
+        (&after.secrets, after.shard, after.header_set),
+        (&before.secrets, before.shard, before.header_set)
+    );
     assert!(in_snapshot(&world, &gone).is_none());
 }

@@ -29,11 +29,17 @@ async fn a_secret_is_drawn_only_where_none_is_given_and_shown_only_then() {
     let key = world.tenant("acme").await;
     let drawn = made(&world, &key, plain()).await;
     assert!(text(&drawn).starts_with("whsec_") && text(&drawn).len() == 50);
-    let shown = world.call(&key, &path("GET", &drawn), json!(null)).await.expect(200);
+    let shown = world
+        .call(&key, &path("GET", &drawn), json!(null))
+        .await
+        .expect(200);
     assert!(shown.get("secret").is_none());
     let given = made(&world, &key, plain_with(json!({"secret": "sixteen letters!"}))).await;
     assert!(given.get("secret").is_none());
-    assert_eq!(in_snapshot(&world, &given).unwrap().secrets[0].secret.expose(), "sixteen letters!");
+    assert_eq!(
+        in_snapshot(&world, &given).unwrap().secrets[0].secret.expose(),
+        "sixteen letters!"
+    );
 }
 
 #[tokio::test]
@@ -45,9 +51,16 @@ async fn both_secrets_sign_until_the_grace_ends() {
     assert_eq!(rotated.as_object().unwrap().len(), 1);
     let (old, new) = (text(&endpoint), text(&rotated));
     assert_ne!(old, new);
-    let last = world.clock.now().plus(Duration::from_secs(86_400)).minus(Duration::from_micros(1));
+    let last = world
+        .clock
+        .now()
+        .plus(Duration::from_secs(86_400))
+        .minus(Duration::from_micros(1));
     assert_eq!(valid(&world, &endpoint, last), [new.clone(), old]);
-    assert_eq!(valid(&world, &endpoint, last.plus(Duration::from_micros(1))), [new.clone()]);
+    assert_eq!(
+        valid(&world, &endpoint, last.plus(Duration::from_micros(1))),
+        [new.clone()]
+    );
 
     let newest = text(&rotate(&world, &key, &endpoint, json!({"grace_seconds": 0})).await);
     assert_eq!(valid(&world, &endpoint, world.clock.now()), [newest.clone()]);
@@ -89,9 +102,15 @@ async fn a_replaced_secret_ends_at_once_and_is_not_echoed() {
     let endpoint = made(&world, &key, plain()).await;
     rotate(&world, &key, &endpoint, json!({})).await;
     let body = json!({"secret": "the only one from now on"});
-    let patched = world.call(&key, &path("PATCH", &endpoint), body).await.expect(200);
+    let patched = world
+        .call(&key, &path("PATCH", &endpoint), body)
+        .await
+        .expect(200);
     assert!(patched.get("secret").is_none());
-    assert_eq!(valid(&world, &endpoint, world.clock.now()), ["the only one from now on"]);
+    assert_eq!(
+        valid(&world, &endpoint, world.clock.now()),
+        ["the only one from now on"]
+    );
 }
 
 #[tokio::test]
@@ -118,20 +137,34 @@ async fn a_repeated_rotation_rotates_once_and_does_not_show_the_secret_again() {
     let again = world.send(&key, &target, &once, json!({})).await;
     assert_eq!((again.status, again.text.as_str()), (200, "{}"));
     assert_eq!(again.headers["idempotency-replayed"], "true");
-    assert_eq!(valid(&world, &endpoint, world.clock.now()), [text(&first), text(&endpoint)]);
+    assert_eq!(
+        valid(&world, &endpoint, world.clock.now()),
+        [text(&first), text(&endpoint)]
+    );
 }
 
 #[tokio::test]
 async fn secrets_and_header_values_are_nowhere_on_the_disk() {
     let world = World::new().await;
     let key = world.tenant("acme").await;
-    let canaries = ["canary-given-secret", "canary-header-one", "canary-header-two", "canary-patched-secret"];
+    let canaries = [
+        "canary-given-secret",
+        "canary-header-one",
+        "canary-header-two",
+        "canary-patched-secret",
+    ];
     let once = [("idempotency-key", "k1")];
-    let drawn = world.send(&key, "POST /v1/endpoints", &once, plain()).await.expect(201);
+    let drawn = world
+        .send(&key, "POST /v1/endpoints", &once, plain())
+        .await
+        .expect(201);
     let body = plain_with(json!({"secret": canaries[0], "headers_json": {"X-Plain": canaries[1]}}));
     let endpoint = made(&world, &key, body).await;
     let body = json!({"headers_json": {"X-Token": canaries[2]}, "secret": canaries[3]});
-    world.call(&key, &path("PATCH", &endpoint), body).await.expect(200);
+    world
+        .call(&key, &path("PATCH", &endpoint), body)
+        .await
+        .expect(200);
     let rotated = rotate(&world, &key, &endpoint, json!({})).await;
 
     let disk = world.bytes_on_disk();
