@@ -68,6 +68,11 @@ impl Error {
 pub(crate) struct Check(Vec<Invalid>);
 
 impl Check {
+    /// Notes a broken rule.
+    pub(crate) fn broken(&mut self, field: &str, rule: impl Into<String>) {
+        self.0.push(Invalid::new(field, rule));
+    }
+
     /// Notes a broken rule and goes on; `None` where it was broken.
     pub(crate) fn take<T, R: Into<String>>(
         &mut self,
@@ -77,6 +82,19 @@ impl Check {
         checked
             .map_err(|rule| self.0.push(Invalid::new(field, rule)))
             .ok()
+    }
+
+    /// Notes a broken rule of a list's item, or of the list where no item is at fault.
+    pub(crate) fn take_item<T>(
+        &mut self,
+        field: &str,
+        checked: std::result::Result<T, (Option<usize>, String)>,
+    ) -> Option<T> {
+        match checked {
+            Err((Some(at), rule)) => self.take(&format!("{field}.{at}"), Err(rule)),
+            Err((None, rule)) => self.take(field, Err(rule)),
+            Ok(value) => Some(value),
+        }
     }
 
     /// Refuses where any rule was broken.

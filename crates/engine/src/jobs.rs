@@ -3,9 +3,11 @@
 
 use crate::Engine;
 use crate::error::Result;
+use std::time::Duration;
 use stentor_domain::id::DeliveryId;
 use stentor_domain::limits::FANOUT_INLINE_MAX;
 use stentor_store::hot::NewDelivery;
+use tokio::sync::watch;
 
 impl Engine {
     /// One slice of every kind. Tells how many rows it wrote in all: where that is none, nothing is left to do.
@@ -48,5 +50,30 @@ impl Engine {
     /// Forgets idempotency keys that have ended.
     async fn forget(&self) -> Result<usize> {
         Ok(self.store.forget_idempotency_keys(self.now()).await?)
+    }
+}
+
+/// How long to rest once nothing is left to do.
+const REST: Duration = Duration::from_secs(1);
+
+/// Ticks until `stop` turns true.
+pub async fn run(engine: Engine, mut stop: watch::Receiver<bool>) {
+    loop {
+        let idle = match engine.tick_jobs().await {
+            Ok(rows) => rows == 0,
+            Err(error) => {
+                tracing::error!(%error, "background work failed; it is tried again");
+                true
+            }
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the loop's own rest, between two ticks; tests call the ticks"
+        )]
+        let rest = tokio::time::sleep(if idle { REST } else { Duration::ZERO });
+        tokio::select! {
+            () = rest => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
     }
 }

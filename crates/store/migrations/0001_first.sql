@@ -33,7 +33,7 @@ CREATE TABLE shards (
 CREATE TABLE projects (
     n                BIGINT PRIMARY KEY,
     tag              BIGINT NOT NULL,
-    name             TEXT   NOT NULL UNIQUE,
+    name             TEXT   NOT NULL,
     sandbox          BIGINT NOT NULL DEFAULT 0,
     signature_prefix TEXT,
     payload_formats  TEXT,
@@ -42,6 +42,7 @@ CREATE TABLE projects (
     config_version   BIGINT NOT NULL,
     deleted_at       BIGINT
 );
+CREATE UNIQUE INDEX projects_name ON projects (name) WHERE deleted_at IS NULL;
 CREATE INDEX projects_changed ON projects (config_version);
 
 CREATE TABLE api_keys (
@@ -59,6 +60,8 @@ CREATE TABLE api_keys (
     revoked_at     BIGINT,
     config_version BIGINT NOT NULL
 );
+CREATE INDEX api_keys_of_project ON api_keys (project, n) WHERE revoked_at IS NULL;
+CREATE INDEX api_keys_of_tenant ON api_keys (tenant) WHERE revoked_at IS NULL;
 CREATE INDEX api_keys_changed ON api_keys (config_version);
 
 CREATE TABLE tenants (
@@ -143,6 +146,7 @@ CREATE TABLE endpoints (
     swept_at        BIGINT
 );
 CREATE UNIQUE INDEX endpoints_uid ON endpoints (tenant, uid) WHERE deleted_at IS NULL;
+CREATE INDEX endpoints_of_tenant ON endpoints (tenant, n) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX endpoints_number ON endpoints (tenant, number);
 CREATE INDEX endpoints_changed ON endpoints (config_version);
 CREATE INDEX endpoints_to_sweep ON endpoints (n) WHERE deleted_at IS NOT NULL AND swept_at IS NULL;

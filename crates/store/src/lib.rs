@@ -8,7 +8,7 @@
 //! - [`change`], [`once`], [`seal`]: what all changes of the control plane share: clock, audit, idempotency, sealing;
 //! - [`period`]: what questions about events and deliveries share: the scope and the span of acceptance they look at;
 //! - [`background`]: bounded slices of the work that nobody waits for;
-//! - [`projects`], [`keys`], [`tenants`], [`event_types`], [`endpoints`], [`events`], [`deliveries`], [`audit`]: the
+//! - [`projects`], [`keys`], [`key_uses`], [`tenants`], [`event_types`], [`endpoints`], [`events`], [`deliveries`], [`audit`]: the
 //!   operations, a method of [`Store`] for each transaction.
 
 pub mod audit;
@@ -22,6 +22,7 @@ pub mod event_types;
 pub mod events;
 pub mod fresh;
 pub mod hot;
+pub mod key_uses;
 pub mod keys;
 pub mod once;
 pub mod period;
@@ -39,14 +40,14 @@ pub use config::Config;
 pub use error::{Result, StoreError};
 pub use fresh::{Fresh, Handover, Waiting};
 pub use seal::{MasterKey, MasterKeys};
-pub use sqlite::{Options, Recorded, migrate_file};
+pub use sqlite::{Options, Recorded, back_up_file, migrate_file};
 
 use crate::hot::{Accept, Accepted, Cancel, Claim, ClaimedDue, Finish, Release};
+use crate::seal::Sealer;
 use crate::tx::Tx;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sqlite::{Command, Hot, Reply, Sqlite};
-use std::path::Path;
 use std::sync::Arc;
 use stentor_domain::id::{DeliveryId, Id};
 use stentor_domain::{Chance, Clock};
@@ -87,6 +88,13 @@ impl Store {
         &self.0.master
     }
 
+    pub(crate) fn sealer(&self) -> Sealer {
+        Sealer {
+            master: self.0.master.clone(),
+            chance: Arc::clone(&self.0.chance),
+        }
+    }
+
     /// Accepts events with their deliveries; answers once they are on disk, and handed over as far as there is room.
     pub async fn accept_events(&self, accept: Accept) -> Result<Accepted> {
         self.hot(|reply| Hot::Accept(Box::new(accept), reply)).await
@@ -122,13 +130,6 @@ impl Store {
     /// Waits for the end of a delivery that is yet to be written: call this first, then write, then await.
     pub fn finished(&self, delivery: DeliveryId) -> tokio::sync::oneshot::Receiver<()> {
         self.0.waiters.register(delivery.n())
-    }
-
-    /// Copies the database, as it is at one moment, to a new file; serving goes on.
-    pub async fn back_up(&self, to: &Path) -> Result<()> {
-        let (from, to) = (self.0.path.clone(), to.to_owned());
-        let copied = tokio::task::spawn_blocking(move || sqlite::back_up(&from, &to)).await;
-        copied.map_err(|error| StoreError::Unavailable(error.to_string()))?
     }
 
     /// Writes what was asked for so far, then closes. What is asked later gets [`StoreError::Closed`].

@@ -8,8 +8,10 @@
 )]
 
 mod body;
+mod endpoints;
 mod few_descriptors;
 mod http2;
 mod listen;
 mod problem;
 mod support;
+mod world;
