@@ -2,6 +2,7 @@
 
 mod change;
 mod create;
+mod health;
 mod published;
 mod reach;
 mod secrets;
