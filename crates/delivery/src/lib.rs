@@ -1,1 +1,24 @@
-//! Placeholder.
+//! The sending side of Stentor.
+//!
+//! In reading order:
+//! - [`dispatch`]: what is handed over or due is started, in the order of fairness;
+//! - `queue`, `agenda`: whose turn it is in memory, and what waits in the store;
+//! - [`attempt`], `request`: one attempt from its claim to its record, and the request it sends;
+//! - [`transport`]: one HTTP exchange under one deadline;
+//! - [`sign`]: the signatures of a request;
+//! - [`guard`], [`resolve`], `connect`: which addresses may be reached, and the only way to reach one;
+//! - `pool`: connections kept for the next exchange;
+//! - `failure`: why an exchange brought no answer.
+
+mod agenda;
+pub mod attempt;
+mod connect;
+pub mod dispatch;
+mod failure;
+pub mod guard;
+mod pool;
+mod queue;
+mod request;
+pub mod resolve;
+pub mod sign;
+pub mod transport;

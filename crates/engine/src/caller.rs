@@ -135,6 +135,15 @@ impl Engine {
         tenant.ok_or(Error::NotFound("tenant"))
     }
 
+    /// What the caller acts among: the tenant that it names or is bound to, else all of its project.
+    pub fn scope(&self, caller: &Caller) -> Result<Scope> {
+        if caller.tenant_named.is_none() && !matches!(caller.key.scope, Scope::Tenant(..)) {
+            return Ok(Scope::Project(self.project(caller, None)?.id));
+        }
+        let tenant = self.tenant(caller, None)?;
+        Ok(Scope::Tenant(tenant.project, tenant.id))
+    }
+
     /// The tenant of `project` with this id or uid.
     pub(crate) fn tenant_of(&self, project: &ProjectConfig, named: &str) -> Option<Arc<TenantConfig>> {
         let config = self.store.config();

@@ -12,6 +12,9 @@ pub enum Error {
     /// A capability that is named in the contract but not built yet.
     #[error("{0} is not supported")]
     NotSupported(String),
+    /// A payload beyond the limit.
+    #[error("{0}")]
+    TooLarge(Invalid),
     /// There is no such object for this caller: it does not exist, or belongs to somebody else.
     #[error("there is no such {0}")]
     NotFound(&'static str),

@@ -8,12 +8,16 @@
 
 pub mod audit;
 pub mod caller;
+pub mod deliveries;
 pub mod endpoints;
 pub mod error;
 pub mod event_types;
+pub mod events;
+pub mod jobs;
 pub mod keys;
 pub mod prepare;
 pub mod projects;
+pub mod publish;
 pub mod tenants;
 
 pub use caller::Caller;

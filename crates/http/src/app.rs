@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use stentor_engine::Engine;
 use tower::ServiceExt as _;
-use utoipa::OpenApi as _;
 
 /// What an operator may set about HTTP.
 #[derive(Clone, Debug, Default)]
@@ -78,7 +77,8 @@ impl App {
 
 /// The router of all contracts. A trailing slash never matters.
 pub fn router(app: App) -> Router {
-    let (routes, document) = dialect::v1::routes().split_for_parts();
+    let payload_bytes_max = app.engine().settings().payload_bytes_max;
+    let (routes, document) = dialect::v1::routes(payload_bytes_max).split_for_parts();
     let document: Arc<str> = document.to_json().unwrap_or_default().into();
     let served = move || {
         let document = Arc::clone(&document);
@@ -96,14 +96,6 @@ pub fn router(app: App) -> Router {
     let without_slash = routes.clone();
     // Asked only for paths that no route has, so that the others pay nothing.
     routes.fallback(move |request: Request| retry_without_slash(without_slash, request))
-}
-
-/// The OpenAPI document of v1, from the code that serves it.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    let (_, document) = dialect::v1::routes().split_for_parts();
-    let mut whole = dialect::v1::Document::openapi();
-    whole.merge(document);
-    whole
 }
 
 async fn retry_without_slash(routes: Router, mut request: Request) -> Response {

@@ -99,11 +99,11 @@ impl Call {
     pub(crate) fn kept_answer(
         &self,
         app: &App,
-        tenant: TenantId,
+        tenant: Option<TenantId>,
         body: &[u8],
         answer: impl FnOnce() -> (StatusCode, Bytes),
-    ) -> Result<Option<KeptAnswer>, Problem> {
-        let Some((hash, body_hash)) = self.hashes(app, Some(tenant), body)? else {
+    ) -> stentor_engine::Result<Option<KeptAnswer>> {
+        let Some((hash, body_hash)) = self.hashes(app, tenant, body)? else {
             return Ok(None);
         };
         let (status, answer) = answer();
@@ -117,17 +117,12 @@ impl Call {
         }))
     }
 
-    /// Does the request have an idempotency key?
-    pub(crate) fn is_idempotent(&self) -> bool {
-        self.idempotency.is_some()
-    }
-
     fn hashes(
         &self,
         app: &App,
         tenant: Option<TenantId>,
         body: &[u8],
-    ) -> Result<Option<([u8; 16], [u8; 16])>, Problem> {
+    ) -> stentor_engine::Result<Option<([u8; 16], [u8; 16])>> {
         let Some(Idempotency { key, operation }) = &self.idempotency else {
             return Ok(None);
         };

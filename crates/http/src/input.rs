@@ -5,7 +5,6 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
-use serde_json::error::Category;
 use serde_json::value::RawValue;
 use std::fmt;
 use stentor_domain::Timestamp;
@@ -14,37 +13,39 @@ use stentor_domain::Timestamp;
 pub(crate) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     let body = if body.is_empty() { b"{}" } else { body };
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        refused(path, error.into_inner())
-    })?;
+    let value = serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| refused(body, &error.path().to_string(), error.inner()))?;
     reader.end().map_err(|error| malformed(&error))?;
     Ok(value)
 }
 
-fn refused(path: String, error: serde_json::Error) -> Problem {
-    if error.classify() != Category::Data {
+/// Names the field and the rule, never the value: it may be a secret.
+fn refused(body: &[u8], path: &str, error: &serde_json::Error) -> Problem {
+    // A field's fault in a text that is no JSON at all is not the field's.
+    if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(body) {
         return malformed(&error);
     }
+    let path = path.replace('[', ".").replace(']', "");
     let text = error.to_string();
-    let rule = text
+    let text = text
         .rsplit_once(" at line ")
-        .map_or(text.as_str(), |(rule, _)| rule);
+        .map_or(text.as_str(), |(text, _)| text);
     // A missing field has no path of its own; its parent's is known.
-    let missing = rule
+    let missing = text
         .strip_prefix("missing field `")
         .and_then(|rest| rest.strip_suffix('`'));
-    let inside = |name: &str| {
-        if path == "." {
-            name.to_owned()
-        } else {
-            format!("{path}.{name}")
-        }
+    let field = match (missing, path.as_str()) {
+        (Some(name), ".") => name.to_owned(),
+        (Some(name), parent) => format!("{parent}.{name}"),
+        (None, ".") => "body".to_owned(),
+        (None, path) => path.to_owned(),
     };
-    let (field, rule) = match missing {
-        Some(name) => (inside(name), "is required".to_owned()),
-        None if path == "." => ("body".to_owned(), rule.to_owned()),
-        None => (path.replace('[', ".").replace(']', ""), rule.to_owned()),
+    let rule = match (missing, text.rsplit_once("expected ")) {
+        (Some(_), _) => "is required".to_owned(),
+        (None, Some((_, "struct" | "a struct"))) => "must be an object".to_owned(),
+        (None, Some((_, expected))) if expected.starts_with("struct ") => "must be an object".to_owned(),
+        (None, Some((_, expected))) => format!("must be {expected}"),
+        (None, None) => "has a value that is not allowed here".to_owned(),
     };
     Problem::invalid().with_error(field, rule)
 }
@@ -193,6 +194,19 @@ mod tests {
         );
         assert_eq!(fault("{}"), (422, Some("events".into())));
         assert_eq!(fault("[]").0, 422);
+    }
+
+    #[test]
+    fn a_fault_never_quotes_the_value() {
+        for body in [
+            r#"{"events":"canary"}"#,
+            r#""canary""#,
+            r#"{"events":[{"payload":"canary"}]}"#,
+        ] {
+            let problem = json::<Outer>(body.as_bytes()).unwrap_err();
+            assert!(!format!("{problem:?}").contains("canary"), "{problem:?}");
+            assert!(problem.errors()[0].message.starts_with("must be"), "{problem:?}");
+        }
     }
 
     #[test]

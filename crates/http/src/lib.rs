@@ -19,4 +19,4 @@ mod call;
 mod input;
 mod paging;
 
-pub use app::{App, AppSettings, openapi, router};
+pub use app::{App, AppSettings, router};

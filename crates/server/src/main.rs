@@ -4,6 +4,8 @@
 //! - `cli` says what may be typed, and turns it into a command and its flags;
 //! - `config` puts flags, variables, file and defaults together into what a command runs with;
 //! - `telemetry` starts the log, `open_files` makes room for sockets;
+//! - `node` is one running node: store, engine, dispatcher and listener wired together, on the machine's clock (`system`)
+//!   and in its `data_folder`;
 //! - `commands` are the commands, one file each; `failure` is how they end when they do not succeed.
 
 #![cfg_attr(
@@ -17,8 +19,11 @@
 mod cli;
 mod commands;
 mod config;
+mod data_folder;
 mod failure;
+mod node;
 mod open_files;
+mod system;
 mod telemetry;
 
 use std::io::Write as _;

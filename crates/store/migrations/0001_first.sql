@@ -1,5 +1,6 @@
--- The whole layout. Portable: what differs between engines is replaced by the migrator (KEYLESS becomes WITHOUT ROWID on
--- SQLite). Times are microseconds since 1970 in BIGINT; ids are the two numbers of `domain::Id`: n, the key, and tag.
+-- The whole layout. Portable: what differs between engines is replaced by the migrator (on SQLite KEYLESS becomes
+-- WITHOUT ROWID and BIGINT becomes INTEGER). Times are microseconds since 1970 in BIGINT; ids are the two numbers of
+-- `domain::Id`: n, the key, and tag.
 -- Columns that nothing uses yet are there so that no large table has to be rewritten when it does.
 
 CREATE TABLE meta (
@@ -76,14 +77,11 @@ CREATE TABLE tenants (
     created_at     BIGINT NOT NULL,
     updated_at     BIGINT NOT NULL,
     config_version BIGINT NOT NULL,
-    deleted_at     BIGINT,
-    -- When the sweeper has ended everything that was left of a deleted tenant.
-    swept_at       BIGINT
+    deleted_at     BIGINT
 );
 CREATE UNIQUE INDEX tenants_uid ON tenants (project, uid) WHERE deleted_at IS NULL;
 CREATE INDEX tenants_of_project ON tenants (project, n) WHERE deleted_at IS NULL;
 CREATE INDEX tenants_changed ON tenants (config_version);
-CREATE INDEX tenants_to_sweep ON tenants (n) WHERE deleted_at IS NOT NULL AND swept_at IS NULL;
 
 CREATE TABLE event_types (
     n           BIGINT PRIMARY KEY,
@@ -144,6 +142,7 @@ CREATE TABLE endpoints (
     updated_at      BIGINT NOT NULL,
     config_version  BIGINT NOT NULL,
     deleted_at      BIGINT,
+    -- When everything that was left of a deleted endpoint has been ended.
     swept_at        BIGINT
 );
 CREATE UNIQUE INDEX endpoints_uid ON endpoints (tenant, uid) WHERE deleted_at IS NULL;

@@ -16,6 +16,10 @@ use stentor_domain::name::EventTypeName;
 pub struct NewEvent {
     /// Its id, made by the caller.
     pub id: EventId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The version of the tenant's configuration that it was matched against.
+    pub tenant_version: i64,
     /// Its type.
     pub event_type: EventTypeName,
     /// Its payload, byte for byte.
@@ -56,13 +60,9 @@ pub struct NewDelivery {
     pub shard: u16,
 }
 
-/// Events of one tenant to be accepted together or not at all.
+/// Events to be accepted together or not at all.
 #[derive(Clone, Debug)]
 pub struct Accept {
-    /// Whose they are.
-    pub tenant: TenantId,
-    /// The version of the tenant's configuration that they were matched against.
-    pub tenant_version: i64,
     /// The events.
     pub events: Vec<NewEvent>,
     /// The request's idempotency key, if it has one.
@@ -90,13 +90,11 @@ pub enum Accepted {
     /// All events were written, but for those that `existing` names by their place: these were there already, with the
     /// same content.
     Written {
-        /// Places of the events that were there already, and the keys of their rows.
-        existing: Vec<(usize, i64)>,
+        /// Places of the events that were there already, and what is there.
+        existing: Vec<(usize, ExistingEvent)>,
     },
-    /// The tenant's configuration has moved on: match again. Nothing was written.
+    /// The configuration of a tenant has moved on, or the tenant is gone: match again. Nothing was written.
     Stale,
-    /// The tenant is gone. Nothing was written.
-    NoTenant,
     /// The event at this place has an id that is in use for other content. Nothing was written.
     EventIdConflict(usize),
     /// The idempotency key was used before, for the same request: this was the answer. Nothing was written.
@@ -108,6 +106,15 @@ pub enum Accepted {
     },
     /// The idempotency key was used before, for another request. Nothing was written.
     OnceConflict,
+}
+
+/// An event that was accepted before, found by the producer's own id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExistingEvent {
+    /// Its id.
+    pub id: EventId,
+    /// How many endpoints matched.
+    pub matched: u32,
 }
 
 /// A delivery in this node's memory, to be attempted: the store says that this node owns it.
@@ -133,6 +140,16 @@ pub struct Claimed {
     pub trigger: Trigger,
     /// Room in memory, held as long as the delivery is.
     pub(crate) _room: Option<RoomTicket>,
+}
+
+impl Claimed {
+    /// How this node gives it back without an attempt.
+    pub fn release(&self) -> Release {
+        Release {
+            delivery: self.delivery.n(),
+            attempt: self.attempt,
+        }
+    }
 }
 
 /// What is delivered.

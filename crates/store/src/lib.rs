@@ -6,10 +6,13 @@
 //! - [`sqlite`]: the embedded engine: the writer thread with its group commit, readers, checkpoints, migrations;
 //! - [`config`]: the snapshot of the configuration that matching, authentication and sending read;
 //! - [`change`], [`once`], [`seal`]: what all changes of the control plane share: clock, audit, idempotency, sealing;
-//! - [`projects`], [`keys`], [`key_uses`], [`tenants`], [`event_types`], [`endpoints`], [`events`], [`deliveries`],
-//!   [`audit`]: the operations, a method of [`Store`] for each transaction.
+//! - [`period`]: what questions about events and deliveries share: the scope and the span of acceptance they look at;
+//! - [`background`]: bounded slices of the work that nobody waits for;
+//! - [`projects`], [`keys`], [`key_uses`], [`tenants`], [`event_types`], [`endpoints`], [`events`], [`deliveries`], [`audit`]: the
+//!   operations, a method of [`Store`] for each transaction.
 
 pub mod audit;
+pub mod background;
 pub mod change;
 pub mod config;
 pub mod deliveries;
@@ -22,12 +25,14 @@ pub mod hot;
 pub mod key_uses;
 pub mod keys;
 pub mod once;
+pub mod period;
 pub mod projects;
 pub mod seal;
 pub mod tenants;
 pub mod tx;
 
 mod exchange;
+mod header_sets;
 mod sqlite;
 mod waiters;
 
@@ -35,7 +40,7 @@ pub use config::Config;
 pub use error::{Result, StoreError};
 pub use fresh::{Fresh, Handover, Waiting};
 pub use seal::{MasterKey, MasterKeys};
-pub use sqlite::{Options, Recorded, migrate_file};
+pub use sqlite::{Options, Recorded, back_up_file, migrate_file};
 
 use crate::hot::{Accept, Accepted, Cancel, Claim, ClaimedDue, Finish, Release};
 use crate::seal::Sealer;
@@ -43,7 +48,6 @@ use crate::tx::Tx;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sqlite::{Command, Hot, Reply, Sqlite};
-use std::path::Path;
 use std::sync::Arc;
 use stentor_domain::id::{DeliveryId, Id};
 use stentor_domain::{Chance, Clock};
@@ -126,13 +130,6 @@ impl Store {
     /// Waits for the end of a delivery that is yet to be written: call this first, then write, then await.
     pub fn finished(&self, delivery: DeliveryId) -> tokio::sync::oneshot::Receiver<()> {
         self.0.waiters.register(delivery.n())
-    }
-
-    /// Copies the database, as it is at one moment, to a new file; serving goes on.
-    pub async fn back_up(&self, to: &Path) -> Result<()> {
-        let (from, to) = (self.0.path.clone(), to.to_owned());
-        let copied = tokio::task::spawn_blocking(move || sqlite::back_up(&from, &to)).await;
-        copied.map_err(|error| StoreError::Unavailable(error.to_string()))?
     }
 
     /// Writes what was asked for so far, then closes. What is asked later gets [`StoreError::Closed`].

@@ -45,7 +45,7 @@ pub enum Done<T> {
 }
 
 impl<T> Done<T> {
-    /// The same, with what was made now turned into something else.
+    /// The same with what was made now turned into something else.
     pub fn map<U>(self, turn: impl FnOnce(T) -> U) -> Done<U> {
         match self {
             Self::Now(made) => Done::Now(turn(made)),

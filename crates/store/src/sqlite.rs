@@ -106,7 +106,8 @@ impl Sqlite {
         let mut tx = Tx::Sqlite(connection);
         let config = Arc::new(Config::new(master.clone()));
         config.refresh(&mut tx)?;
-        let (sender, fresh) = fresh::channel();
+        let queue: Arc<Queue<Command>> = Arc::new(Queue::new());
+        let (sender, fresh) = fresh::channel(give_back(&queue));
         let waiters = Arc::new(Waiters::default());
         let writer = Writer {
             tx,
@@ -118,7 +119,6 @@ impl Sqlite {
             clock: Arc::clone(&clock),
             checkpointer: Arc::clone(&checkpointer),
         };
-        let queue = Arc::new(Queue::new());
         let threads = vec![
             start_writer(writer, &queue)?,
             start_checkpointer(&checkpointer, &path)?,
@@ -155,6 +155,14 @@ impl Drop for Sqlite {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+fn give_back(queue: &Arc<Queue<Command>>) -> fresh::GiveBack {
+    let queue = Arc::clone(queue);
+    Box::new(move |releases| {
+        // A closed store needs nothing back: the next start recovers it.
+        drop(queue.push(Command::Hot(Hot::Release(releases, Reply::new().0))));
+    })
 }
 
 fn start_writer(writer: Writer, queue: &Arc<Queue<Command>>) -> Result<JoinHandle<()>> {
@@ -245,6 +253,12 @@ fn take_over(connection: &mut Connection, epoch: i64, now: Timestamp) -> Result<
         params![epoch, now.micros()],
     )?;
     transaction.execute("UPDATE work SET owner = NULL WHERE owner IS NOT NULL", [])?;
+    // What was in memory when its endpoint was deleted waits again: the endpoint is swept once more.
+    transaction.execute(
+        "UPDATE endpoints SET swept_at = NULL WHERE swept_at IS NOT NULL AND EXISTS
+           (SELECT 1 FROM work WHERE shard = endpoints.shard AND endpoint = endpoints.n AND owner IS NULL)",
+        [],
+    )?;
     for shard in 0..SHARDS {
         transaction.execute(
             "INSERT INTO shards (shard, owner_epoch, term) VALUES (?1, ?2, 1)
@@ -288,8 +302,8 @@ pub(crate) fn waiting_endpoints(tx: &mut Tx, after: (u16, i64), limit: usize) ->
     Ok(waiting)
 }
 
-/// Copies the database at `from` to the new file `to`, in steps, beside a running server.
-pub(crate) fn back_up(from: &Path, to: &Path) -> Result<()> {
+/// Copies the database at `from`, as it is at one moment, to the new file `to`; a server may be running on it.
+pub fn back_up_file(from: &Path, to: &Path) -> Result<()> {
     let broken = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", to.display()));
     // Refuses to overwrite: a backup that replaces the last good one is none.
     File::options()

@@ -186,6 +186,12 @@ async fn delete(tx: &mut Tx, by: By, id: TenantId) -> Result<(), TenantError> {
         values![by.at, version, id.n()],
     )
     .await?;
+    // Its endpoints are swept one by one; the tenant itself needs no second look.
+    tx.execute(
+        "UPDATE endpoints SET deleted_at = ?1, config_version = ?2 WHERE tenant = ?3 AND deleted_at IS NULL",
+        values![by.at, version, id.n()],
+    )
+    .await?;
     keys::revoke_of_tenant(tx, id, by.at, version).await?;
     audit(tx, &by, "tenant.deleted", &tenant).await?;
     Ok(())

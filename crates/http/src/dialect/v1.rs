@@ -1,9 +1,13 @@
 //! Contract v1, the native API: what a producer, an operator and a dashboard use. A file for each resource.
 
 mod audit;
+mod deliveries;
 mod endpoints;
 mod errors;
 mod event_types;
+mod events;
+mod events_read;
+mod filter;
 mod health;
 mod keys;
 mod projects;
@@ -22,14 +26,17 @@ use utoipa_axum::router::OpenApiRouter;
 ))]
 pub(crate) struct Document;
 
-/// All routes of the contract.
-pub(crate) fn routes() -> OpenApiRouter<App> {
+/// All routes of the contract, for payloads of at most `payload_bytes_max`.
+pub(crate) fn routes(payload_bytes_max: usize) -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(health::routes())
         .merge(projects::routes())
         .merge(keys::routes())
         .merge(tenants::routes())
+        .merge(events::routes(payload_bytes_max))
         .merge(endpoints::routes())
         .merge(event_types::routes())
         .merge(audit::routes())
+        .merge(events_read::routes())
+        .merge(deliveries::routes())
 }

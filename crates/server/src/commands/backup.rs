@@ -1,10 +1,25 @@
 //! `stentor backup`: copies the database, while a server runs too.
 
+use std::io::Write as _;
+
 use crate::cli::BackupOptions;
 use crate::config::StoreConfig;
 use crate::failure::Failure;
 
-/// Copies the database into the file of the options.
-pub(crate) async fn run(_options: BackupOptions, _store: StoreConfig) -> Result<(), Failure> {
-    Err(super::not_wired("backup"))
+/// Copies the database, as it is at one moment, into a new file.
+pub(crate) async fn run(options: BackupOptions, config: StoreConfig) -> Result<(), Failure> {
+    if !config.database.exists() {
+        let database = config.database.display();
+        return Err(Failure::Failed(format!(
+            "there is no database at {database}; name its folder with --data"
+        )));
+    }
+    stentor_store::back_up_file(&config.database, &options.file)
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    let told = format!(
+        "Copied the database to {}. The master key is not in it: keep a copy of that apart.",
+        options.file.display()
+    );
+    let _ = writeln!(std::io::stdout(), "{told}");
+    Ok(())
 }

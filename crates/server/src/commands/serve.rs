@@ -1,9 +1,59 @@
 //! `stentor serve`: the server.
 
+use std::io::Write as _;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use crate::config::ServeConfig;
 use crate::failure::Failure;
+use crate::node::Node;
 
-/// Serves until it is told to stop. `open_files` is the limit in force, for `open_files::share`.
-pub(crate) async fn run(_config: ServeConfig, _open_files: u64) -> Result<(), Failure> {
-    Err(super::not_wired("serve"))
+/// Serves until it is told to stop. `open_files` is the limit in force.
+pub(crate) async fn run(config: ServeConfig, open_files: u64) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let data = config.store.data.display().to_string();
+    let node = Node::start(config, open_files).await?;
+    if let Some(key) = &node.new_root_key {
+        // To standard output, not to the log: logs are kept and shipped.
+        let mut out = std::io::stdout();
+        let _ = writeln!(out, "The root key, shown this once: {}", key.expose());
+        let _ = out.flush();
+    }
+    tracing::info!(address = %node.address, %data, "listening on http://{}", node.address);
+    signals.first().await;
+    tracing::info!("stopping; a second signal ends at once");
+    tokio::select! {
+        () = node.stop() => tracing::info!("stopped"),
+        () = signals.first() => {
+            tracing::warn!("ended at once; what was in flight is repeated by the next start");
+            std::process::exit(1);
+        }
+    }
+    Ok(())
+}
+
+/// The signals that ask a process to end.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub(super) fn listen() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| Failure::Failed(format!("signals cannot be received: {error}")))
+        };
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next one.
+    pub(super) async fn first(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use stentor_domain::address::AllowedDestination;
 use tracing_subscriber::filter::Targets;
 
 pub(crate) use layers::{Flags, Layers};
@@ -104,8 +105,7 @@ pub(crate) struct ServeConfig {
     /// `None`: what the limit of open files allows.
     pub(crate) connections_max: Option<usize>,
     pub(crate) shutdown_grace: Duration,
-    /// `CIDR[:PORT]`, as the operator wrote them.
-    pub(crate) allow_destinations: Vec<String>,
+    pub(crate) allow_destinations: Vec<AllowedDestination>,
     /// PEM.
     pub(crate) ca_file: Option<PathBuf>,
     /// As the operator wishes; the limit of open files may allow fewer.

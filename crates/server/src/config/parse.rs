@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use stentor_domain::address::{AllowedDestination, AllowedDestinationError};
 
 use ipnet::IpNet;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -50,6 +51,12 @@ pub(crate) fn network(text: &str) -> Result<IpNet, String> {
         .parse::<IpNet>()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     network.map_err(|_| format!("`{text}` is not a network, such as 10.0.0.0/8, 192.0.2.7 or fd00::/8"))
+}
+
+/// An address or network that deliveries may reach, with or without a port.
+pub(crate) fn destination(text: &str) -> Result<AllowedDestination, String> {
+    text.parse()
+        .map_err(|error: AllowedDestinationError| error.to_string())
 }
 
 /// A host as it stands in a Host header before the port, in lower case: a name, an IPv4 address or an IPv6 address in

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use stentor_domain::address::AllowedDestination;
 
 use ipnet::IpNet;
 use tracing_subscriber::filter::Targets;
@@ -53,11 +54,11 @@ pub(crate) static SHUTDOWN_GRACE_SECONDS: Setting<u64> = Setting::one(
 )
 .or("10");
 
-pub(crate) static ALLOW_DESTINATIONS: Setting<String> = Setting::list(
+pub(crate) static ALLOW_DESTINATIONS: Setting<AllowedDestination> = Setting::list(
     "allow_destinations",
     "allow-destination",
     "CIDR[:PORT]",
-    parse::text,
+    parse::destination,
     "An otherwise forbidden address that deliveries may reach, over plain HTTP too: for development and internal \
      networks. By literal address only, never by name.",
 );

@@ -3,19 +3,25 @@
 use super::writer::{Effects, Writer};
 use crate::error::Result;
 use crate::fresh::Waiting;
-use crate::hot::{Accept, Accepted, Claimed, ClaimedEvent, KeptAnswer, NewDelivery, NewEvent};
+use crate::hot::{
+    Accept, Accepted, Claimed, ClaimedEvent, EventKey, ExistingEvent, KeptAnswer, NewDelivery, NewEvent,
+};
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashMap;
 use std::sync::Arc;
-use stentor_domain::id::TenantId;
+use stentor_domain::attempt::Trigger;
+use stentor_domain::id::{EventId, Id, TenantId};
+
+/// Marks the event of a test send, which lists of events leave out.
+const TEST_MARK: &str = "test";
 
 impl Writer {
     /// Checks everything before it writes anything, so that a refusal leaves no trace in the group.
     pub(crate) fn accept(&mut self, accept: &Accept, effects: &mut Effects) -> Result<Accepted> {
-        match self.tenant_version(accept.tenant, effects)? {
-            None => return Ok(Accepted::NoTenant),
-            Some(version) if version != accept.tenant_version => return Ok(Accepted::Stale),
-            Some(_) => {}
+        for event in &accept.events {
+            if self.tenant_version(event.tenant, effects)? != Some(event.tenant_version) {
+                return Ok(Accepted::Stale);
+            }
         }
         if let Some(answer) = accept
             .once
@@ -37,7 +43,7 @@ impl Writer {
             .enumerate()
             .filter(|(place, _)| is_new(*place))
         {
-            self.write_event(accept.tenant, event, effects)?;
+            self.write_event(event, effects)?;
         }
         // An answer that tells of events of before is found again by their ids.
         if let (Some(once), true) = (&accept.once, existing.is_empty()) {
@@ -99,45 +105,68 @@ impl Writer {
         Ok(())
     }
 
-    /// Which of the events are there already: their places and keys; or the place of one whose id is taken. The same id
-    /// twice within one request is judged the same way.
-    fn existing(&mut self, events: &[NewEvent]) -> Result<std::result::Result<Vec<(usize, i64)>, usize>> {
+    /// Which of the events are there already: their places and what is there; or the place of one whose id is taken. The
+    /// same id twice within one request is judged the same way.
+    fn existing(
+        &mut self,
+        events: &[NewEvent],
+    ) -> Result<std::result::Result<Vec<(usize, ExistingEvent)>, usize>> {
         let mut existing = Vec::new();
-        let mut within: HashMap<[u8; 16], (i64, [u8; 16])> = HashMap::new();
+        let mut within: HashMap<[u8; 16], (ExistingEvent, [u8; 16])> = HashMap::new();
         for (place, event) in events.iter().enumerate() {
             let Some(key) = &event.event_id else { continue };
-            let mut statement = self
-                .connection()
-                .prepare_cached("SELECT event, body_hash FROM event_keys WHERE hash = ?1")?;
-            let stored = statement
-                .query_row([key.hash], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?;
-            match stored.or_else(|| within.get(&key.hash).copied()) {
+            match self.stored(key)?.or_else(|| within.get(&key.hash).copied()) {
                 Some((_, body_hash)) if body_hash != key.body_hash => return Ok(Err(place)),
-                Some((n, _)) => existing.push((place, n)),
+                Some((known, _)) => existing.push((place, known)),
                 None => {
-                    within.insert(key.hash, (event.id.n(), key.body_hash));
+                    let this = ExistingEvent {
+                        id: event.id,
+                        matched: event.matched,
+                    };
+                    within.insert(key.hash, (this, key.body_hash));
                 }
             }
         }
         Ok(Ok(existing))
     }
 
-    fn write_event(&mut self, tenant: TenantId, event: &NewEvent, effects: &mut Effects) -> Result<()> {
+    fn stored(&mut self, key: &EventKey) -> Result<Option<(ExistingEvent, [u8; 16])>> {
+        let mut statement = self.connection().prepare_cached(
+            "SELECT events.n, events.tag, events.deliveries, event_keys.body_hash
+             FROM event_keys JOIN events ON events.n = event_keys.event WHERE event_keys.hash = ?1",
+        )?;
+        let stored = statement.query_row([key.hash], |row| {
+            let id = EventId(Id {
+                n: row.get(0)?,
+                tag: row.get(1)?,
+            });
+            Ok((
+                ExistingEvent {
+                    id,
+                    matched: row.get(2)?,
+                },
+                row.get(3)?,
+            ))
+        });
+        Ok(stored.optional()?)
+    }
+
+    fn write_event(&mut self, event: &NewEvent, effects: &mut Effects) -> Result<()> {
         let payload: &[u8] = &event.payload;
         let mut statement = self.connection().prepare_cached(
-            "INSERT INTO events (n, tag, tenant, type, event_id, occurred_at, payload, deliveries)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO events (n, tag, tenant, type, event_id, occurred_at, payload, deliveries, meta)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
         statement.execute(params![
             event.id.n(),
             event.id.0.tag,
-            tenant.n(),
+            event.tenant.n(),
             event.event_type.as_str(),
             event.event_id.as_ref().map(|key| &key.text),
             event.occurred_at.map(|at| at.micros()),
             payload,
             event.matched,
+            (event.trigger == Trigger::Test).then_some(TEST_MARK),
         ])?;
         drop(statement);
         if let Some(key) = &event.event_id {
@@ -146,20 +175,23 @@ impl Writer {
                 .prepare_cached("INSERT INTO event_keys (hash, event, body_hash) VALUES (?1, ?2, ?3)")?;
             statement.execute(params![key.hash, event.id.n(), key.body_hash])?;
         }
-        self.write_deliveries(tenant, event, effects)
+        self.write_deliveries(event, effects)
     }
 
-    fn write_deliveries(&mut self, tenant: TenantId, event: &NewEvent, effects: &mut Effects) -> Result<()> {
+    fn write_deliveries(&mut self, event: &NewEvent, effects: &mut Effects) -> Result<()> {
         let shared = Arc::new(ClaimedEvent {
             id: event.id,
-            tenant: tenant.n(),
+            tenant: event.tenant.n(),
             event_type: event.event_type.clone(),
             payload: event.payload.clone(),
         });
         for delivery in &event.deliveries {
-            let ticket = self.fresh.reserve(event.payload.len());
+            let ticket = match event.trigger {
+                Trigger::Test => self.fresh.reserve_express(event.payload.len()),
+                _ => self.fresh.reserve(event.payload.len()),
+            };
             let owner = ticket.is_some().then_some(self.epoch);
-            self.insert_work(tenant, event, delivery, owner)?;
+            self.insert_work(event, delivery, owner)?;
             match ticket {
                 Some(ticket) => effects.claimed.push(Claimed {
                     delivery: delivery.id,
@@ -188,18 +220,12 @@ impl Writer {
             let mut statement = self
                 .connection()
                 .prepare_cached("INSERT INTO fanout (event, tenant, after_endpoint) VALUES (?1, ?2, ?3)")?;
-            statement.execute(params![event.id.n(), tenant.n(), last.endpoint])?;
+            statement.execute(params![event.id.n(), event.tenant.n(), last.endpoint])?;
         }
         Ok(())
     }
 
-    fn insert_work(
-        &mut self,
-        tenant: TenantId,
-        event: &NewEvent,
-        delivery: &NewDelivery,
-        owner: Option<i64>,
-    ) -> Result<()> {
+    fn insert_work(&mut self, event: &NewEvent, delivery: &NewDelivery, owner: Option<i64>) -> Result<()> {
         let mut statement = self.connection().prepare_cached(
             "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, owner, cause)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8, ?9)",
@@ -209,7 +235,7 @@ impl Writer {
             delivery.id.0.tag,
             event.id.n(),
             delivery.endpoint,
-            tenant.n(),
+            event.tenant.n(),
             delivery.shard,
             event.accepted_at.micros(),
             owner,

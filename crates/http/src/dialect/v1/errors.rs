@@ -17,6 +17,11 @@ impl From<Error> for Problem {
                 problem.with_error(fault.field, fault.rule)
             }),
             Error::NotSupported(field) => not_supported(field),
+            Error::TooLarge(fault) => {
+                let detail = format!("{} {}.", fault.field, fault.rule);
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", detail)
+                    .with_error(fault.field, fault.rule)
+            }
             Error::NotFound(what) => Self::new(
                 StatusCode::NOT_FOUND,
                 "not_found",

@@ -1,0 +1,232 @@
+//! One attempt, from the claimed delivery to its record: send, judge, record. The only way to send: tests, retries and
+//! replays come through here as first attempts do.
+
+use crate::request::Prepared;
+use crate::transport::{Sent, Transport};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use stentor_domain::address::AllowList;
+use stentor_domain::attempt::{Attempt, ErrorClass, Exchange, Outcome, Trigger};
+use stentor_domain::delivery::Reason;
+use stentor_domain::judge::{Policy, Step, Tried, judge};
+use stentor_domain::retry_after;
+use stentor_domain::{Chance, Clock};
+use stentor_store::config::EndpointConfig;
+use stentor_store::hot::{Cancel, Claimed, Finish, Next};
+use stentor_store::{Recorded, Store, StoreError};
+use tokio::sync::watch;
+
+/// The wait before a record that the store could not take is tried again.
+const RECORD_AGAIN: Duration = Duration::from_millis(500);
+
+/// Makes attempts.
+pub struct Attempting {
+    transport: Arc<dyn Transport>,
+    clock: Arc<dyn Clock>,
+    chance: Arc<dyn Chance>,
+    allow: AllowList,
+    prepared: Mutex<HashMap<i64, Arc<Prepared>>>,
+    broken_off: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Attempting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attempting").finish_non_exhaustive()
+    }
+}
+
+impl Attempting {
+    /// Attempts through `transport`, to destinations that are public or in `allow`.
+    pub fn new(
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
+        chance: Arc<dyn Chance>,
+        allow: AllowList,
+    ) -> Self {
+        Self {
+            transport,
+            clock,
+            chance,
+            allow,
+            prepared: Mutex::default(),
+            broken_off: watch::Sender::new(false),
+        }
+    }
+
+    /// Breaks off every exchange: each is recorded as `shutdown`, costs no place in its schedule, and is due again at once.
+    pub(crate) fn break_off(&self) {
+        self.broken_off.send_replace(true);
+    }
+
+    /// Makes the attempt that a delivery was claimed for, unless its endpoint is gone or does not send now. Returns when
+    /// what became of it is recorded.
+    pub(crate) async fn attempt(&self, store: &Store, claimed: Claimed) {
+        let Some(configured) = store.config().endpoint(claimed.endpoint) else {
+            let (delivery, attempt) = (claimed.delivery.n(), claimed.attempt);
+            let reason = Reason::EndpointDeleted;
+            let cancel = Cancel {
+                delivery,
+                attempt,
+                reason,
+                at: self.clock.now(),
+            };
+            return self.insist("cancelled", || store.cancel_claimed(cancel)).await;
+        };
+        if claimed.trigger != Trigger::Test && !configured.endpoint.status.sends() {
+            let release = claimed.release();
+            return self.insist("given back", || store.release(vec![release])).await;
+        }
+        let finish = self.exchange(&claimed, &configured).await;
+        let recorded = async || match store.finish_attempt(finish.clone()).await {
+            Ok(Recorded::Fenced) => {
+                tracing::warn!(delivery = %claimed.delivery, "an attempt was recorded after its lease was lost");
+                Ok(())
+            }
+            other => other.map(drop),
+        };
+        self.insist("recorded", recorded).await;
+    }
+
+    async fn exchange(&self, claimed: &Claimed, configured: &EndpointConfig) -> Finish {
+        let started_at = self.clock.now();
+        let prepared = self.prepare(configured);
+        let built = prepared.build(claimed, started_at);
+        let sent = match configured.endpoint.settings.url.judge(&self.allow) {
+            // The allow list has become shorter since the URL was saved.
+            Err(refusal) => blocked(refusal.to_string()),
+            Ok(()) => self.send(built.outgoing).await,
+        };
+        let ended_at = self.clock.now();
+        let wait = sent
+            .retry_after
+            .as_deref()
+            .and_then(|value| retry_after::parse(value, ended_at));
+        let tried = Tried {
+            trigger: claimed.trigger,
+            outcome: sent.outcome,
+            retry_after: wait,
+            failed_before: claimed.failed,
+            first_started_at: claimed.first_at.unwrap_or(started_at),
+        };
+        let settings = &configured.endpoint.settings;
+        let policy = Policy {
+            schedule: &settings.schedule,
+            anchor: settings.anchor,
+        };
+        let verdict = judge(policy, tried, ended_at, &*self.chance);
+        let exchange = Exchange {
+            sent_headers: built.sent_headers,
+            header_set: built.header_set,
+            ..sent.exchange
+        };
+        log(claimed, sent.outcome, &exchange, verdict.delivery);
+        Finish {
+            delivery: claimed.delivery,
+            event: claimed.event.id.n(),
+            endpoint: claimed.endpoint,
+            shard: claimed.shard,
+            tenant: claimed.event.tenant,
+            attempt: Attempt {
+                no: claimed.attempt,
+                trigger: claimed.trigger,
+                started_at,
+                outcome: sent.outcome,
+                exchange,
+            },
+            next: next(verdict.delivery, tried),
+            effect: verdict.endpoint,
+            ended_at,
+        }
+    }
+
+    async fn send(&self, outgoing: crate::transport::Outgoing) -> Sent {
+        let mut broken_off = self.broken_off.subscribe();
+        tokio::select! {
+            sent = self.transport.send(outgoing) => sent,
+            _ = broken_off.wait_for(|broken_off| *broken_off) => Sent {
+                outcome: Outcome::Failed(ErrorClass::Shutdown),
+                exchange: Exchange::default(),
+                retry_after: None,
+            },
+        }
+    }
+
+    /// What all requests to this version of the endpoint have in common.
+    fn prepare(&self, configured: &EndpointConfig) -> Arc<Prepared> {
+        let mut prepared = self.prepared.lock();
+        let n = configured.endpoint.id.n();
+        if let Some(known) = prepared
+            .get(&n)
+            .filter(|known| known.version == configured.version)
+        {
+            return Arc::clone(known);
+        }
+        let fresh = Arc::new(Prepared::new(configured));
+        prepared.insert(n, Arc::clone(&fresh));
+        fresh
+    }
+
+    /// Repeats a record until the store takes it: what happened must not be forgotten, and as long as it cannot be written
+    /// down nothing more should be sent. Only a closed store ends it; the next start then repeats the attempt.
+    async fn insist<F: Future<Output = Result<(), StoreError>>>(&self, what: &str, record: impl Fn() -> F) {
+        let mut told = false;
+        loop {
+            match record().await {
+                Ok(()) | Err(StoreError::Closed) => return,
+                Err(error) if !told => {
+                    tracing::error!(%error, "a delivery could not be {what}; it is tried again")
+                }
+                Err(_) => {}
+            }
+            told = true;
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "waits for a store that is in trouble, not for time to pass"
+            )]
+            tokio::time::sleep(RECORD_AGAIN).await;
+        }
+    }
+}
+
+fn blocked(detail: String) -> Sent {
+    Sent {
+        outcome: Outcome::Failed(ErrorClass::BlockedAddress),
+        exchange: Exchange {
+            detail: Some(detail),
+            ..Exchange::default()
+        },
+        retry_after: None,
+    }
+}
+
+fn next(step: Step, tried: Tried) -> Next {
+    let ours = matches!(tried.outcome, Outcome::Failed(class) if class.ours());
+    match step {
+        Step::Done => Next::Delivered,
+        Step::GiveUp if tried.trigger == Trigger::Test => Next::Exhausted(Reason::TestFailed),
+        Step::GiveUp => Next::Exhausted(Reason::ScheduleEnded),
+        Step::RetryAt(due_at) => Next::Retry {
+            due_at,
+            failed: tried.failed_before.saturating_add(u32::from(!ours)),
+            first_at: tried.first_started_at,
+        },
+    }
+}
+
+/// One wide line for each attempt.
+fn log(claimed: &Claimed, outcome: Outcome, exchange: &Exchange, step: Step) {
+    tracing::debug!(
+        delivery = %claimed.delivery,
+        event = %claimed.event.id,
+        event_type = %claimed.event.event_type,
+        attempt = claimed.attempt,
+        trigger = claimed.trigger.as_str(),
+        status = outcome.status(),
+        error = outcome.error_class().map(ErrorClass::as_str),
+        micros = exchange.timing.total_micros,
+        step = ?step,
+        "attempt"
+    );
+}

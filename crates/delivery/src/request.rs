@@ -1,0 +1,115 @@
+//! The request of an attempt: what is the same for every attempt of an endpoint is made once.
+
+use crate::sign::Signer;
+use crate::transport::Outgoing;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::fmt::Write as _;
+use std::time::Duration;
+use stentor_domain::Timestamp;
+use stentor_domain::attempt::Trigger;
+use stentor_domain::endpoint_url::EndpointUrl;
+use stentor_domain::limits::{ANSWER_BYTES_FAILED_MAX, ANSWER_BYTES_SUCCEEDED_MAX};
+use stentor_store::config::EndpointConfig;
+use stentor_store::hot::Claimed;
+
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("Stentor/", env!("CARGO_PKG_VERSION")));
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What every request to one version of an endpoint has in common.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// The version of the endpoint that this was made for.
+    pub(crate) version: i64,
+    url: EndpointUrl,
+    timeout: Duration,
+    signer: Signer,
+    /// Content type, agent and custom headers.
+    headers: HeaderMap,
+    /// The lines of `headers` that may be kept with an attempt: all but the custom ones.
+    lines: String,
+    header_set: Option<i64>,
+}
+
+/// A request, and what is kept of its headers.
+pub(crate) struct Built {
+    pub(crate) outgoing: Outgoing,
+    pub(crate) sent_headers: String,
+    pub(crate) header_set: Option<i64>,
+}
+
+impl Prepared {
+    pub(crate) fn new(configured: &EndpointConfig) -> Self {
+        let settings = &configured.endpoint.settings;
+        let mut headers = HeaderMap::new();
+        let mut lines = String::new();
+        for (name, value) in [(CONTENT_TYPE, JSON), (USER_AGENT, AGENT)] {
+            note(&mut lines, &name, value.to_str().unwrap_or_default());
+            headers.insert(name, value);
+        }
+        for (name, value) in settings.custom_headers.pairs() {
+            // They were checked when they were saved.
+            if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse()) {
+                headers.insert(name, value);
+            }
+        }
+        Self {
+            version: configured.version,
+            url: settings.url.clone(),
+            timeout: settings.timeout(),
+            signer: Signer::new(&configured.secrets),
+            headers,
+            lines,
+            header_set: configured.header_set,
+        }
+    }
+
+    /// The request of an attempt that starts at `now`: the timestamp and the signatures are of this attempt, the id is that
+    /// of the event, the same in every attempt.
+    pub(crate) fn build(&self, claimed: &Claimed, now: Timestamp) -> Built {
+        let id = claimed.event.id.to_string();
+        let body: Bytes = claimed.event.payload.clone();
+        let timestamp = now.seconds().to_string();
+        let signature = self.signer.sign(&id, now, &body);
+        let mut headers = self.headers.clone();
+        let mut sent_headers = String::with_capacity(self.lines.len() + 160 + signature.len());
+        sent_headers.push_str(&self.lines);
+        for (name, value) in [
+            (WEBHOOK_ID, id),
+            (WEBHOOK_TIMESTAMP, timestamp),
+            (WEBHOOK_SIGNATURE, signature),
+        ] {
+            note(&mut sent_headers, &name, &value);
+            // Ids, numbers and base64 are always valid values.
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        }
+        let keep = if claimed.trigger == Trigger::Test {
+            ANSWER_BYTES_FAILED_MAX
+        } else {
+            ANSWER_BYTES_SUCCEEDED_MAX
+        };
+        let outgoing = Outgoing {
+            url: self.url.clone(),
+            headers,
+            body,
+            timeout: self.timeout,
+            keep,
+        };
+        Built {
+            outgoing,
+            sent_headers,
+            header_set: self.header_set,
+        }
+    }
+}
+
+fn note(lines: &mut String, name: &HeaderName, value: &str) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(lines, "{name}: {value}");
+}

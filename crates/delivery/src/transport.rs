@@ -1,0 +1,240 @@
+//! One HTTP exchange, from a prepared request to what became of it.
+//!
+//! - [`Transport`] is what the dispatcher sends through, with [`Outgoing`] and [`Sent`].
+//! - [`HttpTransport`] is the real one: it takes a kept connection or opens a guarded one, sends the request, and reads
+//!   the answer, all under one deadline.
+//! - `answer` notes what is seen of the answer, so that nothing seen is lost when the deadline passes.
+//!
+//! Never followed, kept or obeyed: redirects, cookies, `Alt-Svc`, content encodings, proxies of the environment.
+
+mod answer;
+
+use crate::connect::{Connector, micros};
+use crate::failure::Failure;
+use crate::guard::Guard;
+use crate::pool::connection::{Body, Lease, open};
+use crate::pool::{Origin, Pool};
+use crate::resolve::Resolve;
+use answer::Seen;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::header::{CONTENT_LENGTH, HOST};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use hyper::body::Incoming;
+use rustls_pki_types::CertificateDer;
+use std::sync::Arc;
+use std::time::Duration;
+use stentor_domain::Clock;
+use stentor_domain::attempt::{ErrorClass, Exchange, Outcome};
+use stentor_domain::endpoint_url::EndpointUrl;
+use stentor_domain::limits::CONNECT_TIMEOUT;
+use tokio::time::timeout;
+
+/// A request to be sent, once.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Where to.
+    pub url: EndpointUrl,
+    /// All headers but `host` and `content-length`, which are set here.
+    pub headers: HeaderMap,
+    /// The payload as it was accepted.
+    pub body: Bytes,
+    /// The deadline of the whole exchange, the answer's body included.
+    pub timeout: Duration,
+    /// Bytes kept of the answer's body when it is a success; a failure keeps
+    /// [`ANSWER_BYTES_FAILED_MAX`](stentor_domain::limits::ANSWER_BYTES_FAILED_MAX).
+    pub keep: usize,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The status of the answer, or why there was none.
+    pub outcome: Outcome,
+    /// The exchange, without the request's headers: the caller knows which of them may be shown.
+    pub exchange: Exchange,
+    /// The answer's `Retry-After`, as it was sent.
+    pub retry_after: Option<String>,
+}
+
+/// Who sends requests to receivers.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends a request as a `POST` and gives what became of it, at its deadline at the latest. Dropping the future ends the
+    /// exchange and closes its connection.
+    fn send(&self, request: Outgoing) -> BoxFuture<'_, Sent>;
+}
+
+/// What an [`HttpTransport`] is made with.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// What deliveries may not reach.
+    pub guard: Guard,
+    /// Certificates that are trusted besides the public roots.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+    /// The longest that a connection may take, its lookup and TLS handshake included.
+    pub connect_timeout: Duration,
+}
+
+impl Default for HttpSettings {
+    /// No exceptions, the public roots, [`CONNECT_TIMEOUT`].
+    fn default() -> Self {
+        Self {
+            guard: Guard::default(),
+            extra_roots: Vec::new(),
+            connect_timeout: CONNECT_TIMEOUT,
+        }
+    }
+}
+
+/// Sends over HTTP/1.1 and HTTP/2 with connections that are guarded and kept.
+pub struct HttpTransport {
+    connector: Connector,
+    pool: Pool,
+    clock: Arc<dyn Clock>,
+}
+
+impl HttpTransport {
+    /// A transport that looks names up with `resolve`. The error is a root certificate that cannot be one.
+    pub fn new(
+        settings: HttpSettings,
+        resolve: Arc<dyn Resolve>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, rustls::Error> {
+        let HttpSettings {
+            guard,
+            extra_roots,
+            connect_timeout,
+        } = settings;
+        Ok(Self {
+            connector: Connector::new(resolve, guard, &extra_roots, connect_timeout, Arc::clone(&clock))?,
+            pool: Pool::default(),
+            clock,
+        })
+    }
+
+    /// Closes connections that have been idle for too long. Traffic does it as well; called now and then, it lets them go
+    /// when there is none.
+    pub fn close_idle(&self) {
+        self.pool.close_idle(self.clock.monotonic());
+    }
+
+    async fn exchange(&self, outgoing: Outgoing, seen: &mut Seen) -> Result<(), Failure> {
+        let Outgoing {
+            url,
+            headers,
+            body,
+            keep,
+            ..
+        } = outgoing;
+        let origin = Origin::of(&url);
+        let request = post(headers, body);
+        let (mut lease, answer) = self.answer_to(&url, &origin, request, seen).await?;
+
+        let (head, body) = answer.into_parts();
+        seen.head(&head, keep);
+        let read_whole = seen.read(body).await;
+        if read_whole {
+            lease.settle().await;
+            self.pool.give_back(origin, lease, self.clock.monotonic());
+        }
+        Ok(())
+    }
+
+    /// Sends the request over a kept connection or a new one. If a kept one turns out to be closed before anything was
+    /// sent, a new one takes its place; where anything was sent, the receiver may have acted on it.
+    async fn answer_to(
+        &self,
+        url: &EndpointUrl,
+        origin: &Origin,
+        mut request: Request<Body>,
+        seen: &mut Seen,
+    ) -> Result<(Lease, Response<Incoming>), Failure> {
+        if let Some(mut lease) = self.pool.take(origin, self.clock.monotonic()) {
+            seen.exchange.address = Some(lease.address());
+            direct(&mut request, url, &lease)?;
+            match self.send_over(&mut lease, request, seen).await {
+                Ok(answer) => return Ok((lease, answer)),
+                Err((failure, unsent)) => request = unsent.ok_or(failure)?,
+            }
+        }
+        seen.exchange.address = None;
+        let established = self.connector.connect(url, &mut seen.exchange).await?;
+        let now = self.clock.monotonic();
+        let opened = open(established, now).await.map_err(|error| broken(&error))?;
+        let mut lease = self.pool.adopt(origin, opened, now);
+        direct(&mut request, url, &lease)?;
+        match self.send_over(&mut lease, request, seen).await {
+            Ok(answer) => Ok((lease, answer)),
+            Err((failure, _)) => Err(failure),
+        }
+    }
+
+    /// Sends the request; what was not sent at all comes back with the failure.
+    async fn send_over(
+        &self,
+        lease: &mut Lease,
+        request: Request<Body>,
+        seen: &mut Seen,
+    ) -> Result<Response<Incoming>, (Failure, Option<Request<Body>>)> {
+        let started = self.clock.monotonic();
+        let answer = lease.send(request).await.map_err(|mut error| {
+            let unsent = error.take_message();
+            (broken(error.error()), unsent)
+        })?;
+        let took = self.clock.monotonic().saturating_sub(started);
+        seen.exchange.timing.first_byte_micros = Some(micros(took));
+        Ok(answer)
+    }
+}
+
+impl Transport for HttpTransport {
+    fn send(&self, request: Outgoing) -> BoxFuture<'_, Sent> {
+        Box::pin(async move {
+            let started = self.clock.monotonic();
+            let limit = request.timeout;
+            let mut seen = Seen::default();
+            let ended = timeout(limit, self.exchange(request, &mut seen)).await;
+            let failure = match ended {
+                Ok(ended) => ended.err(),
+                Err(_) => Some(Failure::new(
+                    ErrorClass::Timeout,
+                    format!("no complete answer within {} ms", limit.as_millis()),
+                )),
+            };
+            seen.exchange.timing.total_micros = micros(self.clock.monotonic().saturating_sub(started));
+            seen.into_sent(failure)
+        })
+    }
+}
+
+fn post(mut headers: HeaderMap, body: Bytes) -> Request<Body> {
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    let mut request = Request::new(Body::new(body));
+    *request.method_mut() = Method::POST;
+    *request.headers_mut() = headers;
+    request
+}
+
+/// Writes the destination into the request, in the way of the connection's version of HTTP.
+fn direct(request: &mut Request<Body>, url: &EndpointUrl, lease: &Lease) -> Result<(), Failure> {
+    let unsendable = |_| Failure::new(ErrorClass::Protocol, "the URL cannot be written into a request");
+    if lease.is_http2() {
+        let uri = Uri::builder()
+            .scheme("https")
+            .authority(url.authority())
+            .path_and_query(url.path_and_query());
+        *request.uri_mut() = uri.build().map_err(unsendable)?;
+        request.headers_mut().remove(HOST);
+    } else {
+        let uri = Uri::builder().path_and_query(url.path_and_query());
+        *request.uri_mut() = uri.build().map_err(unsendable)?;
+        let host = HeaderValue::from_str(url.authority()).map_err(|error| unsendable(error.into()))?;
+        request.headers_mut().insert(HOST, host);
+    }
+    Ok(())
+}
+
+/// The failure of an exchange that broke, or was not HTTP.
+fn broken(error: &hyper::Error) -> Failure {
+    Failure::from_error(ErrorClass::Protocol, error)
+}

@@ -1,0 +1,23 @@
+//! The sending side against receivers made of raw sockets, as hostile as they come.
+//!
+//! - `world`: the clock, the names and the receivers of these tests;
+//! - `sign`: signatures against the vectors of Standard Webhooks;
+//! - `guard`: destinations that must never be reached;
+//! - `names`: name servers of every kind;
+//! - `kept`: which connections are used again;
+//! - `receivers`: what HTTP/1.1 receivers may do to us;
+//! - `encrypted`: the same over TLS and HTTP/2.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails, in what tests share too"
+)]
+
+mod encrypted;
+mod guard;
+mod kept;
+mod names;
+mod receivers;
+mod sign;
+mod world;

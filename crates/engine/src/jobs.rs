@@ -1,0 +1,79 @@
+//! The background work, each kind a `tick()` that does one bounded slice and tells how much it did. Everything is durable:
+//! a slice that a crash interrupts is done again.
+
+use crate::Engine;
+use crate::error::Result;
+use std::time::Duration;
+use stentor_domain::id::DeliveryId;
+use stentor_domain::limits::FANOUT_INLINE_MAX;
+use stentor_store::hot::NewDelivery;
+use tokio::sync::watch;
+
+impl Engine {
+    /// One slice of every kind. Tells how many rows it wrote in all: where that is none, nothing is left to do.
+    pub async fn tick_jobs(&self) -> Result<usize> {
+        Ok(self.fan_out().await? + self.sweep().await? + self.forget().await?)
+    }
+
+    /// Continues the fan-out of an event that matched more endpoints than its own transaction wrote: to those that existed
+    /// when it was accepted, and want it now.
+    async fn fan_out(&self) -> Result<usize> {
+        let Some(fanout) = self.store.next_fanout().await? else {
+            return Ok(0);
+        };
+        let tenant = self.store.config().tenant(fanout.tenant);
+        let wanting = tenant
+            .iter()
+            .flat_map(|tenant| tenant.matching(&fanout.event_type))
+            .filter(|configured| {
+                let n = configured.endpoint.id.n();
+                n > fanout.after_endpoint && n < fanout.event.n()
+            });
+        let deliveries: Vec<_> = wanting
+            .take(FANOUT_INLINE_MAX)
+            .map(|configured| NewDelivery {
+                id: DeliveryId(self.store.next_id()),
+                endpoint: configured.endpoint.id.n(),
+                shard: configured.shard,
+            })
+            .collect();
+        let written = deliveries.len();
+        self.store.continue_fanout(fanout, self.now(), deliveries).await?;
+        Ok(written.max(1))
+    }
+
+    /// Ends what waits for deleted endpoints.
+    async fn sweep(&self) -> Result<usize> {
+        Ok(self.store.sweep_deleted(self.now()).await?)
+    }
+
+    /// Forgets idempotency keys that have ended.
+    async fn forget(&self) -> Result<usize> {
+        Ok(self.store.forget_idempotency_keys(self.now()).await?)
+    }
+}
+
+/// How long to rest once nothing is left to do.
+const REST: Duration = Duration::from_secs(1);
+
+/// Ticks until `stop` turns true.
+pub async fn run(engine: Engine, mut stop: watch::Receiver<bool>) {
+    loop {
+        let idle = match engine.tick_jobs().await {
+            Ok(rows) => rows == 0,
+            Err(error) => {
+                tracing::error!(%error, "background work failed; it is tried again");
+                true
+            }
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the loop's own rest, between two ticks; tests call the ticks"
+        )]
+        let rest = tokio::time::sleep(if idle { REST } else { Duration::ZERO });
+        tokio::select! {
+            () = rest => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Publishing: events are checked, matched against the snapshot of the configuration, and accepted in one durable commit.
+
+use crate::error::{Check, Error, Result};
+use crate::{Caller, Engine};
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use stentor_domain::Timestamp;
+use stentor_domain::attempt::Trigger;
+use stentor_domain::id::{DeliveryId, EventId, TenantId};
+use stentor_domain::limits::FANOUT_INLINE_MAX;
+use stentor_domain::name::{EventTypeName, Invalid, check_uid};
+use stentor_store::StoreError;
+use stentor_store::config::TenantConfig;
+use stentor_store::hot::{Accept, Accepted, EventKey, KeptAnswer, NewDelivery, NewEvent};
+
+/// How often a publish is matched again because its tenant's configuration changed meanwhile. Each round loses against
+/// another change of the same tenant.
+const MATCH_ROUNDS_MAX: usize = 20;
+
+/// An event as a producer publishes it.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// Whose it is, by id or uid; a root or project key may name it in the request's head instead.
+    pub tenant: Option<String>,
+    /// Its type.
+    pub event_type: String,
+    /// Its payload: any JSON value, byte for byte.
+    pub payload: Bytes,
+    /// The producer's own id for it.
+    pub event_id: Option<String>,
+    /// When it happened.
+    pub occurred_at: Option<Timestamp>,
+}
+
+/// An event as it was accepted, now or before.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// Its id; what receivers see.
+    pub id: EventId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its type.
+    pub event_type: EventTypeName,
+    /// The producer's own id for it.
+    pub event_id: Option<String>,
+    /// How many endpoints matched.
+    pub deliveries: u32,
+    /// Was it there already, under the producer's own id?
+    pub existing: bool,
+}
+
+/// What became of a publish.
+#[derive(Debug)]
+pub enum Publishing {
+    /// Every event is on disk, in the order of the publications.
+    Accepted(Vec<Published>),
+    /// The same request was made before: this was the answer.
+    Repeated {
+        /// The status that was answered.
+        status: u16,
+        /// The body that was answered.
+        answer: Bytes,
+    },
+    /// The idempotency key was used before for another request.
+    OnceConflict,
+}
+
+/// A publication that keeps all rules.
+struct Checked {
+    tenant: Arc<TenantConfig>,
+    event_type: EventTypeName,
+    payload: Bytes,
+    event_id: Option<EventKey>,
+    occurred_at: Option<Timestamp>,
+}
+
+impl Engine {
+    /// Accepts events together or not at all; answers once they are on disk. `keep` renders the answer to be kept under
+    /// the request's idempotency key, if it has one. `place` names the publication at an index in errors (`events.3`),
+    /// or nothing where there is only one.
+    pub async fn publish(
+        &self,
+        caller: &Caller,
+        publications: Vec<Publication>,
+        place: impl Fn(usize) -> Option<String>,
+        keep: impl Fn(&[Published]) -> Result<Option<KeptAnswer>>,
+    ) -> Result<Publishing> {
+        caller.is_above_tenant()?;
+        caller.may_change()?;
+        let mut checked = self.check_all(caller, &publications, &place)?;
+        for _ in 0..MATCH_ROUNDS_MAX {
+            let events: Vec<NewEvent> = checked.iter().map(|event| self.matched(event)).collect();
+            let mut published: Vec<Published> = events.iter().map(as_published).collect();
+            let once = keep(&published)?;
+            match self.store.accept_events(Accept { events, once }).await? {
+                Accepted::Written { existing } => {
+                    for (at, known) in existing {
+                        if let Some(slot) = published.get_mut(at) {
+                            (slot.id, slot.deliveries, slot.existing) = (known.id, known.matched, true);
+                        }
+                    }
+                    return Ok(Publishing::Accepted(published));
+                }
+                Accepted::EventIdConflict(at) => return Err(event_id_taken(place(at))),
+                Accepted::Repeated { status, answer } => return Ok(Publishing::Repeated { status, answer }),
+                Accepted::OnceConflict => return Ok(Publishing::OnceConflict),
+                Accepted::Stale => checked = self.check_all(caller, &publications, &place)?,
+            }
+        }
+        Err(
+            StoreError::Unavailable("the tenant's configuration changes too fast to match against".into())
+                .into(),
+        )
+    }
+
+    fn check_all(
+        &self,
+        caller: &Caller,
+        publications: &[Publication],
+        place: impl Fn(usize) -> Option<String>,
+    ) -> Result<Vec<Checked>> {
+        let mut faults = Vec::new();
+        let mut checked = Vec::with_capacity(publications.len());
+        for (at, publication) in publications.iter().enumerate() {
+            let within = |fault: Invalid| match place(at) {
+                Some(place) => fault.within(&place),
+                None => fault,
+            };
+            match self.check(caller, publication) {
+                Ok(event) => checked.push(event),
+                Err(Error::Invalid(more)) => faults.extend(more.into_iter().map(within)),
+                Err(Error::TooLarge(fault)) => return Err(Error::TooLarge(within(fault))),
+                Err(other) => return Err(other),
+            }
+        }
+        if faults.is_empty() {
+            Ok(checked)
+        } else {
+            Err(Error::Invalid(faults))
+        }
+    }
+
+    fn check(&self, caller: &Caller, publication: &Publication) -> Result<Checked> {
+        if publication.payload.len() > self.settings.payload_bytes_max {
+            let rule = format!("must be at most {} bytes", self.settings.payload_bytes_max);
+            return Err(Error::TooLarge(Invalid::new("payload", rule)));
+        }
+        let tenant = self.tenant(caller, publication.tenant.as_deref())?;
+        let mut check = Check::default();
+        if let Some(event_id) = &publication.event_id {
+            check.take("event_id", check_uid(event_id, EventId::PREFIX));
+        }
+        let event_type = check.take("type", EventTypeName::parse(&publication.event_type));
+        check.done()?;
+        let event_type = event_type.ok_or_else(|| Error::invalid("type", "is required"))?;
+        let event_id = publication.event_id.as_ref().map(|text| EventKey {
+            hash: hash16(&[b"event_id", &tenant.id.n().to_be_bytes(), text.as_bytes()]),
+            body_hash: hash16(&[event_type.as_str().as_bytes(), b"\0", &publication.payload]),
+            text: text.clone(),
+        });
+        Ok(Checked {
+            tenant,
+            event_type,
+            payload: publication.payload.clone(),
+            event_id,
+            occurred_at: publication.occurred_at,
+        })
+    }
+
+    /// The event with its deliveries, by the configuration as it is now.
+    fn matched(&self, checked: &Checked) -> NewEvent {
+        let id = EventId(self.store.next_id());
+        let mut matched = 0_u32;
+        let mut deliveries = Vec::new();
+        for configured in checked.tenant.matching(&checked.event_type) {
+            matched = matched.saturating_add(1);
+            // The rest follows from a fan-out row, written in the same commit.
+            if deliveries.len() < FANOUT_INLINE_MAX {
+                deliveries.push(NewDelivery {
+                    id: DeliveryId(self.store.next_id()),
+                    endpoint: configured.endpoint.id.n(),
+                    shard: configured.shard,
+                });
+            }
+        }
+        NewEvent {
+            id,
+            tenant: checked.tenant.id,
+            tenant_version: checked.tenant.version,
+            event_type: checked.event_type.clone(),
+            payload: checked.payload.clone(),
+            event_id: checked.event_id.clone(),
+            occurred_at: checked.occurred_at,
+            accepted_at: self.now(),
+            deliveries,
+            matched,
+            trigger: Trigger::Event,
+        }
+    }
+}
+
+fn as_published(event: &NewEvent) -> Published {
+    Published {
+        id: event.id,
+        tenant: event.tenant,
+        event_type: event.event_type.clone(),
+        event_id: event.event_id.as_ref().map(|key| key.text.clone()),
+        deliveries: event.matched,
+        existing: false,
+    }
+}
+
+fn event_id_taken(place: Option<String>) -> Error {
+    let which = place.map(|place| format!(" of {place}")).unwrap_or_default();
+    let detail = format!("The event_id{which} is in use for an event with another type or payload.");
+    Error::conflict("event_id_conflict", detail)
+}
+
+fn hash16(parts: &[&[u8]]) -> [u8; 16] {
+    let mut digest = Sha256::new();
+    parts.iter().for_each(|part| digest.update(part));
+    let mut short = [0; 16];
+    short
+        .iter_mut()
+        .zip(digest.finalize())
+        .for_each(|(to, from)| *to = from);
+    short
+}

@@ -1,0 +1,222 @@
+//! `POST /v1/events` and `/v1/events/batch`: publishing. The payload is never parsed beyond its well-formedness: its bytes
+//! are a slice of the request's body until the receiver has them.
+
+use crate::app::App;
+use crate::body::{BodyLimits, JsonBytes};
+use crate::call::{Call, key_reused, repeated};
+use crate::input::{self, NotYet};
+use crate::problem::Problem;
+use axum::Extension;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use stentor_domain::Timestamp;
+use stentor_domain::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
+use stentor_engine::publish::{Publication, Published, Publishing};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// What an event's body may have around its payload.
+const ENVELOPE_BYTES_MAX: usize = 16 * 1024;
+
+pub(super) fn routes(payload_bytes_max: usize) -> OpenApiRouter<App> {
+    let limits = |bytes_max| {
+        Extension(BodyLimits {
+            bytes_max,
+            ..BodyLimits::default()
+        })
+    };
+    let single = OpenApiRouter::new()
+        .routes(routes!(publish))
+        .layer(limits(payload_bytes_max.saturating_add(ENVELOPE_BYTES_MAX)));
+    let batch = OpenApiRouter::new()
+        .routes(routes!(publish_batch))
+        .layer(limits(BATCH_BYTES_MAX));
+    single.merge(batch)
+}
+
+/// An event to be delivered.
+#[derive(Deserialize, ToSchema)]
+struct EventIn<'a> {
+    /// The tenant, by id or uid. May be named by `X-Tenant` or `?tenant=` instead.
+    #[serde(borrow)]
+    tenant: Option<Cow<'a, str>>,
+    /// Its type, such as `order.completed`.
+    #[serde(borrow)]
+    #[schema(max_length = 255)]
+    r#type: Cow<'a, str>,
+    /// Any JSON value. Delivered byte for byte.
+    #[serde(borrow)]
+    #[schema(value_type = Value)]
+    payload: &'a RawValue,
+    /// Your own id for it: the same again answers the first event.
+    #[serde(borrow)]
+    #[schema(max_length = 256)]
+    event_id: Option<Cow<'a, str>>,
+    /// When it happened, as ISO 8601.
+    #[serde(borrow)]
+    occurred_at: Option<Cow<'a, str>>,
+    #[serde(default)]
+    #[schema(ignore)]
+    channels: NotYet,
+}
+
+/// Events to be accepted together or not at all.
+#[derive(Deserialize, ToSchema)]
+struct BatchIn<'a> {
+    /// Up to 1,000.
+    #[serde(borrow)]
+    #[schema(max_items = 1000)]
+    events: Vec<EventIn<'a>>,
+}
+
+/// An accepted event.
+#[derive(Serialize, ToSchema)]
+struct EventOut<'a> {
+    /// What receivers see as `webhook-id`.
+    id: String,
+    event_id: Option<&'a str>,
+    r#type: &'a str,
+    tenant: String,
+    /// How many endpoints matched.
+    deliveries: u32,
+    created_at: String,
+}
+
+impl<'a> From<&'a Published> for EventOut<'a> {
+    fn from(event: &'a Published) -> Self {
+        Self {
+            id: event.id.to_string(),
+            event_id: event.event_id.as_deref(),
+            r#type: event.event_type.as_str(),
+            tenant: event.tenant.to_string(),
+            deliveries: event.deliveries,
+            created_at: event.id.0.made_at().iso_millis(),
+        }
+    }
+}
+
+impl EventIn<'_> {
+    /// Takes the payload as a slice of `body`, which it was read from.
+    fn publication(self, body: &Bytes, place: Option<usize>) -> Result<Publication, Problem> {
+        let field = |name: &str| place.map_or_else(|| name.to_owned(), |at| format!("events.{at}.{name}"));
+        NotYet::refuse(&[(&field("channels"), self.channels)])?;
+        let occurred_at = match self.occurred_at.as_deref().map(Timestamp::parse_iso) {
+            Some(None) => {
+                let rule = "must be an ISO 8601 time with an offset, such as 2024-01-01T00:00:00Z";
+                return Err(Problem::invalid().with_error(field("occurred_at"), rule));
+            }
+            known => known.flatten(),
+        };
+        Ok(Publication {
+            tenant: self.tenant.map(Cow::into_owned),
+            event_type: self.r#type.into_owned(),
+            payload: body.slice_ref(self.payload.get().as_bytes()),
+            event_id: self.event_id.map(Cow::into_owned),
+            occurred_at,
+        })
+    }
+}
+
+/// Publish an event. Answers once it is durably on disk.
+#[utoipa::path(
+    post, path = "/v1/events", tag = "events", request_body = EventIn<'_>,
+    responses(
+        (status = 202, description = "Accepted: every matching endpoint gets it.", body = EventOut<'_>),
+        (status = 200, description = "Accepted before, under the same `event_id`.", body = EventOut<'_>),
+        (status = 409, description = "The `event_id` is in use for another type or payload."),
+        (status = 413, description = "The payload is too large."),
+    )
+)]
+async fn publish(
+    State(app): State<App>,
+    call: Call,
+    JsonBytes(body): JsonBytes,
+) -> Result<Response, Problem> {
+    let event: EventIn<'_> = input::json(&body)?;
+    let publication = event.publication(&body, None)?;
+    let render = |events: &[Published]| {
+        let event = events.first();
+        let status = if event.is_some_and(|event| event.existing) {
+            StatusCode::OK
+        } else {
+            StatusCode::ACCEPTED
+        };
+        (status, input::bytes(&event.map(EventOut::from)))
+    };
+    accept(&app, &call, &body, vec![publication], |_| None, render).await
+}
+
+/// Publish up to 1,000 events, together or not at all.
+#[utoipa::path(
+    post, path = "/v1/events/batch", tag = "events", request_body = BatchIn<'_>,
+    responses(
+        (status = 202, description = "Accepted, in the order of the request.", body = Vec<EventOut<'_>>),
+        (status = 409, description = "An `event_id` is in use for another type or payload; nothing was accepted."),
+        (status = 413, description = "The batch or a payload is too large; nothing was accepted."),
+    )
+)]
+async fn publish_batch(
+    State(app): State<App>,
+    call: Call,
+    JsonBytes(body): JsonBytes,
+) -> Result<Response, Problem> {
+    let batch: BatchIn<'_> = input::json(&body)?;
+    if batch.events.is_empty() || batch.events.len() > BATCH_EVENTS_MAX {
+        return Err(
+            Problem::invalid().with_error("events", format!("must have 1 to {BATCH_EVENTS_MAX} events"))
+        );
+    }
+    let publications: Result<Vec<_>, _> = batch
+        .events
+        .into_iter()
+        .enumerate()
+        .map(|(at, event)| event.publication(&body, Some(at)))
+        .collect();
+    let render = |events: &[Published]| {
+        let events: Vec<_> = events.iter().map(EventOut::from).collect();
+        (StatusCode::ACCEPTED, input::bytes(&events))
+    };
+    accept(
+        &app,
+        &call,
+        &body,
+        publications?,
+        |at| Some(format!("events.{at}")),
+        render,
+    )
+    .await
+}
+
+async fn accept(
+    app: &App,
+    call: &Call,
+    body: &Bytes,
+    publications: Vec<Publication>,
+    place: impl Fn(usize) -> Option<String>,
+    render: impl Fn(&[Published]) -> (StatusCode, Bytes),
+) -> Result<Response, Problem> {
+    let keep = |events: &[Published]| {
+        call.kept_answer(app, events.first().map(|event| event.tenant), body, || {
+            render(events)
+        })
+    };
+    match app
+        .engine()
+        .publish(&call.caller, publications, place, keep)
+        .await?
+    {
+        Publishing::Accepted(events) => {
+            let (status, body) = render(&events);
+            Ok((status, [(CONTENT_TYPE, "application/json")], body).into_response())
+        }
+        Publishing::Repeated { status, answer } => Ok(repeated(status, answer)),
+        Publishing::OnceConflict => Err(key_reused()),
+    }
+}

@@ -1,0 +1,175 @@
+//! The store's side of the background work: each method is one bounded slice in one transaction.
+
+use crate::Store;
+use crate::error::Result;
+use crate::fresh::{Handover, Waiting};
+use crate::hot::NewDelivery;
+use crate::tx::{Tx, values};
+use stentor_domain::Timestamp;
+use stentor_domain::delivery::Reason;
+use stentor_domain::id::TenantId;
+use stentor_domain::id::{EventId, Id};
+use stentor_domain::name::EventTypeName;
+
+/// Rows that one slice writes, so that no publisher waits long behind it.
+const SLICE_ROWS: u32 = 500;
+
+/// An event whose fan-out is to be continued.
+#[derive(Clone, Debug)]
+pub struct Fanout {
+    /// The event.
+    pub event: EventId,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its type.
+    pub event_type: EventTypeName,
+    /// The last endpoint that has its delivery.
+    pub after_endpoint: i64,
+}
+
+impl Store {
+    /// The oldest event whose fan-out is to be continued.
+    pub async fn next_fanout(&self) -> Result<Option<Fanout>> {
+        self.ask(|tx| Box::pin(next_fanout(tx))).await
+    }
+
+    /// Writes the next deliveries of an event; with none the fan-out is complete.
+    pub async fn continue_fanout(
+        &self,
+        fanout: Fanout,
+        now: Timestamp,
+        deliveries: Vec<NewDelivery>,
+    ) -> Result<()> {
+        let waiting: Vec<_> = deliveries
+            .iter()
+            .map(|delivery| Waiting {
+                endpoint: delivery.endpoint,
+                shard: delivery.shard,
+                due_at: now,
+            })
+            .collect();
+        self.change(move |tx| Box::pin(continue_fanout(tx, fanout, now, deliveries)))
+            .await?;
+        self.tell(Handover::Waiting(waiting));
+        Ok(())
+    }
+
+    /// Ends what waits for a deleted endpoint, a slice at a time. Tells how many rows it wrote; none: nothing is left.
+    pub async fn sweep_deleted(&self, now: Timestamp) -> Result<usize> {
+        self.change(move |tx| Box::pin(sweep_deleted(tx, now))).await
+    }
+
+    /// Forgets idempotency keys that have ended, a slice at a time. Tells how many.
+    pub async fn forget_idempotency_keys(&self, now: Timestamp) -> Result<usize> {
+        self.change(move |tx| {
+            Box::pin(async move {
+                tx.execute(
+                    "DELETE FROM idempotency_keys WHERE hash IN
+                       (SELECT hash FROM idempotency_keys WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)",
+                    values![now, SLICE_ROWS],
+                )
+                .await
+            })
+        })
+        .await
+    }
+}
+
+async fn next_fanout(tx: &mut Tx) -> Result<Option<Fanout>> {
+    tx.row(
+        "SELECT e.n, e.tag, t.n, t.tag, e.type, f.after_endpoint
+         FROM fanout f JOIN events e ON e.n = f.event JOIN tenants t ON t.n = f.tenant ORDER BY f.event LIMIT 1",
+        values![],
+        |row| {
+            Ok(Fanout {
+                event: EventId(Id { n: row.int(0)?, tag: row.int(1)? }),
+                tenant: TenantId(Id { n: row.int(2)?, tag: row.int(3)? }),
+                event_type: row.word(4, |word| EventTypeName::parse(word).ok())?,
+                after_endpoint: row.int(5)?,
+            })
+        },
+    )
+    .await
+}
+
+async fn continue_fanout(
+    tx: &mut Tx,
+    fanout: Fanout,
+    now: Timestamp,
+    deliveries: Vec<NewDelivery>,
+) -> Result<()> {
+    let event = fanout.event.n();
+    let Some(last) = deliveries.last() else {
+        tx.execute_one("DELETE FROM fanout WHERE event = ?1", values![event])
+            .await?;
+        return Ok(());
+    };
+    tx.execute_one(
+        "UPDATE fanout SET after_endpoint = ?1 WHERE event = ?2",
+        values![last.endpoint, event],
+    )
+    .await?;
+    for delivery in &deliveries {
+        tx.execute_one(
+            "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, cause)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, 'event')",
+            values![
+                delivery.id.n(),
+                delivery.id.0.tag,
+                event,
+                delivery.endpoint,
+                fanout.tenant.n(),
+                i64::from(delivery.shard),
+                now,
+            ],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+async fn sweep_deleted(tx: &mut Tx, now: Timestamp) -> Result<usize> {
+    let next = tx
+        .row(
+            "SELECT e.n, e.shard, t.deleted_at FROM endpoints e JOIN tenants t ON t.n = e.tenant
+             WHERE e.deleted_at IS NOT NULL AND e.swept_at IS NULL ORDER BY e.n LIMIT 1",
+            values![],
+            |row| Ok((row.int(0)?, row.int(1)?, row.int_or_null(2)?.is_some())),
+        )
+        .await?;
+    let Some((endpoint, shard, with_tenant)) = next else {
+        return Ok(0);
+    };
+    let reason = if with_tenant {
+        Reason::TenantDeleted
+    } else {
+        Reason::EndpointDeleted
+    };
+    let slice = tx
+        .rows(
+            "SELECT n FROM work WHERE shard = ?1 AND endpoint = ?2 AND owner IS NULL ORDER BY due_at LIMIT ?3",
+            values![shard, endpoint, SLICE_ROWS],
+            |row| row.int(0),
+        )
+        .await?;
+    if slice.is_empty() {
+        // What a node still has in memory it ends itself, when its turn comes.
+        tx.execute_one(
+            "UPDATE endpoints SET swept_at = ?1 WHERE n = ?2",
+            values![now, endpoint],
+        )
+        .await?;
+        return Ok(1);
+    }
+    for n in &slice {
+        tx.execute_one(
+            "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
+             SELECT n, tag, event, endpoint, tenant, 'cancelled', ?1, cause, attempt - 1, ?2 FROM work WHERE n = ?3",
+            values![reason.as_str(), now, *n],
+        )
+        .await?;
+        tx.execute_one("DELETE FROM work WHERE n = ?1", values![*n])
+            .await?;
+    }
+    Ok(slice.len())
+}

@@ -1,0 +1,5 @@
+//! Deliveries in every state, on a real file.
+
+mod lists;
+mod one;
+mod world;
