@@ -18,6 +18,8 @@ async fn attempt(world: &mut World, endpoint: &Value, status: u16, effect: Effec
     let (tenant, at) = (config.endpoint.tenant, world.clock.now());
     let event = NewEvent {
         id: EventId(world.store.next_id()),
+        tenant,
+        tenant_version: world.store.config().tenant(tenant).unwrap().version,
         event_type: EventTypeName::test(),
         payload: Bytes::from_static(b"{}"),
         event_id: None,
@@ -32,8 +34,6 @@ async fn attempt(world: &mut World, endpoint: &Value, status: u16, effect: Effec
         trigger: Trigger::Event,
     };
     let accept = Accept {
-        tenant,
-        tenant_version: world.store.config().tenant(tenant).unwrap().version,
         events: vec![event],
         once: None,
     };
