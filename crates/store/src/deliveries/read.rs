@@ -4,9 +4,9 @@
 //! only here, so that pausing or deleting an endpoint with a million deliveries changes one row.
 
 use super::KeptAttempt;
+use crate::endpoints::header_sets;
 use crate::error::{Result, StoreError};
 use crate::exchange;
-use crate::header_sets;
 use crate::period::columns;
 use crate::seal::MasterKeys;
 use crate::tx::{Row, Tx, values};
