@@ -8,7 +8,9 @@
 )]
 
 mod body;
+mod deliveries;
 mod endpoints;
+mod events_read;
 mod few_descriptors;
 mod http2;
 mod listen;
