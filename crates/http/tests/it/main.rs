@@ -16,5 +16,5 @@ mod http2;
 mod listen;
 mod problem;
 mod support;
-mod world;
 mod v1;
+mod world;
