@@ -81,6 +81,15 @@ impl Status {
         !matches!(self, Self::Disabled(_))
     }
 
+    /// What its owner's pausing it at `at` makes of any status: one that is paused already stays so since its own time.
+    #[must_use]
+    pub const fn pause(self, at: Timestamp) -> Self {
+        match self {
+            Self::Paused { .. } => self,
+            Self::Active | Self::Disabled(_) => Self::Paused { at },
+        }
+    }
+
     /// Are requests sent?
     pub const fn sends(self) -> bool {
         matches!(self, Self::Active)

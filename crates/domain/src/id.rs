@@ -78,6 +78,13 @@ impl Id {
         Timestamp::from_micros((self.n >> LOW_BITS).saturating_mul(1_000))
     }
 
+    /// The least key of an id made at `at` or later, so that a span of time is a range of keys. Ids tell milliseconds:
+    /// an instant between two counts as the later one, as [`Id::made_at`] would compare.
+    pub fn least_key_at(at: Timestamp) -> i64 {
+        let millis = at.micros().saturating_add(999).div_euclid(1_000);
+        millis.clamp(0, i64::MAX >> LOW_BITS) << LOW_BITS
+    }
+
     fn bits(self) -> u128 {
         let n = u128::from(self.n.cast_unsigned());
         let low = n & ((1 << LOW_BITS) - 1);
@@ -251,6 +258,19 @@ mod tests {
             last = next;
         }
         assert!(last.made_at() > now);
+    }
+
+    #[test]
+    fn a_span_of_time_is_a_range_of_keys() {
+        let made = Timestamp::from_micros(1_700_000_000_123_000);
+        let id = Ids::new(255, 0).next(made, &Fixed(1));
+        for (micros, later) in [(-1, true), (0, true), (1, false), (1_000, false)] {
+            let at = Timestamp::from_micros(made.micros() + micros);
+            assert_eq!(id.n >= Id::least_key_at(at), later, "{micros}");
+            assert_eq!(id.made_at() >= at, later, "{micros}");
+        }
+        assert_eq!(Id::least_key_at(Timestamp::from_micros(i64::MIN)), 0);
+        assert!(Id::least_key_at(Timestamp::from_micros(i64::MAX)) > id.n);
     }
 
     #[test]

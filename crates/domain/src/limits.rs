@@ -82,6 +82,8 @@ pub const ANSWER_HEADER_BYTES_MAX: usize = 4 * 1024;
 pub const ENDPOINTS_PER_TENANT_MAX: u32 = 50;
 /// Sends in flight to one endpoint.
 pub const IN_FLIGHT_PER_ENDPOINT_MAX: usize = 16;
+/// The most sends in flight that an owner may set for an endpoint; the bound of all together stays above it.
+pub const IN_FLIGHT_SET_BY_OWNER_MAX: u16 = 1_000;
 /// Sends in flight altogether by default.
 pub const IN_FLIGHT_MAX: usize = 512;
 

@@ -18,6 +18,23 @@ pub enum Anchor {
     First,
 }
 
+impl Anchor {
+    /// The word that is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Previous => "previous",
+            Self::First => "first",
+        }
+    }
+
+    /// The anchor that `word` names.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Previous, Self::First]
+            .into_iter()
+            .find(|anchor| anchor.as_str() == word)
+    }
+}
+
 impl Default for Schedule {
     /// Standard Webhooks: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h.
     fn default() -> Self {

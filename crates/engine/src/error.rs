@@ -79,6 +79,19 @@ impl Check {
             .ok()
     }
 
+    /// Notes a broken rule of a list's item, or of the list where no item is at fault.
+    pub(crate) fn take_item<T>(
+        &mut self,
+        field: &str,
+        checked: std::result::Result<T, (Option<usize>, String)>,
+    ) -> Option<T> {
+        match checked {
+            Err((Some(at), rule)) => self.take(&format!("{field}.{at}"), Err(rule)),
+            Err((None, rule)) => self.take(field, Err(rule)),
+            Ok(value) => Some(value),
+        }
+    }
+
     /// Refuses where any rule was broken.
     pub(crate) fn done(self) -> Result<()> {
         if self.0.is_empty() {

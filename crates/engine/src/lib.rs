@@ -6,6 +6,7 @@
 //! - [`tenants`] and its neighbours: a file for each resource, an `impl Engine` in each.
 
 pub mod caller;
+pub mod endpoints;
 pub mod error;
 pub mod jobs;
 pub mod publish;

@@ -142,6 +142,7 @@ CREATE TABLE endpoints (
     swept_at        BIGINT
 );
 CREATE UNIQUE INDEX endpoints_uid ON endpoints (tenant, uid) WHERE deleted_at IS NULL;
+CREATE INDEX endpoints_of_tenant ON endpoints (tenant, n) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX endpoints_number ON endpoints (tenant, number);
 CREATE INDEX endpoints_changed ON endpoints (config_version);
 CREATE INDEX endpoints_to_sweep ON endpoints (n) WHERE deleted_at IS NOT NULL AND swept_at IS NULL;

@@ -1,1 +1,143 @@
-//! To come.
+//! Reading events. Accepting them is the hot path's.
+
+use crate::Store;
+use crate::error::Result;
+use crate::period::{Period, columns};
+use crate::tx::{Row, Tx, values};
+use bytes::Bytes;
+use stentor_domain::Timestamp;
+use stentor_domain::id::{EventId, Id, TenantId};
+use stentor_domain::key::Scope;
+use stentor_domain::name::EventTypeName;
+
+/// An event, without its payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its id, which receivers see.
+    pub id: EventId,
+    /// The producer's own id for it.
+    pub event_id: Option<String>,
+    /// Its type.
+    pub event_type: EventTypeName,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// How many endpoints matched.
+    pub deliveries: u32,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When it happened, if the producer said so.
+    pub occurred_at: Option<Timestamp>,
+}
+
+/// Which events a list shows; `None` is any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Those of this type.
+    pub event_type: Option<EventTypeName>,
+    /// Those accepted then.
+    pub period: Period,
+}
+
+/// An event's columns; conditions follow. The payload is asked for apart: lists do without it.
+macro_rules! events {
+    ($payload:literal) => {
+        concat!(
+            "SELECT v.n, v.tag, v.event_id, v.type, v.tenant, t.tag, v.deliveries, v.occurred_at",
+            $payload,
+            " FROM events v JOIN tenants t ON t.n = v.tenant"
+        )
+    };
+}
+
+/// The filter of every list: 1 the key to stay below, 2 the least key, 3 tenant, 4 project, 5 type (each NULL for any),
+/// 6 how many. The events of tests are known by their deliveries only.
+macro_rules! newest {
+    ($path:literal) => {
+        concat!(
+            events!(""),
+            " WHERE ",
+            $path,
+            " v.n < ?1 AND v.n >= ?2 AND (?3 IS NULL OR v.tenant = ?3) AND (?4 IS NULL OR t.project = ?4)
+              AND (?5 IS NULL OR v.type = ?5) AND (v.meta IS NULL OR v.meta <> 'test')
+             ORDER BY v.n DESC LIMIT ?6"
+        )
+    };
+}
+
+/// By the index `events_of_tenant`.
+const OF_TENANT: &str = newest!("v.tenant = ?3 AND");
+/// The table from the newest down, most of which is the project's own.
+const OF_PROJECT: &str = newest!("");
+
+impl Store {
+    /// The event with this id, and its payload, byte for byte, unless that was purged.
+    pub async fn event(&self, scope: Scope, id: EventId) -> Result<Option<(Event, Option<Bytes>)>> {
+        self.ask(move |tx| Box::pin(find(tx, scope, id))).await
+    }
+
+    /// Events in `scope`, newest first, those older than `before`; at most `limit`. Those of tests are left out.
+    pub async fn events(
+        &self,
+        scope: Scope,
+        filter: EventFilter,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<Event>> {
+        self.ask(move |tx| Box::pin(page(tx, scope, filter, before, limit)))
+            .await
+    }
+}
+
+async fn find(tx: &mut Tx, scope: Scope, id: EventId) -> Result<Option<(Event, Option<Bytes>)>> {
+    let (tenant, project) = columns(scope);
+    tx.row(
+        concat!(
+            events!(", v.payload"),
+            " WHERE v.n = ?1 AND v.tag = ?2 AND (?3 IS NULL OR v.tenant = ?3) AND (?4 IS NULL OR t.project = ?4)"
+        ),
+        values![id.n(), id.0.tag, tenant, project],
+        |row| Ok((read(row)?, row.bytes_or_null(8)?.map(Bytes::from))),
+    )
+    .await
+}
+
+async fn page(
+    tx: &mut Tx,
+    scope: Scope,
+    filter: EventFilter,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<Event>> {
+    let (tenant, project) = columns(scope);
+    let (least, below) = filter.period.keys(before);
+    let sql = match scope {
+        Scope::Tenant(..) => OF_TENANT,
+        Scope::Root | Scope::Project(_) => OF_PROJECT,
+    };
+    let event_type = filter.event_type.as_ref().map(|name| name.as_str());
+    tx.rows(
+        sql,
+        values![below, least, tenant, project, event_type, limit],
+        read,
+    )
+    .await
+}
+
+fn read(row: &Row<'_>) -> Result<Event> {
+    let id = EventId(Id {
+        n: row.int(0)?,
+        tag: row.int(1)?,
+    });
+    Ok(Event {
+        id,
+        event_id: row.text_or_null(2)?,
+        event_type: row.word(3, |name| EventTypeName::parse(name).ok())?,
+        tenant: TenantId(Id {
+            n: row.int(4)?,
+            tag: row.int(5)?,
+        }),
+        deliveries: row.count(6)?,
+        created_at: id.0.made_at(),
+        occurred_at: row.time_or_null(7)?,
+    })
+}

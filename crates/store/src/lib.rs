@@ -6,6 +6,7 @@
 //! - [`sqlite`]: the embedded engine: the writer thread with its group commit, readers, checkpoints, migrations;
 //! - [`config`]: the snapshot of the configuration that matching, authentication and sending read;
 //! - [`change`], [`once`], [`seal`]: what all changes of the control plane share: clock, audit, idempotency, sealing;
+//! - [`period`]: what questions about events and deliveries share: the scope and the span of acceptance they look at;
 //! - [`background`]: bounded slices of the work that nobody waits for;
 //! - [`projects`], [`keys`], [`tenants`], [`event_types`], [`endpoints`], [`events`], [`deliveries`], [`audit`]: the
 //!   operations, a method of [`Store`] for each transaction.
@@ -23,12 +24,14 @@ pub mod fresh;
 pub mod hot;
 pub mod keys;
 pub mod once;
+pub mod period;
 pub mod projects;
 pub mod seal;
 pub mod tenants;
 pub mod tx;
 
 mod exchange;
+mod header_sets;
 mod sqlite;
 mod waiters;
 
@@ -39,6 +42,7 @@ pub use seal::{MasterKey, MasterKeys};
 pub use sqlite::{Options, Recorded, back_up_file, migrate_file};
 
 use crate::hot::{Accept, Accepted, Cancel, Claim, ClaimedDue, Finish, Release};
+use crate::seal::Sealer;
 use crate::tx::Tx;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -81,6 +85,13 @@ impl Store {
 
     pub(crate) fn master(&self) -> &MasterKeys {
         &self.0.master
+    }
+
+    pub(crate) fn sealer(&self) -> Sealer {
+        Sealer {
+            master: self.0.master.clone(),
+            chance: Arc::clone(&self.0.chance),
+        }
     }
 
     /// Accepts events with their deliveries; answers once they are on disk, and handed over as far as there is room.

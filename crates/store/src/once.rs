@@ -44,6 +44,17 @@ pub enum Done<T> {
     Conflict,
 }
 
+impl<T> Done<T> {
+    /// The same with what was made now turned into something else.
+    pub fn map<U>(self, turn: impl FnOnce(T) -> U) -> Done<U> {
+        match self {
+            Self::Now(made) => Done::Now(turn(made)),
+            Self::Before { status, answer } => Done::Before { status, answer },
+            Self::Conflict => Done::Conflict,
+        }
+    }
+}
+
 /// The answer that was given before under this key, if any.
 pub(crate) async fn before<T>(
     tx: &mut Tx,

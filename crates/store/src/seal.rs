@@ -9,6 +9,7 @@ use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::sync::Arc;
 use stentor_domain::Chance;
 use zeroize::Zeroizing;
 
@@ -105,6 +106,20 @@ impl MasterKeys {
         plain
             .map(Zeroizing::new)
             .map_err(|_| unreadable("altered, or sealed for another row"))
+    }
+}
+
+/// What seals new values inside a change, where the store itself cannot be reached: a change that held the store could
+/// be the last to let it go, on the very thread that the store waits for when it closes.
+pub(crate) struct Sealer {
+    pub(crate) master: MasterKeys,
+    pub(crate) chance: Arc<dyn Chance>,
+}
+
+impl Sealer {
+    /// Seals `plain` for the row that `row` identifies.
+    pub(crate) fn seal(&self, row: &str, plain: &[u8]) -> Result<Vec<u8>> {
+        self.master.seal(row, plain, &*self.chance)
     }
 }
 

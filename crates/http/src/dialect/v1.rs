@@ -1,5 +1,6 @@
 //! Contract v1, the native API: what a producer, an operator and a dashboard use. A file for each resource.
 
+mod endpoints;
 mod errors;
 mod events;
 mod health;
@@ -24,4 +25,5 @@ pub(crate) fn routes(payload_bytes_max: usize) -> OpenApiRouter<App> {
         .merge(health::routes())
         .merge(tenants::routes())
         .merge(events::routes(payload_bytes_max))
+        .merge(endpoints::routes())
 }

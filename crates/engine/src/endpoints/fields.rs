@@ -1,0 +1,305 @@
+//! What a caller says about an endpoint, new or known, and the rules of every field.
+
+use crate::error::{Check, Error, Result};
+use crate::tenants::check_metadata;
+use stentor_domain::Timestamp;
+use stentor_domain::address::AllowList;
+use stentor_domain::custom_headers::{CustomHeaders, MASK};
+use stentor_domain::endpoint::{EndpointSettings, Status};
+use stentor_domain::endpoint_url::EndpointUrl;
+use stentor_domain::id::EndpointId;
+use stentor_domain::limits::{
+    DESCRIPTION_CHARACTERS_MAX, IN_FLIGHT_SET_BY_OWNER_MAX, TIMEOUT_SECONDS, TIMEOUT_SECONDS_MAX,
+};
+use stentor_domain::name::{EventTypeName, Invalid, check_name, check_uid};
+use stentor_domain::schedule::{Anchor, Schedule};
+use stentor_domain::secret::{Secret, SecretError};
+use stentor_domain::subscription::Subscription;
+
+/// What a caller says about an endpoint. `None` leaves alone (of a new one: the default); where there is an inner `None`,
+/// it clears. Numbers are as wide as callers may send them, so that one out of bounds is a fault among others.
+#[derive(Clone, Default)]
+pub struct EndpointFields {
+    /// Its display name.
+    pub name: Option<String>,
+    /// Where it is.
+    pub url: Option<String>,
+    /// Its only secret from now on.
+    pub secret: Option<String>,
+    /// Custom headers, all of them: names and values. A value of `***` is the stored one.
+    pub custom_headers: Option<Vec<(String, String)>>,
+    /// The deadline of one exchange.
+    pub timeout_seconds: Option<i64>,
+    /// Which events it wants.
+    pub events: Option<Vec<String>>,
+    /// The owner's own id for it.
+    pub uid: Option<Option<String>>,
+    /// What it is for.
+    pub description: Option<Option<String>>,
+    /// Notes about it: a JSON object as text.
+    pub metadata: Option<Option<String>>,
+    /// The waits between attempts, in seconds.
+    pub retry_schedule: Option<Vec<i64>>,
+    /// Where the waits start: `previous` or `first`.
+    pub retry_anchor: Option<String>,
+    /// The most requests at once.
+    pub max_in_flight: Option<Option<i64>>,
+    /// `ACTIVE` or `PAUSED`.
+    pub status: Option<String>,
+}
+
+/// Fields that keep the rules.
+pub(super) struct Checked {
+    name: Option<String>,
+    url: Option<EndpointUrl>,
+    pub(super) secret: Option<Secret>,
+    custom_headers: Option<CustomHeaders>,
+    timeout_seconds: Option<u16>,
+    subscription: Option<Subscription>,
+    uid: Option<Option<String>>,
+    description: Option<Option<String>>,
+    metadata: Option<Option<String>>,
+    schedule: Option<Schedule>,
+    anchor: Option<Anchor>,
+    max_in_flight: Option<Option<u16>>,
+    status: Option<NewStatus>,
+}
+
+/// What an owner makes of an endpoint's status.
+#[derive(Clone, Copy)]
+enum NewStatus {
+    Active,
+    Paused,
+}
+
+impl EndpointFields {
+    /// Checks the fields of a new endpoint, and refuses with all their faults at once.
+    pub(super) fn check_new(self, allow: &AllowList) -> Result<Checked> {
+        let mut check = Check::default();
+        for (field, absent) in [("name", self.name.is_none()), ("url", self.url.is_none())] {
+            if absent {
+                check.take::<(), _>(field, Err("is required"));
+            }
+        }
+        self.check_with(check, allow)
+    }
+
+    /// Checks the fields of a change, and refuses with all their faults at once.
+    pub(super) fn check_change(self, allow: &AllowList) -> Result<Checked> {
+        self.check_with(Check::default(), allow)
+    }
+
+    fn check_with(self, mut check: Check, allow: &AllowList) -> Result<Checked> {
+        let unsupported = self.unsupported();
+        let supported = |field: &'static str| unsupported != Some(field);
+        let faults = &mut check;
+        let checked = Checked {
+            name: take(faults, "name", self.name, |name| check_name(&name).map(|()| name)),
+            url: take(faults, "url", self.url, |url| {
+                EndpointUrl::parse(&url, allow).map_err(|error| error.to_string())
+            }),
+            secret: take(
+                faults,
+                "secret",
+                self.secret.filter(|_| supported("secret")),
+                |secret| Secret::parse(&secret).map_err(|error| error.to_string()),
+            ),
+            custom_headers: self.custom_headers.and_then(|pairs| take_headers(faults, pairs)),
+            timeout_seconds: take(faults, "timeout_seconds", self.timeout_seconds, |seconds| {
+                bounded(seconds, TIMEOUT_SECONDS_MAX, " seconds")
+            }),
+            subscription: self
+                .events
+                .filter(|_| supported("events"))
+                .and_then(|events| faults.take_item("events", Subscription::parse(&events))),
+            uid: take_clearing(faults, "uid", self.uid, |uid| {
+                check_uid(&uid, EndpointId::PREFIX).map(|()| uid)
+            }),
+            description: take_clearing(faults, "description", self.description, check_description)
+                .map(|description| description.filter(|text| !text.is_empty())),
+            metadata: take_clearing(faults, "metadata", self.metadata, |text| {
+                check_metadata(&text).map(|()| text)
+            }),
+            schedule: self.retry_schedule.and_then(|waits| {
+                // No schedule has a wait of zero, so that whatever no `u32` holds is refused as that would be.
+                let waits = waits.into_iter().map(|wait| u32::try_from(wait).unwrap_or(0));
+                faults.take_item("retry_schedule", Schedule::new(waits.collect()))
+            }),
+            anchor: take(faults, "retry_anchor", self.retry_anchor, |word| {
+                Anchor::parse(&word).ok_or("must be previous or first")
+            }),
+            max_in_flight: take_clearing(faults, "max_in_flight", self.max_in_flight, |most| {
+                bounded(most, IN_FLIGHT_SET_BY_OWNER_MAX, "")
+            }),
+            status: take(faults, "status", self.status, |word| new_status(&word)),
+        };
+        check.done()?;
+        match unsupported {
+            Some(field) => Err(Error::NotSupported(field.to_owned())),
+            None => Ok(checked),
+        }
+    }
+
+    /// The first field, if any, whose value asks for what is not built yet.
+    fn unsupported(&self) -> Option<&'static str> {
+        let secret = self.secret.as_deref().map(Secret::parse);
+        if matches!(secret, Some(Err(SecretError::Ed25519))) {
+            return Some("secret");
+        }
+        let is_pattern = |text: &String| {
+            let prefix = text.strip_suffix(".*").map(EventTypeName::parse);
+            matches!(prefix, Some(Ok(_)))
+        };
+        let patterns = self.events.iter().flatten().any(is_pattern);
+        patterns.then_some("events")
+    }
+}
+
+impl Checked {
+    /// What the fields of a new endpoint make of it, and the secret that they give it.
+    pub(super) fn made_of_nothing(mut self) -> Result<(EndpointSettings, Option<Secret>)> {
+        let (Some(name), Some(url)) = (self.name.take(), self.url.take()) else {
+            return Err(Error::invalid("name", "is required, and so is url"));
+        };
+        let mut settings = EndpointSettings {
+            uid: None,
+            name,
+            description: None,
+            url,
+            subscription: Subscription::All,
+            custom_headers: CustomHeaders::default(),
+            timeout_seconds: TIMEOUT_SECONDS,
+            schedule: Schedule::default(),
+            anchor: Anchor::default(),
+            max_in_flight: None,
+            metadata: None,
+        };
+        let secret = self.secret.take();
+        self.apply_settings(&mut settings)
+            .map_err(|fault| Error::Invalid(vec![fault]))?;
+        Ok((settings, secret))
+    }
+
+    /// Changes an endpoint at `at`. The secret is not among its settings.
+    pub(super) fn apply(
+        self,
+        settings: &mut EndpointSettings,
+        status: &mut Status,
+        at: Timestamp,
+    ) -> Result<(), Invalid> {
+        *status = match self.status {
+            None => *status,
+            Some(NewStatus::Active) => Status::Active,
+            Some(NewStatus::Paused) => status.pause(at),
+        };
+        self.apply_settings(settings)
+    }
+
+    fn apply_settings(self, settings: &mut EndpointSettings) -> Result<(), Invalid> {
+        if let Some(sent) = self.custom_headers {
+            settings.custom_headers = unmasked(sent, &settings.custom_headers)?;
+        }
+        put(&mut settings.name, self.name);
+        put(&mut settings.url, self.url);
+        put(&mut settings.timeout_seconds, self.timeout_seconds);
+        put(&mut settings.subscription, self.subscription);
+        put(&mut settings.uid, self.uid);
+        put(&mut settings.description, self.description);
+        put(&mut settings.metadata, self.metadata);
+        put(&mut settings.schedule, self.schedule);
+        put(&mut settings.anchor, self.anchor);
+        put(&mut settings.max_in_flight, self.max_in_flight);
+        Ok(())
+    }
+}
+
+fn put<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+/// Checks a field, if it is there; `None` where it was at fault, as if it had not been sent.
+fn take<T, U, R: Into<String>>(
+    faults: &mut Check,
+    field: &str,
+    value: Option<T>,
+    rule: impl FnOnce(T) -> Result<U, R>,
+) -> Option<U> {
+    value.and_then(|value| faults.take(field, rule(value)))
+}
+
+/// The same for a field that can be cleared.
+fn take_clearing<T, U, R: Into<String>>(
+    faults: &mut Check,
+    field: &str,
+    value: Option<Option<T>>,
+    rule: impl FnOnce(T) -> Result<U, R>,
+) -> Option<Option<U>> {
+    value.map(|value| take(faults, field, value, rule))
+}
+
+fn bounded(number: i64, most: u16, unit: &str) -> Result<u16, String> {
+    u16::try_from(number)
+        .ok()
+        .filter(|number| (1..=most).contains(number))
+        .ok_or_else(|| format!("must be 1 to {most}{unit}"))
+}
+
+fn check_description(text: String) -> Result<String, String> {
+    if text.chars().count() > DESCRIPTION_CHARACTERS_MAX {
+        return Err(format!("must be at most {DESCRIPTION_CHARACTERS_MAX} characters"));
+    }
+    // Not every database can store it.
+    if text.contains('\0') {
+        return Err("must not contain the character U+0000".into());
+    }
+    Ok(text)
+}
+
+fn new_status(word: &str) -> Result<NewStatus, &'static str> {
+    match word {
+        "ACTIVE" => Ok(NewStatus::Active),
+        "PAUSED" => Ok(NewStatus::Paused),
+        "DISABLED" => Err("cannot be set to DISABLED; set PAUSED to hold deliveries, or delete the endpoint"),
+        _ => Err("must be ACTIVE or PAUSED"),
+    }
+}
+
+fn take_headers(faults: &mut Check, pairs: Vec<(String, String)>) -> Option<CustomHeaders> {
+    match CustomHeaders::new(pairs) {
+        Ok(headers) => Some(headers),
+        Err(fault) => {
+            let fault = headers_fault(fault);
+            faults.take(&fault.field, Err(fault.rule))
+        }
+    }
+}
+
+fn headers_fault((name, rule): (String, String)) -> Invalid {
+    if name.is_empty() {
+        Invalid::new("headers_json", rule)
+    } else {
+        Invalid::new(name, rule).within("headers_json")
+    }
+}
+
+/// Puts back the stored values of those that were sent masked. A mask over nothing is refused: whoever copies an endpoint
+/// would send asterisks where a credential was. The sizes are checked anew, as stored values are longer than masks.
+fn unmasked(sent: CustomHeaders, stored: &CustomHeaders) -> Result<CustomHeaders, Invalid> {
+    let known = |name: &str| {
+        stored
+            .pairs()
+            .iter()
+            .any(|(known, _)| known.eq_ignore_ascii_case(name))
+    };
+    let over_nothing = sent
+        .pairs()
+        .iter()
+        .find(|(name, value)| value == MASK && !known(name));
+    if let Some((name, _)) = over_nothing {
+        let rule = "is masked, but no value is stored under this name; send the value itself";
+        return Err(headers_fault((name.clone(), rule.into())));
+    }
+    CustomHeaders::new(sent.unmasked(stored).pairs().to_vec()).map_err(headers_fault)
+}

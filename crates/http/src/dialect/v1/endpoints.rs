@@ -1,0 +1,137 @@
+//! `/v1/endpoints`. The published resource, with v1's own fields behind the published ones: see [`wire`].
+
+mod wire;
+
+use crate::app::App;
+use crate::body::JsonBytes;
+use crate::call::{Call, answer};
+use crate::input;
+use crate::paging::{self, PageQuery};
+use crate::problem::Problem;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::header::LINK;
+use http::{HeaderValue, StatusCode, Uri};
+use stentor_store::endpoints::EndpointWithHealth;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use wire::{EndpointChange, EndpointIn, EndpointOut, RotationIn, RotationOut};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(get, update, delete))
+        .routes(routes!(rotate_secret))
+}
+
+/// Make an endpoint.
+#[utoipa::path(
+    post, path = "/v1/endpoints", tag = "endpoints", request_body = EndpointIn,
+    params(("X-Tenant" = Option<String>, Header, description = "The tenant, by id or uid; root and project keys only.")),
+    responses(
+        (status = 201, body = EndpointOut, description = "With `secret`, this once, where none was given."),
+        (status = 409, description = "The uid is taken, or the tenant has as many endpoints as it may.")
+    )
+)]
+async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) -> Result<Response, Problem> {
+    let mut input: EndpointIn = input::json(&body)?;
+    let named = input.tenant.take();
+    let tenant = app.engine().tenant(&call.caller, named.as_deref())?.id;
+    let once = call.once(&app, Some(tenant), &body, |made: &EndpointWithHealth| {
+        (StatusCode::CREATED, input::bytes(&EndpointOut::from(made)))
+    })?;
+    let fields = input.fields()?;
+    let done = app
+        .engine()
+        .create_endpoint(&call.caller, named.as_deref(), fields, once)
+        .await?;
+    answer(done, |made| {
+        let shown = EndpointOut::from(&made.made).with_secret(made.drawn);
+        (StatusCode::CREATED, Json(shown)).into_response()
+    })
+}
+
+/// List a tenant's endpoints, newest first: a bare array. Where there are more, the header `Link` names the next page.
+#[utoipa::path(
+    get, path = "/v1/endpoints", tag = "endpoints",
+    params(PageQuery, ("X-Tenant" = Option<String>, Header, description = "The tenant, by id or uid; root and project keys only.")),
+    responses((status = 200, body = [EndpointOut], headers(("Link" = String, description = "The next page: `<...>; rel=\"next\"`."))))
+)]
+async fn list(State(app): State<App>, call: Call, uri: Uri) -> Result<Response, Problem> {
+    let (limit, before) = input::query::<PageQuery>(uri.query())?.read()?;
+    let page = app.engine().list_endpoints(&call.caller, before, limit).await?;
+    let shown: Vec<EndpointOut> = page.items.iter().map(EndpointOut::from).collect();
+    let mut response = Json(shown).into_response();
+    if let Some(next) = page.next.and_then(|last| link_to_next(&uri, last)) {
+        response.headers_mut().insert(LINK, next);
+    }
+    Ok(response)
+}
+
+/// Get an endpoint.
+#[utoipa::path(get, path = "/v1/endpoints/{id}", tag = "endpoints", responses((status = 200, body = EndpointOut)))]
+async fn get(
+    State(app): State<App>,
+    call: Call,
+    Path(id): Path<String>,
+) -> Result<Json<EndpointOut>, Problem> {
+    let endpoint = app.engine().get_endpoint(&call.caller, &id).await?;
+    Ok(Json(EndpointOut::from(&endpoint)))
+}
+
+/// Change an endpoint. `PAUSED` holds its deliveries, `ACTIVE` resumes them from every state.
+#[utoipa::path(patch, path = "/v1/endpoints/{id}", tag = "endpoints", request_body = EndpointChange, responses((status = 200, body = EndpointOut)))]
+async fn update(
+    State(app): State<App>,
+    call: Call,
+    Path(id): Path<String>,
+    JsonBytes(body): JsonBytes,
+) -> Result<Json<EndpointOut>, Problem> {
+    let input: EndpointChange = input::json(&body)?;
+    let endpoint = app
+        .engine()
+        .update_endpoint(&call.caller, &id, input.fields()?)
+        .await?;
+    Ok(Json(EndpointOut::from(&endpoint)))
+}
+
+/// Delete an endpoint; what is unfinished is cancelled.
+#[utoipa::path(delete, path = "/v1/endpoints/{id}", tag = "endpoints", responses((status = 204, description = "It is deleted.")))]
+async fn delete(State(app): State<App>, call: Call, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    app.engine().delete_endpoint(&call.caller, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Draw a new secret. The earlier ones go on signing until the grace ends.
+#[utoipa::path(
+    post, path = "/v1/endpoints/{id}/rotate-secret", tag = "endpoints", request_body = RotationIn,
+    responses((status = 200, body = RotationOut, description = "With the new secret, this once."))
+)]
+async fn rotate_secret(
+    State(app): State<App>,
+    call: Call,
+    Path(id): Path<String>,
+    JsonBytes(body): JsonBytes,
+) -> Result<Response, Problem> {
+    let input: RotationIn = input::json(&body)?;
+    let tenant = app.engine().endpoint(&call.caller, &id)?.endpoint.tenant;
+    let once = call.once(&app, Some(tenant), &body, |(): &()| {
+        (StatusCode::OK, input::bytes(&RotationOut::without_secret()))
+    })?;
+    let done = app
+        .engine()
+        .rotate_secret(&call.caller, &id, input.grace_seconds, once)
+        .await?;
+    answer(done, |secret| Json(RotationOut::of(&secret)).into_response())
+}
+
+/// Where the page after the item with the key `last` is: the same list, with its cursor.
+fn link_to_next(uri: &Uri, last: i64) -> Option<HeaderValue> {
+    let pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs.filter(|(name, _)| name != "cursor"))
+        .append_pair("cursor", &paging::encode(last))
+        .finish();
+    HeaderValue::try_from(format!("<{}?{query}>; rel=\"next\"", uri.path())).ok()
+}

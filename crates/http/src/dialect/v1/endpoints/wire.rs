@@ -1,0 +1,362 @@
+//! What an endpoint looks like on the wire: in, changed, and out.
+
+use crate::input::{Field, NotYet};
+use crate::problem::Problem;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+use std::fmt;
+use stentor_domain::endpoint::Status;
+use stentor_domain::secret::Secret;
+use stentor_engine::endpoints::EndpointFields;
+use stentor_store::endpoints::EndpointWithHealth;
+use utoipa::ToSchema;
+
+/// A new endpoint.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct EndpointIn {
+    /// Its display name.
+    #[schema(required = true, value_type = String, min_length = 1, max_length = 255)]
+    name: Option<String>,
+    /// Where it is: a public HTTPS URL.
+    #[schema(required = true, value_type = String, max_length = 2083)]
+    url: Option<String>,
+    /// Its signing secret: `whsec_` and base64 of 24 to 64 bytes, or any 16 to 255 printable characters. Without one it
+    /// gets a new one, which the answer shows.
+    #[schema(min_length = 16, max_length = 255)]
+    secret: Option<String>,
+    /// Headers that are added to every request.
+    headers_json: Option<Headers>,
+    /// The deadline of one exchange.
+    #[schema(minimum = 1, maximum = 60, default = 10)]
+    timeout_seconds: Option<i64>,
+    /// Your own id for it, unique among the tenant's endpoints.
+    #[schema(min_length = 1, max_length = 256, pattern = "^[A-Za-z0-9_.-]+$")]
+    uid: Option<String>,
+    /// What it is for.
+    #[schema(max_length = 1000)]
+    description: Option<String>,
+    /// The event types that it wants; `["*"]` is all.
+    events: Option<Vec<String>>,
+    /// Your own notes about it.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Box<RawValue>>,
+    /// The waits between attempts, in seconds; empty is no retry.
+    #[schema(max_items = 64)]
+    retry_schedule: Option<Vec<i64>>,
+    /// Where a wait starts: at the failed attempt before it (`previous`), or the waits add up from the `first` attempt.
+    #[schema(pattern = "^(previous|first)$", default = "previous")]
+    retry_anchor: Option<String>,
+    /// The most requests at once; null is the server's default.
+    #[schema(minimum = 1, maximum = 1000)]
+    max_in_flight: Option<i64>,
+    /// The tenant, by id or uid; root and project keys only.
+    pub(super) tenant: Option<String>,
+    #[serde(default)]
+    #[schema(ignore)]
+    channels: NotYet,
+    #[serde(default)]
+    #[schema(ignore)]
+    rate_limit: NotYet,
+    #[serde(default)]
+    #[schema(ignore)]
+    ordered: NotYet,
+    #[serde(default)]
+    #[schema(ignore)]
+    filter: NotYet,
+    #[serde(default)]
+    #[schema(ignore)]
+    header_styles: NotYet,
+    #[serde(default)]
+    #[schema(ignore)]
+    payload_format: NotYet,
+}
+
+/// What to change of an endpoint.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct EndpointChange {
+    /// Its display name.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    name: Field<String>,
+    /// Where it is.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    url: Field<String>,
+    /// A new signing secret; all earlier ones end at once.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    secret: Field<String>,
+    /// Headers that are added to every request: the whole map. `***` keeps what is stored under the name.
+    #[serde(default)]
+    #[schema(value_type = Option<Headers>)]
+    headers_json: Field<Headers>,
+    /// The deadline of one exchange.
+    #[serde(default)]
+    #[schema(value_type = Option<i64>)]
+    timeout_seconds: Field<i64>,
+    /// `PAUSED` holds deliveries, `ACTIVE` resumes them.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    status: Field<String>,
+    /// Your own id for it; null clears it.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    uid: Field<String>,
+    /// What it is for; null clears it.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    description: Field<String>,
+    /// The event types that it wants; `["*"]` is all.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
+    events: Field<Vec<String>>,
+    /// Your own notes about it; null clears them.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    metadata: Field<Box<RawValue>>,
+    /// The waits between attempts, in seconds; empty is no retry.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<i64>>)]
+    retry_schedule: Field<Vec<i64>>,
+    /// `previous` or `first`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    retry_anchor: Field<String>,
+    /// The most requests at once; null is the server's default.
+    #[serde(default)]
+    #[schema(value_type = Option<i64>)]
+    max_in_flight: Field<i64>,
+    #[serde(default)]
+    #[schema(ignore)]
+    channels: NotYet,
+    #[serde(default)]
+    #[schema(ignore)]
+    rate_limit: NotYet,
+    #[serde(default)]
+    #[schema(ignore)]
+    ordered: NotYet,
+    #[serde(default)]
+    #[schema(ignore)]
+    filter: NotYet,
+    #[serde(default)]
+    #[schema(ignore)]
+    header_styles: NotYet,
+    #[serde(default)]
+    #[schema(ignore)]
+    payload_format: NotYet,
+}
+
+/// An endpoint: a URL that events are delivered to.
+#[derive(Serialize, ToSchema)]
+pub(super) struct EndpointOut {
+    // These nine, in this order, are the published resource.
+    id: String,
+    name: String,
+    url: String,
+    headers_json: Headers,
+    timeout_seconds: u16,
+    /// `ACTIVE`, `PAUSED` or `DISABLED`.
+    status: &'static str,
+    paused_at: Option<String>,
+    created_at: String,
+    updated_at: String,
+    // What v1 adds.
+    /// Your own id for it.
+    uid: Option<String>,
+    /// Its number among the tenant's endpoints, never reused.
+    number: i64,
+    description: Option<String>,
+    events: Vec<String>,
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Box<RawValue>>,
+    retry_schedule: Vec<u32>,
+    retry_anchor: &'static str,
+    max_in_flight: Option<u16>,
+    /// Why it is disabled: `gone` (its receiver answered 410) or `owner`.
+    disabled_reason: Option<&'static str>,
+    /// Attempts that failed since the last one that did not.
+    consecutive_failures: u32,
+    /// Its secret, in the answer to its creation only, and only where none was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+}
+
+/// What to draw a new secret for.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct RotationIn {
+    /// How long the earlier secrets go on signing; 0 ends them at once.
+    #[schema(minimum = 0, maximum = 604_800, default = 86_400)]
+    pub(super) grace_seconds: Option<i64>,
+}
+
+/// A new secret.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RotationOut {
+    /// The secret, shown this once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+}
+
+/// Header names and values, in the order given.
+#[derive(ToSchema)]
+#[schema(value_type = std::collections::HashMap<String, String>)]
+struct Headers(Vec<(String, String)>);
+
+impl EndpointIn {
+    pub(super) fn fields(self) -> Result<EndpointFields, Problem> {
+        NotYet::refuse(&[
+            ("channels", self.channels),
+            ("rate_limit", self.rate_limit),
+            ("ordered", self.ordered),
+            ("filter", self.filter),
+            ("header_styles", self.header_styles),
+            ("payload_format", self.payload_format),
+        ])?;
+        Ok(EndpointFields {
+            name: self.name,
+            url: self.url,
+            secret: self.secret,
+            custom_headers: self.headers_json.map(|headers| headers.0),
+            timeout_seconds: self.timeout_seconds,
+            events: self.events,
+            uid: Some(self.uid),
+            description: Some(self.description),
+            metadata: Some(self.metadata.map(text)),
+            retry_schedule: self.retry_schedule,
+            retry_anchor: self.retry_anchor,
+            max_in_flight: Some(self.max_in_flight),
+            status: None,
+        })
+    }
+}
+
+impl EndpointChange {
+    pub(super) fn fields(self) -> Result<EndpointFields, Problem> {
+        NotYet::refuse(&[
+            ("channels", self.channels),
+            ("rate_limit", self.rate_limit),
+            ("ordered", self.ordered),
+            ("filter", self.filter),
+            ("header_styles", self.header_styles),
+            ("payload_format", self.payload_format),
+        ])?;
+        let headers = self.headers_json.required("headers_json")?;
+        Ok(EndpointFields {
+            name: self.name.required("name")?,
+            url: self.url.required("url")?,
+            secret: self.secret.required("secret")?,
+            custom_headers: headers.map(|headers| headers.0),
+            timeout_seconds: self.timeout_seconds.required("timeout_seconds")?,
+            events: self.events.required("events")?,
+            uid: self.uid.clearing(),
+            description: self.description.clearing(),
+            metadata: self.metadata.clearing().map(|json| json.map(text)),
+            retry_schedule: self.retry_schedule.required("retry_schedule")?,
+            retry_anchor: self.retry_anchor.required("retry_anchor")?,
+            max_in_flight: self.max_in_flight.clearing(),
+            status: self.status.required("status")?,
+        })
+    }
+}
+
+impl From<&EndpointWithHealth> for EndpointOut {
+    fn from(known: &EndpointWithHealth) -> Self {
+        let endpoint = &known.endpoint;
+        let settings = &endpoint.settings;
+        let (status, paused_at, disabled_reason) = match endpoint.status {
+            Status::Active => ("ACTIVE", None, None),
+            Status::Paused { at } => ("PAUSED", Some(at), None),
+            Status::Disabled(reason) => ("DISABLED", None, Some(reason.as_str())),
+        };
+        let shown = settings.custom_headers.shown();
+        Self {
+            id: endpoint.id.to_string(),
+            name: settings.name.clone(),
+            url: settings.url.text().to_owned(),
+            headers_json: Headers(shown.map(|(name, value)| (name.into(), value.into())).collect()),
+            timeout_seconds: settings.timeout_seconds,
+            status,
+            paused_at: paused_at.map(|at| at.iso_seconds()),
+            created_at: endpoint.created_at.iso_seconds(),
+            updated_at: endpoint.updated_at.iso_seconds(),
+            uid: settings.uid.clone(),
+            number: endpoint.number,
+            description: settings.description.clone(),
+            events: settings
+                .subscription
+                .texts()
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
+            metadata: settings
+                .metadata
+                .clone()
+                .and_then(|text| RawValue::from_string(text).ok()),
+            retry_schedule: settings.schedule.waits().to_vec(),
+            retry_anchor: settings.anchor.as_str(),
+            max_in_flight: settings.max_in_flight,
+            disabled_reason,
+            consecutive_failures: known.consecutive_failures,
+            secret: None,
+        }
+    }
+}
+
+impl EndpointOut {
+    /// The same with a secret that is shown this once.
+    pub(super) fn with_secret(self, secret: Option<Secret>) -> Self {
+        Self {
+            secret: secret.map(|secret| secret.expose().to_owned()),
+            ..self
+        }
+    }
+}
+
+impl RotationOut {
+    pub(super) fn of(secret: &Secret) -> Self {
+        Self {
+            secret: Some(secret.expose().to_owned()),
+        }
+    }
+
+    /// What a repetition of the request is answered.
+    pub(super) fn without_secret() -> Self {
+        Self { secret: None }
+    }
+}
+
+fn text(json: Box<RawValue>) -> String {
+    json.get().to_owned()
+}
+
+impl Serialize for Headers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Headers {
+    /// Keeps the order, and names that are given twice, so that the rules can refuse these.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Headers;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of header names and their values, which are strings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Headers, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Headers(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(Pairs)
+    }
+}

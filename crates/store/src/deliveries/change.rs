@@ -1,0 +1,156 @@
+//! Retrying and cancelling deliveries.
+
+use super::DeliveryError;
+use super::read::{Found, Place, find};
+use crate::change::{Audit, By, record, tick};
+use crate::error::Result;
+use crate::fresh::Waiting;
+use crate::once::{self, Done, Once};
+use crate::tx::{Tx, values};
+use stentor_domain::Timestamp;
+use stentor_domain::attempt::Trigger;
+use stentor_domain::delivery::{Delivery, Reason};
+use stentor_domain::id::DeliveryId;
+use stentor_domain::key::Scope;
+
+/// Makes a delivery due now; tells what the dispatcher should know, if anything.
+pub(super) async fn retry(
+    tx: &mut Tx,
+    by: By,
+    scope: Scope,
+    id: DeliveryId,
+    once: Option<Once<Delivery>>,
+) -> Result<(Done<Delivery>, Option<Waiting>), DeliveryError> {
+    // Nobody can disable or delete the endpoint between the look and the deed.
+    tick(tx).await?;
+    let found = find(tx, scope, id).await?.ok_or(DeliveryError::NotFound)?;
+    if let Some(done) = once::before(tx, once.as_ref(), by.at).await? {
+        return Ok((done, None));
+    }
+    check_retry(&found)?;
+    let waits = match found.place {
+        Place::Owned { .. } => false,
+        Place::Waiting { .. } => {
+            hasten(tx, id, by.at).await?;
+            true
+        }
+        Place::Finished => {
+            reopen(tx, id, found.shard, by.at).await?;
+            true
+        }
+    };
+    audit(tx, &by, "delivery.retried", &found).await?;
+    let now = find(tx, scope, id).await?.ok_or(DeliveryError::NotFound)?;
+    once::keep(tx, once, &now.delivery).await?;
+    let waiting = waits.then_some(Waiting {
+        endpoint: now.delivery.endpoint.n(),
+        shard: now.shard,
+        due_at: by.at,
+    });
+    Ok((Done::Now(now.delivery), waiting))
+}
+
+fn check_retry(found: &Found) -> Result<(), DeliveryError> {
+    if found.delivery.trigger == Trigger::Test {
+        return Err(DeliveryError::Test);
+    }
+    match found.standing {
+        Some(Reason::EndpointDisabled) => return Err(DeliveryError::EndpointDisabled),
+        Some(Reason::EndpointDeleted | Reason::TenantDeleted) => return Err(DeliveryError::EndpointDeleted),
+        _ => {}
+    }
+    if found.payload_gone {
+        return Err(DeliveryError::PayloadExpired);
+    }
+    match found.place {
+        Place::Owned { cancel_requested } | Place::Waiting { cancel_requested } if cancel_requested => {
+            Err(DeliveryError::BeingCancelled)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What waits for a later time is due now; what is due already keeps its place.
+async fn hasten(tx: &mut Tx, id: DeliveryId, now: Timestamp) -> Result<()> {
+    tx.execute_one(
+        "UPDATE work SET due_at = CASE WHEN due_at > ?1 THEN ?1 ELSE due_at END WHERE n = ?2 AND owner IS NULL",
+        values![now, id.n()],
+    )
+    .await
+}
+
+/// Takes the row back to `work`, the attempt inside it to `attempts`.
+async fn reopen(tx: &mut Tx, id: DeliveryId, shard: u16, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "INSERT INTO attempts (delivery, no, started_at, cause, status, error, micros, exchange)
+         SELECT n, attempts, started_at, cause, status, error, micros, exchange
+         FROM deliveries WHERE n = ?1 AND exchange IS NOT NULL ON CONFLICT DO NOTHING",
+        values![id.n()],
+    )
+    .await?;
+    tx.execute_one(
+        "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, cause)
+         SELECT n, tag, event, endpoint, tenant, ?2, attempts + 1, ?3, ?4 FROM deliveries WHERE n = ?1",
+        values![id.n(), i64::from(shard), now, Trigger::Retry.as_str()],
+    )
+    .await?;
+    tx.execute_one("DELETE FROM deliveries WHERE n = ?1", values![id.n()])
+        .await
+}
+
+/// Ends a delivery that waits; asks for the end of one that a node owns.
+pub(super) async fn cancel(
+    tx: &mut Tx,
+    by: By,
+    scope: Scope,
+    id: DeliveryId,
+    once: Option<Once<Delivery>>,
+) -> Result<Done<Delivery>, DeliveryError> {
+    tick(tx).await?;
+    let found = find(tx, scope, id).await?.ok_or(DeliveryError::NotFound)?;
+    if let Some(done) = once::before(tx, once.as_ref(), by.at).await? {
+        return Ok(done);
+    }
+    if found.delivery.state.finished() {
+        return Err(DeliveryError::Finished);
+    }
+    match found.place {
+        Place::Owned { .. } => {
+            let sql = "UPDATE work SET cancel_requested = 1 WHERE n = ?1 AND owner IS NOT NULL";
+            tx.execute_one(sql, values![id.n()]).await?;
+        }
+        Place::Waiting { .. } | Place::Finished => end(tx, id, by.at).await?,
+    }
+    audit(tx, &by, "delivery.cancelled", &found).await?;
+    let now = find(tx, scope, id).await?.ok_or(DeliveryError::NotFound)?;
+    once::keep(tx, once, &now.delivery).await?;
+    Ok(Done::Now(now.delivery))
+}
+
+async fn end(tx: &mut Tx, id: DeliveryId, now: Timestamp) -> Result<()> {
+    tx.execute_one(
+        "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
+         SELECT n, tag, event, endpoint, tenant, 'cancelled', ?2, cause, attempt - 1, ?3
+         FROM work WHERE n = ?1 AND owner IS NULL",
+        values![id.n(), Reason::Requested.as_str(), now],
+    )
+    .await?;
+    tx.execute_one("DELETE FROM work WHERE n = ?1", values![id.n()])
+        .await
+}
+
+async fn audit(tx: &mut Tx, by: &By, action: &'static str, found: &Found) -> Result<()> {
+    let object = found.delivery.id.to_string();
+    record(
+        tx,
+        by,
+        Audit {
+            action,
+            object: &object,
+            project: Some(found.project),
+            tenant: Some(found.delivery.tenant),
+            detail: None,
+        },
+    )
+    .await
+}

@@ -1,0 +1,116 @@
+//! Pages of deliveries, over both tables.
+//!
+//! A page takes up to its limit from each table and merges them by key. How the finished ones are found depends on what
+//! is asked, so that nobody's list reads the rows of others:
+//! - of an event: the index `deliveries_of_event`;
+//! - of an endpoint: the index `deliveries_of_endpoint`, from the newest down;
+//! - of a tenant: the same index, a page for each of its endpoints, deleted ones too;
+//! - of a project: the table from the newest down, most of which is the project's own.
+//!
+//! `work` has no index for lists, since the hot path would pay for it with every delivery: it is read from the newest
+//! down. It holds only what is unfinished; a question that a huge backlog makes too expensive is stopped and says so.
+
+use super::DeliveryFilter;
+use super::read::{finished, read, unfinished};
+use crate::error::Result;
+use crate::period::columns;
+use crate::tx::{Tx, values};
+use stentor_domain::delivery::{Delivery, State};
+use stentor_domain::key::Scope;
+
+/// Unfinished deliveries. Parameters, here as in all statements of this file: 1 the key to stay below, 2 the least key,
+/// 3 tenant, 4 project, 5 endpoint, 6 event, 7 type, 8 state (each NULL for any), 9 how many.
+pub(super) const UNFINISHED: &str = concat!(
+    "SELECT * FROM (",
+    unfinished!(""),
+    " WHERE w.n < ?1 AND w.n >= ?2 AND (?3 IS NULL OR w.tenant = ?3) AND (?4 IS NULL OR t.project = ?4)
+        AND (?5 IS NULL OR w.endpoint = ?5) AND (?6 IS NULL OR w.event = ?6) AND (?7 IS NULL OR v.type = ?7)
+     ) AS unfinished WHERE ?8 IS NULL OR state = ?8 ORDER BY n DESC LIMIT ?9"
+);
+
+/// Finished deliveries whose keys `$pick` answers.
+macro_rules! picked {
+    ($pick:expr) => {
+        concat!(
+            finished!(""),
+            " WHERE d.n IN (",
+            $pick,
+            ") ORDER BY d.n DESC LIMIT ?9"
+        )
+    };
+}
+
+/// The newest keys of `deliveries` where `$path`, the way in, and the filter hold.
+macro_rules! newest {
+    ($path:literal) => {
+        concat!(
+            "SELECT p.n FROM deliveries p WHERE ",
+            $path,
+            " p.n < ?1 AND p.n >= ?2 AND (?3 IS NULL OR p.tenant = ?3)
+              AND (?4 IS NULL OR EXISTS (SELECT 1 FROM tenants WHERE tenants.n = p.tenant AND project = ?4))
+              AND (?5 IS NULL OR p.endpoint = ?5) AND (?6 IS NULL OR p.event = ?6)
+              AND (?7 IS NULL OR EXISTS (SELECT 1 FROM events WHERE events.n = p.event AND type = ?7))
+              AND (?8 IS NULL OR p.state = ?8)
+             ORDER BY p.n DESC LIMIT ?9"
+        )
+    };
+}
+
+pub(super) const OF_EVENT: &str = picked!(newest!("p.event = ?6 AND"));
+pub(super) const OF_ENDPOINT: &str = picked!(newest!("p.endpoint = ?5 AND"));
+pub(super) const OF_TENANT: &str = picked!(concat!(
+    "SELECT q.n FROM endpoints o JOIN deliveries q ON q.n IN (",
+    newest!("p.endpoint = o.n AND"),
+    ") WHERE o.tenant = ?3"
+));
+pub(super) const OF_PROJECT: &str = picked!(newest!(""));
+
+/// The page after `before`.
+pub(super) async fn page(
+    tx: &mut Tx,
+    scope: Scope,
+    filter: DeliveryFilter,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<Delivery>> {
+    let (tenant, project) = columns(scope);
+    let (mut least, below) = filter.period.keys(before);
+    if let Some(event) = filter.event {
+        // An event's id is made before those of its deliveries, which spares looking through older ones.
+        least = least.max(event.n());
+    }
+    let values = values![
+        below,
+        least,
+        tenant,
+        project,
+        filter.endpoint.map(|endpoint| endpoint.n()),
+        filter.event.map(|event| event.n()),
+        filter.event_type.as_ref().map(|name| name.as_str()),
+        filter.state.map(State::as_str),
+        limit,
+    ];
+    let finished = match (filter.event, filter.endpoint, scope) {
+        (Some(_), _, _) => OF_EVENT,
+        (_, Some(_), _) => OF_ENDPOINT,
+        (_, _, Scope::Tenant(..)) => OF_TENANT,
+        (_, _, Scope::Root | Scope::Project(_)) => OF_PROJECT,
+    };
+    let mut deliveries = Vec::new();
+    if !matches!(filter.state, Some(State::Pending | State::Held)) {
+        deliveries.extend(tx.rows(finished, values, read).await?);
+    }
+    if !matches!(filter.state, Some(State::Delivered | State::Exhausted)) {
+        deliveries.extend(tx.rows(UNFINISHED, values, read).await?);
+    }
+    deliveries.retain(|delivery| names(&filter, delivery));
+    deliveries.sort_unstable_by_key(|delivery| std::cmp::Reverse(delivery.id.n()));
+    deliveries.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(deliveries)
+}
+
+/// Is it of the very endpoint and event that the filter names? A key with another tag is another's id, or nobody's.
+fn names(filter: &DeliveryFilter, delivery: &Delivery) -> bool {
+    filter.endpoint.is_none_or(|id| id == delivery.endpoint)
+        && filter.event.is_none_or(|id| id == delivery.event)
+}

@@ -1,0 +1,154 @@
+//! Making an endpoint.
+
+use super::secrets::{self, Sealed};
+use super::{EndpointError, EndpointWithHealth, check_uid_is_free, conclude, header_sets, rows};
+use crate::Store;
+use crate::change::{By, tick};
+use crate::config::EndpointConfig;
+use crate::error::Result;
+use crate::once::{self, Done, Once};
+use crate::seal::Sealer;
+use crate::tx::{Tx, values};
+use stentor_domain::endpoint::{Endpoint, EndpointSettings, Status};
+use stentor_domain::id::{EndpointId, Id, ProjectId, TenantId};
+use stentor_domain::limits::SHARDS;
+use stentor_domain::secret::Secret;
+
+/// An endpoint to be made.
+#[derive(Clone, Debug)]
+pub struct NewEndpoint {
+    /// Whose it will be.
+    pub tenant: TenantId,
+    /// What its owner sets.
+    pub settings: EndpointSettings,
+    /// Its first secret.
+    pub secret: Secret,
+    /// The most endpoints that the tenant may have, this one included.
+    pub endpoints_max: u32,
+}
+
+/// The same, with all that the store has to draw and seal beforehand.
+pub(super) struct Prepared {
+    new: NewEndpoint,
+    id: EndpointId,
+    header_set: i64,
+    secret: Sealed,
+    sealer: Sealer,
+}
+
+pub(super) fn prepare(store: &Store, new: NewEndpoint) -> Result<Prepared> {
+    let secret = secrets::seal(store, &new.secret)?;
+    Ok(Prepared {
+        new,
+        id: EndpointId(store.next_id()),
+        header_set: store.next_id().n,
+        secret,
+        sealer: store.sealer(),
+    })
+}
+
+pub(super) async fn create(
+    tx: &mut Tx,
+    by: By,
+    prepared: Prepared,
+    once: Option<Once<EndpointWithHealth>>,
+) -> Result<Done<EndpointWithHealth>, EndpointError> {
+    let Prepared {
+        new,
+        id,
+        header_set,
+        secret,
+        sealer,
+    } = prepared;
+    let version = tick(tx).await?;
+    if let Some(done) = once::before(tx, once.as_ref(), by.at).await? {
+        return Ok(done);
+    }
+    check_room(tx, new.tenant, new.endpoints_max).await?;
+    let (project, number) = draw_number(tx, new.tenant)
+        .await?
+        .ok_or(EndpointError::NoTenant)?;
+    let endpoint = Endpoint {
+        id,
+        tenant: new.tenant,
+        number,
+        settings: new.settings,
+        status: Status::Active,
+        created_at: by.at,
+        updated_at: by.at,
+    };
+    check_uid_is_free(tx, &endpoint).await?;
+    let headers = &endpoint.settings.custom_headers;
+    let config = EndpointConfig {
+        header_set: header_sets::put(tx, header_set, id.n(), headers, &sealer).await?,
+        endpoint,
+        project,
+        shard: shard_of(id.n()),
+        secrets: Vec::new(),
+        version,
+    };
+    rows::insert(tx, &config).await?;
+    secrets::insert(tx, id.n(), &secret, by.at).await?;
+    conclude(tx, &by, "endpoint.created", &config, None).await?;
+    let made = EndpointWithHealth {
+        endpoint: config.endpoint,
+        consecutive_failures: 0,
+    };
+    once::keep(tx, once, &made).await?;
+    Ok(Done::Now(made))
+}
+
+/// Counts in the transaction that adds one, so that no crowd of requests gets past the bound.
+async fn check_room(tx: &mut Tx, tenant: TenantId, endpoints_max: u32) -> Result<(), EndpointError> {
+    let endpoints = tx
+        .row(
+            "SELECT count(*) FROM endpoints WHERE tenant = ?1 AND deleted_at IS NULL AND kind = 'customer'",
+            values![tenant.n()],
+            |row| row.int(0),
+        )
+        .await?;
+    if endpoints.unwrap_or(0) >= i64::from(endpoints_max) {
+        return Err(EndpointError::LimitReached(endpoints_max));
+    }
+    Ok(())
+}
+
+/// The tenant's project and its next endpoint's number, which nobody gets again.
+async fn draw_number(tx: &mut Tx, tenant: TenantId) -> Result<Option<(ProjectId, i64)>> {
+    tx.row(
+        "UPDATE tenants SET next_number = next_number + 1 WHERE n = ?1 AND tag = ?2 AND deleted_at IS NULL
+         RETURNING project, (SELECT tag FROM projects WHERE n = tenants.project), next_number - 1",
+        values![tenant.n(), tenant.0.tag],
+        |row| {
+            let project = Id {
+                n: row.int(0)?,
+                tag: row.int(1)?,
+            };
+            Ok((ProjectId(project), row.int(2)?))
+        },
+    )
+    .await
+}
+
+/// The shard of the endpoint with this key, for good: the key's bits are mixed by Fibonacci hashing (Knuth, The Art of
+/// Computer Programming, 6.4), since keys that were drawn one after the other differ little.
+fn shard_of(n: i64) -> u16 {
+    const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mixed = n.cast_unsigned().wrapping_mul(GOLDEN_RATIO) >> 32;
+    u16::try_from(mixed % u64::from(SHARDS)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn shards_are_stable_and_keys_drawn_in_a_row_spread_over_them() {
+        assert_eq!([shard_of(1), shard_of(1 << 50)], [shard_of(1), shard_of(1 << 50)]);
+        let first = 1_704_067_200_000_i64 << 21;
+        let in_a_row: HashSet<u16> = (0..2_560).map(|step| shard_of(first + (step << 8))).collect();
+        assert!(in_a_row.len() > 240, "{}", in_a_row.len());
+        assert!(in_a_row.iter().all(|shard| *shard < SHARDS));
+    }
+}

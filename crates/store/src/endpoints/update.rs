@@ -1,0 +1,145 @@
+//! Changing an endpoint, its secrets, and deleting it.
+
+use super::secrets::{self, Sealed};
+use super::{EndpointError, EndpointWithHealth, check_uid_is_free, conclude, header_sets, rows};
+use crate::Store;
+use crate::change::{By, tick};
+use crate::error::Result;
+use crate::once::{self, Done, Once};
+use crate::seal::{MasterKeys, Sealer};
+use crate::tx::{Tx, values};
+use stentor_domain::Timestamp;
+use stentor_domain::endpoint::{Endpoint, EndpointSettings, Status};
+use stentor_domain::id::EndpointId;
+use stentor_domain::name::Invalid;
+use stentor_domain::secret::Secret;
+
+/// What the store has to draw and seal before a change.
+pub(super) struct Prepared {
+    id: EndpointId,
+    header_set: i64,
+    secret: Option<Sealed>,
+    sealer: Sealer,
+}
+
+/// What became of a change.
+pub(super) struct Updated {
+    pub(super) endpoint: EndpointWithHealth,
+    pub(super) shard: u16,
+    /// Is it sent to now, and was not before?
+    pub(super) resumed: bool,
+}
+
+pub(super) fn prepare(store: &Store, id: EndpointId, secret: Option<Secret>) -> Result<Prepared> {
+    let secret = secret.map(|secret| secrets::seal(store, &secret)).transpose()?;
+    Ok(Prepared {
+        id,
+        header_set: store.next_id().n,
+        secret,
+        sealer: store.sealer(),
+    })
+}
+
+pub(super) async fn update(
+    tx: &mut Tx,
+    by: By,
+    prepared: Prepared,
+    change: impl FnOnce(&mut EndpointSettings, &mut Status) -> Result<(), Invalid> + Send,
+) -> Result<Updated, EndpointError> {
+    let version = tick(tx).await?;
+    let (id, sealer) = (prepared.id, &prepared.sealer);
+    let stored = rows::find(tx, id, &sealer.master).await?;
+    let mut stored = stored.ok_or(EndpointError::NotFound)?;
+    let before = stored.config.endpoint.clone();
+    let endpoint = &mut stored.config.endpoint;
+    change(&mut endpoint.settings, &mut endpoint.status)?;
+    endpoint.updated_at = by.at;
+    check_uid_is_free(tx, endpoint).await?;
+    let headers = &endpoint.settings.custom_headers;
+    if *headers != before.settings.custom_headers {
+        let set = header_sets::put(tx, prepared.header_set, id.n(), headers, sealer).await?;
+        stored.config.header_set = set;
+    }
+    stored.config.version = version;
+    rows::write(tx, &stored.config).await?;
+    if let Some(secret) = &prepared.secret {
+        secrets::end_all(tx, id.n()).await?;
+        secrets::insert(tx, id.n(), secret, by.at).await?;
+    }
+    let changed = changed_fields(&before, &stored.config.endpoint, prepared.secret.is_some());
+    conclude(tx, &by, "endpoint.updated", &stored.config, Some(&changed)).await?;
+    Ok(Updated {
+        shard: stored.config.shard,
+        resumed: stored.config.endpoint.status.sends() && !before.status.sends(),
+        endpoint: stored.into(),
+    })
+}
+
+pub(super) async fn rotate(
+    tx: &mut Tx,
+    by: By,
+    (id, master): (EndpointId, &MasterKeys),
+    (secret, ends_at): (Sealed, Timestamp),
+    once: Option<Once<()>>,
+) -> Result<Done<()>, EndpointError> {
+    let version = tick(tx).await?;
+    if let Some(done) = once::before(tx, once.as_ref(), by.at).await? {
+        return Ok(done);
+    }
+    let stored = rows::find(tx, id, master).await?;
+    let mut config = stored.ok_or(EndpointError::NotFound)?.config;
+    secrets::end_later(tx, id.n(), by.at, ends_at).await?;
+    secrets::insert(tx, id.n(), &secret, by.at).await?;
+    config.version = version;
+    config.endpoint.updated_at = by.at;
+    rows::write(tx, &config).await?;
+    conclude(tx, &by, "endpoint.secret_rotated", &config, None).await?;
+    once::keep(tx, once, &()).await?;
+    Ok(Done::Now(()))
+}
+
+/// Leaves a tombstone, for deliveries and attempts of before still name the endpoint; its secrets have no more use.
+pub(super) async fn delete(
+    tx: &mut Tx,
+    by: By,
+    id: EndpointId,
+    master: &MasterKeys,
+) -> Result<(), EndpointError> {
+    let version = tick(tx).await?;
+    let stored = rows::find(tx, id, master).await?;
+    let mut config = stored.ok_or(EndpointError::NotFound)?.config;
+    config.version = version;
+    tx.execute_one(
+        "UPDATE endpoints SET deleted_at = ?2, config_version = ?3 WHERE n = ?1",
+        values![id.n(), by.at, version],
+    )
+    .await?;
+    secrets::end_all(tx, id.n()).await?;
+    Ok(conclude(tx, &by, "endpoint.deleted", &config, None).await?)
+}
+
+/// The names of what a change changed, never the values.
+fn changed_fields(before: &Endpoint, after: &Endpoint, secret: bool) -> String {
+    let (old, new) = (&before.settings, &after.settings);
+    let fields = [
+        ("name", old.name != new.name),
+        ("url", old.url != new.url),
+        ("secret", secret),
+        ("headers_json", old.custom_headers != new.custom_headers),
+        ("timeout_seconds", old.timeout_seconds != new.timeout_seconds),
+        ("status", before.status != after.status),
+        ("uid", old.uid != new.uid),
+        ("description", old.description != new.description),
+        ("events", old.subscription != new.subscription),
+        ("metadata", old.metadata != new.metadata),
+        ("retry_schedule", old.schedule != new.schedule),
+        ("retry_anchor", old.anchor != new.anchor),
+        ("max_in_flight", old.max_in_flight != new.max_in_flight),
+    ];
+    let changed: Vec<&str> = fields
+        .iter()
+        .filter(|(_, changed)| *changed)
+        .map(|(name, _)| *name)
+        .collect();
+    changed.join(" ")
+}
