@@ -6,7 +6,8 @@
 //! - `telemetry` starts the log, `open_files` makes room for sockets;
 //! - `node` is one running node: store, engine, dispatcher and listener wired together, on the machine's clock (`system`)
 //!   and in its `data_folder`;
-//! - `commands` are the commands, one file each; `failure` is how they end when they do not succeed.
+//! - `commands` are the commands, one file each; `failure` is how they end when they do not succeed;
+//! - `client` and `loopback` are the HTTP of the commands that call a server and bring a receiver of their own.
 
 #![cfg_attr(
     not(test),
@@ -17,10 +18,12 @@
 )]
 
 mod cli;
+mod client;
 mod commands;
 mod config;
 mod data_folder;
 mod failure;
+mod loopback;
 mod node;
 mod open_files;
 mod system;
@@ -82,5 +85,6 @@ async fn dispatch(command: Command, layers: &Layers, open_files: u64) -> Result<
         Command::Backup(options) => commands::backup::run(options, StoreConfig::resolve(layers)?).await,
         Command::Migrate => commands::migrate::run(StoreConfig::resolve(layers)?).await,
         Command::Bench(options) => commands::bench::run(options, open_files).await,
+        Command::BenchRelay(options) => commands::bench::run_relay(options).await,
     }
 }

@@ -156,10 +156,7 @@ pub(super) async fn find(tx: &mut Tx, scope: Scope, id: DeliveryId) -> Result<Op
         .await?;
     match in_work {
         Some(found) => Ok(Some(found)),
-        None => {
-            tx.row(FINISHED, values, |row| found(row, Place::Finished))
-                .await
-        }
+        None => tx.row(FINISHED, values, |row| found(row, Place::Finished)).await,
     }
 }
 
@@ -171,8 +168,7 @@ fn found(row: &Row<'_>, place: Place) -> Result<Found> {
             n: row.int(15)?,
             tag: row.int(16)?,
         }),
-        shard: u16::try_from(shard)
-            .map_err(|_| StoreError::Unreadable(format!("{shard} is not a shard")))?,
+        shard: u16::try_from(shard).map_err(|_| StoreError::Unreadable(format!("{shard} is not a shard")))?,
         standing: reason(row, 18)?,
         payload_gone: row.flag(19)?,
         place,
