@@ -14,7 +14,7 @@ use stentor_domain::judge::{Policy, Step, Tried, judge};
 use stentor_domain::retry_after;
 use stentor_domain::{Chance, Clock};
 use stentor_store::config::EndpointConfig;
-use stentor_store::hot::{Cancel, Claimed, Finish, Next, Release};
+use stentor_store::hot::{Cancel, Claimed, Finish, Next};
 use stentor_store::{Recorded, Store, StoreError};
 use tokio::sync::watch;
 
@@ -75,10 +75,7 @@ impl Attempting {
             return self.insist("cancelled", || store.cancel_claimed(cancel)).await;
         };
         if claimed.trigger != Trigger::Test && !configured.endpoint.status.sends() {
-            let release = Release {
-                delivery: claimed.delivery.n(),
-                attempt: claimed.attempt,
-            };
+            let release = claimed.release();
             return self.insist("given back", || store.release(vec![release])).await;
         }
         let finish = self.exchange(&claimed, &configured).await;

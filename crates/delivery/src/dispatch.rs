@@ -20,7 +20,7 @@ use std::time::Duration;
 use stentor_domain::attempt::Trigger;
 use stentor_domain::delivery::Reason;
 use stentor_domain::{Clock, Timestamp};
-use stentor_store::hot::{Cancel, Claim, Claimed, Release};
+use stentor_store::hot::{Cancel, Claim, Claimed};
 use stentor_store::{Fresh, Handover, Store, StoreError, Waiting};
 use tokio::sync::{Notify, watch};
 
@@ -122,17 +122,28 @@ impl Dispatcher {
     /// One bounded round: takes in what is there, claims what is due, makes the attempts that are ready, all at once, and
     /// waits for them. Tests step this; [`run`](Self::run) does the same without waiting.
     pub async fn tick(self: &Arc<Self>, fresh: &mut Fresh) -> Result<Round, StoreError> {
-        let mut round = Round::default();
+        let mut taken_in = 0;
         while let Some(handover) = fresh.try_next() {
             self.take_in(handover).await?;
-            round.taken_in += 1;
+            taken_in += 1;
         }
-        round.claimed = self.claim_round().await?;
+        Ok(Round {
+            taken_in,
+            ..self.tick_without_fresh().await?
+        })
+    }
+
+    /// The same with nothing handed over: what waits is found in the store.
+    pub async fn tick_without_fresh(self: &Arc<Self>) -> Result<Round, StoreError> {
+        let claimed = self.claim_round().await?;
         let ready: Vec<_> = std::iter::from_fn(|| self.start_next()).collect();
-        round.attempted = ready.len();
-        let attempts = ready.into_iter().map(|claimed| self.attempt(claimed));
-        futures_util::future::join_all(attempts).await;
-        Ok(round)
+        let attempted = ready.len();
+        futures_util::future::join_all(ready.into_iter().map(|claimed| self.attempt(claimed))).await;
+        Ok(Round {
+            taken_in: 0,
+            claimed,
+            attempted,
+        })
     }
 
     /// Works until `stop` turns true. Then nothing new is started, what is in flight has until [`finish`](Self::finish).
@@ -158,7 +169,7 @@ impl Dispatcher {
     /// still waits. Returns when everything is recorded.
     pub async fn finish(&self, grace: impl Future<Output = ()>) {
         let waiting = self.state.lock().queue.drain();
-        let releases: Vec<_> = waiting.iter().map(release_of).collect();
+        let releases: Vec<_> = waiting.iter().map(Claimed::release).collect();
         if let Err(error) = self.store.release(releases).await {
             tracing::warn!(%error, "waiting deliveries could not be given back; the next start recovers them");
         }
@@ -409,11 +420,4 @@ impl Dispatcher {
 fn has_room(state: &State) -> bool {
     let (waiting, bytes) = state.queue.size();
     waiting < WAITING_MAX && bytes < WAITING_BYTES_MAX
-}
-
-fn release_of(claimed: &Claimed) -> Release {
-    Release {
-        delivery: claimed.delivery.n(),
-        attempt: claimed.attempt,
-    }
 }

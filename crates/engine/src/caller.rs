@@ -8,6 +8,7 @@ use std::sync::Arc;
 use stentor_domain::id::{ProjectId, TenantId};
 use stentor_domain::key::{Actor, Key, Scope};
 use stentor_store::config::{ProjectConfig, TenantConfig};
+use stentor_store::keys::KeyHash;
 
 /// An authenticated caller, with what the request says about project and tenant outside its body.
 #[derive(Clone, Debug)]
@@ -66,15 +67,22 @@ impl Caller {
     }
 }
 
+/// What is stored of a key's text.
+pub(crate) fn hash(text: &str) -> KeyHash {
+    Sha256::digest(text.as_bytes()).into()
+}
+
 impl Engine {
-    /// The key with this text, if it is known and has not expired. Looking up its hash takes the same time for every
-    /// text.
+    /// The key with this text, if it is known and has not expired; notes that it was used. Looking up its hash takes the
+    /// same time for every text.
     pub fn authenticate(&self, text: &str) -> Option<Arc<Key>> {
-        let hash: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-        self.store
-            .config()
-            .key(&hash)
-            .filter(|key| !key.expired(self.now()))
+        let now = self.now();
+        let key = self.store.config().key(&hash(text))?;
+        if key.expired(now) {
+            return None;
+        }
+        self.store.note_key_use(key.id, now);
+        Some(key)
     }
 
     /// The project that the caller acts in: its own; for a root key the one named in the body, then in the query, then
@@ -82,10 +90,7 @@ impl Engine {
     pub fn project(&self, caller: &Caller, in_body: Option<&str>) -> Result<Arc<ProjectConfig>> {
         let config = self.store.config();
         let named = in_body.or(caller.project_named.as_deref());
-        let found = named.map(|named| match ProjectId::parse(named) {
-            Some(id) => config.project(id),
-            None => config.project_named(named),
-        });
+        let found = named.map(|named| self.project_called(named));
         let project = match (found, caller.key.scope) {
             (Some(found), Scope::Root) => found,
             (None, Scope::Root) => config.project_named(DEFAULT_PROJECT),
@@ -95,6 +100,23 @@ impl Engine {
             }
         };
         project.ok_or(Error::NotFound("project"))
+    }
+
+    /// The project with this id or name.
+    pub(crate) fn project_called(&self, named: &str) -> Option<Arc<ProjectConfig>> {
+        let config = self.store.config();
+        match ProjectId::parse(named) {
+            Some(id) => config.project(id),
+            None => config.project_named(named),
+        }
+    }
+
+    /// The project whose keys and audit log the caller sees; `None` is all of them: a root key that names none.
+    pub(crate) fn project_seen(&self, caller: &Caller) -> Result<Option<ProjectId>> {
+        if caller.key.scope == Scope::Root && caller.project_named.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(self.project(caller, None)?.id))
     }
 
     /// The tenant that the caller acts for: its own; for other keys the one named in the body, then in the header or
@@ -111,6 +133,15 @@ impl Engine {
             (None, _) => return Err(Error::TenantRequired),
         };
         tenant.ok_or(Error::NotFound("tenant"))
+    }
+
+    /// What the caller acts among: the tenant that it names or is bound to, else all of its project.
+    pub fn scope(&self, caller: &Caller) -> Result<Scope> {
+        if caller.tenant_named.is_none() && !matches!(caller.key.scope, Scope::Tenant(..)) {
+            return Ok(Scope::Project(self.project(caller, None)?.id));
+        }
+        let tenant = self.tenant(caller, None)?;
+        Ok(Scope::Tenant(tenant.project, tenant.id))
     }
 
     /// The tenant of `project` with this id or uid.

@@ -68,6 +68,11 @@ impl Error {
 pub(crate) struct Check(Vec<Invalid>);
 
 impl Check {
+    /// Notes a broken rule.
+    pub(crate) fn broken(&mut self, field: &str, rule: impl Into<String>) {
+        self.0.push(Invalid::new(field, rule));
+    }
+
     /// Notes a broken rule and goes on; `None` where it was broken.
     pub(crate) fn take<T, R: Into<String>>(
         &mut self,

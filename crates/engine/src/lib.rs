@@ -3,12 +3,20 @@
 //! In reading order:
 //! - [`caller`]: who asks, and on whose behalf;
 //! - [`error`]: every way to say no, once, for all contracts to render;
+//! - [`prepare`]: what a start finds or makes;
 //! - [`tenants`] and its neighbours: a file for each resource, an `impl Engine` in each.
 
+pub mod audit;
 pub mod caller;
+pub mod deliveries;
 pub mod endpoints;
 pub mod error;
+pub mod event_types;
+pub mod events;
 pub mod jobs;
+pub mod keys;
+pub mod prepare;
+pub mod projects;
 pub mod publish;
 pub mod tenants;
 
@@ -19,6 +27,7 @@ use std::sync::Arc;
 use stentor_domain::Timestamp;
 use stentor_domain::address::AllowList;
 use stentor_domain::id::AuditId;
+use stentor_domain::key::Actor;
 use stentor_domain::limits;
 use stentor_store::Store;
 use stentor_store::change::By;
@@ -84,8 +93,17 @@ impl Engine {
 
     /// Who changes something, for the audit log.
     fn by(&self, caller: &Caller) -> By {
+        self.done_by(caller.actor())
+    }
+
+    /// Stentor itself, for the audit log.
+    fn by_server(&self) -> By {
+        self.done_by(Actor::SERVER)
+    }
+
+    fn done_by(&self, actor: Actor) -> By {
         By {
-            actor: caller.actor(),
+            actor,
             at: self.now(),
             audit: AuditId(self.store.next_id()),
         }

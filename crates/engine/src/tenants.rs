@@ -151,6 +151,7 @@ impl From<TenantError> for Error {
         match error {
             TenantError::UidTaken => Self::uid_taken("tenant"),
             TenantError::NotFound => Self::NotFound("tenant"),
+            TenantError::NoProject => Self::NotFound("project"),
             TenantError::Store(error) => Self::Store(error),
         }
     }

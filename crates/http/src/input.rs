@@ -4,45 +4,48 @@ use crate::problem::Problem;
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
-use serde::de::{Deserialize, DeserializeOwned, Deserializer};
-use serde_json::error::Category;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
+use serde_json::value::RawValue;
 use std::fmt;
+use stentor_domain::Timestamp;
 
 /// Reads a JSON body. No body reads as an empty object, so that an operation without required fields needs none.
 pub(crate) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     let body = if body.is_empty() { b"{}" } else { body };
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        refused(path, error.into_inner())
-    })?;
+    let value = serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| refused(body, &error.path().to_string(), error.inner()))?;
     reader.end().map_err(|error| malformed(&error))?;
     Ok(value)
 }
 
-fn refused(path: String, error: serde_json::Error) -> Problem {
-    if error.classify() != Category::Data {
+/// Names the field and the rule, never the value: it may be a secret.
+fn refused(body: &[u8], path: &str, error: &serde_json::Error) -> Problem {
+    // A field's fault in a text that is no JSON at all is not the field's.
+    if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(body) {
         return malformed(&error);
     }
+    let path = path.replace('[', ".").replace(']', "");
     let text = error.to_string();
-    let rule = text
+    let text = text
         .rsplit_once(" at line ")
-        .map_or(text.as_str(), |(rule, _)| rule);
+        .map_or(text.as_str(), |(text, _)| text);
     // A missing field has no path of its own; its parent's is known.
-    let missing = rule
+    let missing = text
         .strip_prefix("missing field `")
         .and_then(|rest| rest.strip_suffix('`'));
-    let inside = |name: &str| {
-        if path == "." {
-            name.to_owned()
-        } else {
-            format!("{path}.{name}")
-        }
+    let field = match (missing, path.as_str()) {
+        (Some(name), ".") => name.to_owned(),
+        (Some(name), parent) => format!("{parent}.{name}"),
+        (None, ".") => "body".to_owned(),
+        (None, path) => path.to_owned(),
     };
-    let (field, rule) = match missing {
-        Some(name) => (inside(name), "is required".to_owned()),
-        None if path == "." => ("body".to_owned(), rule.to_owned()),
-        None => (path.replace('[', ".").replace(']', ""), rule.to_owned()),
+    let rule = match (missing, text.rsplit_once("expected ")) {
+        (Some(_), _) => "is required".to_owned(),
+        (None, Some((_, "struct" | "a struct"))) => "must be an object".to_owned(),
+        (None, Some((_, expected))) if expected.starts_with("struct ") => "must be an object".to_owned(),
+        (None, Some((_, expected))) => format!("must be {expected}"),
+        (None, None) => "has a value that is not allowed here".to_owned(),
     };
     Problem::invalid().with_error(field, rule)
 }
@@ -66,6 +69,19 @@ pub(crate) fn query<T: DeserializeOwned>(query: Option<&str>) -> Result<T, Probl
 pub(crate) fn bytes<T: Serialize>(answer: &T) -> Bytes {
     // Strings, numbers and lists of them always serialize.
     serde_json::to_vec(answer).unwrap_or_default().into()
+}
+
+/// An instant: ISO 8601 with an offset or `Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Instant(pub(crate) Timestamp);
+
+impl<'de> Deserialize<'de> for Instant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let at = Timestamp::parse_iso(&text);
+        at.map(Self)
+            .ok_or_else(|| D::Error::custom("must be an ISO 8601 instant, such as 2030-01-31T00:00:00Z"))
+    }
 }
 
 /// A field of a change: absent, null, or a value. Use with `#[serde(default)]`.
@@ -127,6 +143,11 @@ impl NotYet {
     }
 }
 
+/// The text of a JSON value that is kept as it was sent.
+pub(crate) fn json_text(json: Box<RawValue>) -> String {
+    Box::<str>::from(json).into_string()
+}
+
 /// 422 for a capability that this version lacks.
 pub(crate) fn not_supported(field: impl fmt::Display) -> Problem {
     let detail = format!("This version does not support `{field}`; leave it out.");
@@ -173,6 +194,19 @@ mod tests {
         );
         assert_eq!(fault("{}"), (422, Some("events".into())));
         assert_eq!(fault("[]").0, 422);
+    }
+
+    #[test]
+    fn a_fault_never_quotes_the_value() {
+        for body in [
+            r#"{"events":"canary"}"#,
+            r#""canary""#,
+            r#"{"events":[{"payload":"canary"}]}"#,
+        ] {
+            let problem = json::<Outer>(body.as_bytes()).unwrap_err();
+            assert!(!format!("{problem:?}").contains("canary"), "{problem:?}");
+            assert!(problem.errors()[0].message.starts_with("must be"), "{problem:?}");
+        }
     }
 
     #[test]

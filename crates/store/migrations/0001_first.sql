@@ -1,5 +1,6 @@
--- The whole layout. Portable: what differs between engines is replaced by the migrator (KEYLESS becomes WITHOUT ROWID on
--- SQLite). Times are microseconds since 1970 in BIGINT; ids are the two numbers of `domain::Id`: n, the key, and tag.
+-- The whole layout. Portable: what differs between engines is replaced by the migrator (on SQLite KEYLESS becomes
+-- WITHOUT ROWID and BIGINT becomes INTEGER). Times are microseconds since 1970 in BIGINT; ids are the two numbers of
+-- `domain::Id`: n, the key, and tag.
 -- Columns that nothing uses yet are there so that no large table has to be rewritten when it does.
 
 CREATE TABLE meta (
@@ -32,7 +33,7 @@ CREATE TABLE shards (
 CREATE TABLE projects (
     n                BIGINT PRIMARY KEY,
     tag              BIGINT NOT NULL,
-    name             TEXT   NOT NULL UNIQUE,
+    name             TEXT   NOT NULL,
     sandbox          BIGINT NOT NULL DEFAULT 0,
     signature_prefix TEXT,
     payload_formats  TEXT,
@@ -41,6 +42,7 @@ CREATE TABLE projects (
     config_version   BIGINT NOT NULL,
     deleted_at       BIGINT
 );
+CREATE UNIQUE INDEX projects_name ON projects (name) WHERE deleted_at IS NULL;
 CREATE INDEX projects_changed ON projects (config_version);
 
 CREATE TABLE api_keys (
@@ -58,6 +60,8 @@ CREATE TABLE api_keys (
     revoked_at     BIGINT,
     config_version BIGINT NOT NULL
 );
+CREATE INDEX api_keys_of_project ON api_keys (project, n) WHERE revoked_at IS NULL;
+CREATE INDEX api_keys_of_tenant ON api_keys (tenant) WHERE revoked_at IS NULL;
 CREATE INDEX api_keys_changed ON api_keys (config_version);
 
 CREATE TABLE tenants (

@@ -1,1 +1,265 @@
-//! To come.
+//! Event types that a project has registered. A name is registered once and for ever: deleting only archives it, and
+//! making it again brings it back.
+
+use crate::Store;
+use crate::change::{Audit, By, record, tick};
+use crate::error::{Result, StoreError};
+use crate::once::{self, Done, Once};
+use crate::projects;
+use crate::tx::{Row, Tx, values};
+use stentor_domain::Timestamp;
+use stentor_domain::id::{EventTypeId, Id, ProjectId};
+use stentor_domain::name::EventTypeName;
+
+/// A registered event type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventType {
+    /// Its row's identity; people know it by its name.
+    pub id: EventTypeId,
+    /// Its project.
+    pub project: ProjectId,
+    /// Its name, unique in its project.
+    pub name: EventTypeName,
+    /// What its owner set.
+    pub settings: EventTypeSettings,
+    /// When it was made first.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub updated_at: Timestamp,
+    /// When it was archived, if it is.
+    pub archived_at: Option<Timestamp>,
+}
+
+/// What the owner of an event type sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventTypeSettings {
+    /// What it means.
+    pub description: String,
+}
+
+/// Why an event type could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum EventTypeError {
+    /// The project has it already.
+    #[error("the event type exists")]
+    Exists,
+    /// There is no such event type.
+    #[error("there is no such event type")]
+    NotFound,
+    /// Its project was deleted meanwhile.
+    #[error("there is no such project")]
+    NoProject,
+    /// The store's own fault.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Store {
+    /// Registers an event type, or brings an archived one back with new settings.
+    pub async fn create_event_type(
+        &self,
+        by: By,
+        project: ProjectId,
+        name: EventTypeName,
+        settings: EventTypeSettings,
+        once: Option<Once<EventType>>,
+    ) -> Result<Done<EventType>, EventTypeError> {
+        let event_type = EventType {
+            id: EventTypeId(self.next_id()),
+            project,
+            name,
+            settings,
+            created_at: by.at,
+            updated_at: by.at,
+            archived_at: None,
+        };
+        self.change(move |tx| Box::pin(create(tx, by, event_type, once)))
+            .await
+    }
+
+    /// The event type of a project with this name, archived or not.
+    pub async fn event_type(&self, project: ProjectId, name: EventTypeName) -> Result<Option<EventType>> {
+        self.ask(move |tx| Box::pin(async move { find(tx, project, &name).await }))
+            .await
+    }
+
+    /// The event types of a project that are not archived, newest first, those older than `before`; at most `limit`.
+    pub async fn event_types(
+        &self,
+        project: ProjectId,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<EventType>> {
+        self.ask(move |tx| {
+            Box::pin(async move {
+                tx.rows(
+                    "SELECT n, tag, project, (SELECT tag FROM projects WHERE n = event_types.project),
+                            name, description, created_at, updated_at, archived_at
+                     FROM event_types WHERE project = ?1 AND n < ?2 AND archived_at IS NULL ORDER BY n DESC LIMIT ?3",
+                    values![project.n(), before.unwrap_or(i64::MAX), limit],
+                    read,
+                )
+                .await
+            })
+        })
+        .await
+    }
+
+    /// Changes what `change` changes of an event type's settings.
+    pub async fn update_event_type(
+        &self,
+        by: By,
+        project: ProjectId,
+        name: EventTypeName,
+        change: impl FnOnce(&mut EventTypeSettings) + Send + 'static,
+    ) -> Result<EventType, EventTypeError> {
+        self.change(move |tx| {
+            Box::pin(async move {
+                tick(tx).await?;
+                let found = find(tx, project, &name).await?;
+                let mut event_type = found.ok_or(EventTypeError::NotFound)?;
+                change(&mut event_type.settings);
+                event_type.updated_at = by.at;
+                write(tx, &event_type).await?;
+                audit(tx, &by, "event_type.updated", &event_type).await?;
+                Ok(event_type)
+            })
+        })
+        .await
+    }
+
+    /// Archives an event type: lists leave it out, publishing goes on. Archiving it again changes nothing.
+    pub async fn archive_event_type(
+        &self,
+        by: By,
+        project: ProjectId,
+        name: EventTypeName,
+    ) -> Result<(), EventTypeError> {
+        self.change(move |tx| {
+            Box::pin(async move {
+                tick(tx).await?;
+                let found = find(tx, project, &name).await?;
+                let mut event_type = found.ok_or(EventTypeError::NotFound)?;
+                if event_type.archived_at.is_some() {
+                    return Ok(());
+                }
+                event_type.archived_at = Some(by.at);
+                event_type.updated_at = by.at;
+                write(tx, &event_type).await?;
+                audit(tx, &by, "event_type.archived", &event_type).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+}
+
+async fn create(
+    tx: &mut Tx,
+    by: By,
+    new: EventType,
+    once: Option<Once<EventType>>,
+) -> Result<Done<EventType>, EventTypeError> {
+    tick(tx).await?;
+    if let Some(done) = once::before(tx, once.as_ref(), by.at).await? {
+        return Ok(done);
+    }
+    projects::find(tx, new.project)
+        .await?
+        .ok_or(EventTypeError::NoProject)?;
+    let made = match find(tx, new.project, &new.name).await? {
+        Some(known) if known.archived_at.is_none() => return Err(EventTypeError::Exists),
+        Some(archived) => {
+            let restored = EventType {
+                id: archived.id,
+                created_at: archived.created_at,
+                ..new
+            };
+            write(tx, &restored).await?;
+            audit(tx, &by, "event_type.restored", &restored).await?;
+            restored
+        }
+        None => {
+            insert(tx, &new).await?;
+            audit(tx, &by, "event_type.created", &new).await?;
+            new
+        }
+    };
+    once::keep(tx, once, &made).await?;
+    Ok(Done::Now(made))
+}
+
+async fn insert(tx: &mut Tx, new: &EventType) -> Result<()> {
+    tx.execute_one(
+        "INSERT INTO event_types (n, tag, project, name, description, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+        values![
+            new.id.n(),
+            new.id.0.tag,
+            new.project.n(),
+            new.name.as_str(),
+            new.settings.description.as_str(),
+            new.created_at,
+        ],
+    )
+    .await
+}
+
+async fn write(tx: &mut Tx, event_type: &EventType) -> Result<()> {
+    tx.execute_one(
+        "UPDATE event_types SET description = ?1, updated_at = ?2, archived_at = ?3 WHERE n = ?4",
+        values![
+            event_type.settings.description.as_str(),
+            event_type.updated_at,
+            event_type.archived_at,
+            event_type.id.n(),
+        ],
+    )
+    .await
+}
+
+async fn find(tx: &mut Tx, project: ProjectId, name: &EventTypeName) -> Result<Option<EventType>> {
+    tx.row(
+        "SELECT n, tag, project, (SELECT tag FROM projects WHERE n = event_types.project),
+                name, description, created_at, updated_at, archived_at
+         FROM event_types WHERE project = ?1 AND name = ?2",
+        values![project.n(), name.as_str()],
+        read,
+    )
+    .await
+}
+
+async fn audit(tx: &mut Tx, by: &By, action: &'static str, event_type: &EventType) -> Result<()> {
+    record(
+        tx,
+        by,
+        Audit {
+            action,
+            object: event_type.name.as_str(),
+            project: Some(event_type.project),
+            tenant: None,
+            detail: None,
+        },
+    )
+    .await
+}
+
+fn read(row: &Row<'_>) -> Result<EventType> {
+    Ok(EventType {
+        id: EventTypeId(Id {
+            n: row.int(0)?,
+            tag: row.int(1)?,
+        }),
+        project: ProjectId(Id {
+            n: row.int(2)?,
+            tag: row.int(3)?,
+        }),
+        name: row.word(4, |name| EventTypeName::parse(name).ok())?,
+        settings: EventTypeSettings {
+            description: row.text(5)?,
+        },
+        created_at: row.time(6)?,
+        updated_at: row.time(7)?,
+        archived_at: row.time_or_null(8)?,
+    })
+}

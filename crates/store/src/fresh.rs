@@ -2,10 +2,10 @@
 //! database. Dropping a [`Fresh`] changes latency only: what is not handed over waits in the store, and the dispatcher's
 //! own rounds find it.
 
+use crate::hot::{Claimed, Release};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-
-use crate::hot::Claimed;
 use stentor_domain::Timestamp;
 use stentor_domain::id::DeliveryId;
 use tokio::sync::mpsc;
@@ -37,19 +37,46 @@ pub struct Waiting {
     pub due_at: Timestamp,
 }
 
-/// The dispatcher's end.
-#[derive(Debug)]
-pub struct Fresh(mpsc::UnboundedReceiver<Handover>);
+/// The dispatcher's end. Dropping it gives back what was handed over and not taken.
+pub struct Fresh {
+    receiver: mpsc::UnboundedReceiver<Handover>,
+    give_back: GiveBack,
+}
+
+/// How deliveries go back to the store from where nobody can wait.
+pub(crate) type GiveBack = Box<dyn Fn(Vec<Release>) + Send + Sync>;
 
 impl Fresh {
     /// The next thing handed over; `None` once the store is closed.
     pub async fn next(&mut self) -> Option<Handover> {
-        self.0.recv().await
+        self.receiver.recv().await
     }
 
     /// What is there already, without waiting.
     pub fn try_next(&mut self) -> Option<Handover> {
-        self.0.try_recv().ok()
+        self.receiver.try_recv().ok()
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        // From here on the committer finds nobody who listens, and hands over nothing.
+        self.receiver.close();
+        let mut releases = Vec::new();
+        while let Some(handover) = self.try_next() {
+            if let Handover::Claimed(claimed) = handover {
+                releases.extend(claimed.iter().map(Claimed::release));
+            }
+        }
+        if !releases.is_empty() {
+            (self.give_back)(releases);
+        }
+    }
+}
+
+impl fmt::Debug for Fresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fresh").finish_non_exhaustive()
     }
 }
 
@@ -62,13 +89,13 @@ pub(crate) struct FreshSender {
 
 /// Both ends. The channel itself has no bound: the room bounds the deliveries in it, and the rest is one item for each
 /// change that a client waits for.
-pub(crate) fn channel() -> (FreshSender, Fresh) {
+pub(crate) fn channel(give_back: GiveBack) -> (FreshSender, Fresh) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let room = Arc::new(Room {
         deliveries: AtomicI64::new(ROOM_DELIVERIES),
         bytes: AtomicI64::new(ROOM_BYTES),
     });
-    (FreshSender { sender, room }, Fresh(receiver))
+    (FreshSender { sender, room }, Fresh { receiver, give_back })
 }
 
 impl FreshSender {
@@ -134,7 +161,7 @@ mod tests {
 
     #[test]
     fn room_is_bounded_in_deliveries_and_bytes_and_given_back() {
-        let (sender, fresh) = channel();
+        let (sender, fresh) = channel(Box::new(drop));
         let tickets: Vec<_> = std::iter::from_fn(|| sender.reserve(1)).collect();
         assert_eq!(tickets.len(), usize::try_from(ROOM_DELIVERIES).unwrap());
         drop(tickets);

@@ -142,6 +142,16 @@ pub struct Claimed {
     pub(crate) _room: Option<RoomTicket>,
 }
 
+impl Claimed {
+    /// How this node gives it back without an attempt.
+    pub fn release(&self) -> Release {
+        Release {
+            delivery: self.delivery.n(),
+            attempt: self.attempt,
+        }
+    }
+}
+
 /// What is delivered.
 #[derive(Debug)]
 pub struct ClaimedEvent {

@@ -8,7 +8,7 @@
 //! - [`change`], [`once`], [`seal`]: what all changes of the control plane share: clock, audit, idempotency, sealing;
 //! - [`period`]: what questions about events and deliveries share: the scope and the span of acceptance they look at;
 //! - [`background`]: bounded slices of the work that nobody waits for;
-//! - [`projects`], [`keys`], [`tenants`], [`event_types`], [`endpoints`], [`events`], [`deliveries`], [`audit`]: the
+//! - [`projects`], [`keys`], [`key_uses`], [`tenants`], [`event_types`], [`endpoints`], [`events`], [`deliveries`], [`audit`]: the
 //!   operations, a method of [`Store`] for each transaction.
 
 pub mod audit;
@@ -22,6 +22,7 @@ pub mod event_types;
 pub mod events;
 pub mod fresh;
 pub mod hot;
+pub mod key_uses;
 pub mod keys;
 pub mod once;
 pub mod period;

@@ -16,6 +16,7 @@ pub(crate) use writer::{Command, Hot, Reply, Writer};
 use crate::config::Config;
 use crate::error::{Result, StoreError};
 use crate::fresh::{self, Fresh, Waiting};
+use crate::key_uses::KeyUses;
 use crate::seal::MasterKeys;
 use crate::tx::Tx;
 use crate::waiters::Waiters;
@@ -65,6 +66,7 @@ pub(crate) struct Sqlite {
     pub(crate) readers: Arc<Readers>,
     pub(crate) config: Arc<Config>,
     pub(crate) waiters: Arc<Waiters>,
+    pub(crate) key_uses: KeyUses,
     pub(crate) ids: Ids,
     pub(crate) master: MasterKeys,
     pub(crate) clock: Arc<dyn Clock>,
@@ -104,7 +106,8 @@ impl Sqlite {
         let mut tx = Tx::Sqlite(connection);
         let config = Arc::new(Config::new(master.clone()));
         config.refresh(&mut tx)?;
-        let (sender, fresh) = fresh::channel();
+        let queue: Arc<Queue<Command>> = Arc::new(Queue::new());
+        let (sender, fresh) = fresh::channel(give_back(&queue));
         let waiters = Arc::new(Waiters::default());
         let writer = Writer {
             tx,
@@ -116,7 +119,6 @@ impl Sqlite {
             clock: Arc::clone(&clock),
             checkpointer: Arc::clone(&checkpointer),
         };
-        let queue = Arc::new(Queue::new());
         let threads = vec![
             start_writer(writer, &queue)?,
             start_checkpointer(&checkpointer, &path)?,
@@ -127,6 +129,7 @@ impl Sqlite {
             queue,
             config,
             waiters,
+            key_uses: KeyUses::default(),
             ids,
             master,
             clock,
@@ -152,6 +155,14 @@ impl Drop for Sqlite {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+fn give_back(queue: &Arc<Queue<Command>>) -> fresh::GiveBack {
+    let queue = Arc::clone(queue);
+    Box::new(move |releases| {
+        // A closed store needs nothing back: the next start recovers it.
+        drop(queue.push(Command::Hot(Hot::Release(releases, Reply::new().0))));
+    })
 }
 
 fn start_writer(writer: Writer, queue: &Arc<Queue<Command>>) -> Result<JoinHandle<()>> {

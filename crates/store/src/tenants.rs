@@ -3,7 +3,9 @@
 use crate::Store;
 use crate::change::{Audit, By, record, tick};
 use crate::error::{Result, StoreError};
+use crate::keys;
 use crate::once::{self, Done, Once};
+use crate::projects;
 use crate::tx::{Row, Tx, values};
 use stentor_domain::Timestamp;
 use stentor_domain::id::{Id, ProjectId, TenantId};
@@ -43,6 +45,9 @@ pub enum TenantError {
     /// There is no such tenant.
     #[error("there is no such tenant")]
     NotFound,
+    /// Its project was deleted meanwhile.
+    #[error("there is no such project")]
+    NoProject,
     /// The store's own fault.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -103,7 +108,8 @@ impl Store {
         self.change(move |tx| Box::pin(update(tx, by, id, change))).await
     }
 
-    /// Deletes a tenant: from this moment nothing is sent to its endpoints, and what is unfinished reads as cancelled.
+    /// Deletes a tenant: from this moment nothing is sent to its endpoints, what is unfinished reads as cancelled, and
+    /// its keys are revoked.
     pub async fn delete_tenant(&self, by: By, id: TenantId) -> Result<(), TenantError> {
         self.change(move |tx| Box::pin(delete(tx, by, id))).await
     }
@@ -119,6 +125,9 @@ async fn create(
     if let Some(done) = once::before(tx, once.as_ref(), by.at).await? {
         return Ok(done);
     }
+    projects::find(tx, tenant.project)
+        .await?
+        .ok_or(TenantError::NoProject)?;
     check_uid_is_free(tx, &tenant).await?;
     let settings = &tenant.settings;
     tx.execute_one(
@@ -183,6 +192,7 @@ async fn delete(tx: &mut Tx, by: By, id: TenantId) -> Result<(), TenantError> {
         values![by.at, version, id.n()],
     )
     .await?;
+    keys::revoke_of_tenant(tx, id, by.at, version).await?;
     audit(tx, &by, "tenant.deleted", &tenant).await?;
     Ok(())
 }

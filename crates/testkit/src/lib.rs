@@ -1,10 +1,16 @@
 //! A simulated world for tests: time that is stepped and chance that is repeated. Only ever a dev-dependency.
 //!
 //! - [`StepClock`]: stands still until a test steps it;
-//! - [`SeededChance`]: random numbers from a seed.
+//! - [`SeededChance`]: random numbers from a seed;
+//! - [`Receivers`]: the outgoing side of HTTP, without sockets;
+//! - [`World`]: a whole Stentor of them, on a real SQLite file.
 
 mod chance;
 mod clock;
+mod receivers;
+mod world;
 
 pub use chance::SeededChance;
 pub use clock::StepClock;
+pub use receivers::{Received, Receivers, Reply};
+pub use world::World;

@@ -1,9 +1,16 @@
 //! Contract v1, the native API: what a producer, an operator and a dashboard use. A file for each resource.
 
+mod audit;
+mod deliveries;
 mod endpoints;
 mod errors;
+mod event_types;
 mod events;
+mod events_read;
+mod filter;
 mod health;
+mod keys;
+mod projects;
 mod tenants;
 
 use crate::app::App;
@@ -23,7 +30,13 @@ pub(crate) struct Document;
 pub(crate) fn routes(payload_bytes_max: usize) -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(health::routes())
+        .merge(projects::routes())
+        .merge(keys::routes())
         .merge(tenants::routes())
         .merge(events::routes(payload_bytes_max))
         .merge(endpoints::routes())
+        .merge(event_types::routes())
+        .merge(audit::routes())
+        .merge(events_read::routes())
+        .merge(deliveries::routes())
 }

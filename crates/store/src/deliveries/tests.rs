@@ -1,1 +1,5 @@
-mod placeholder {}
+//! Deliveries in every state, on a real file.
+
+mod lists;
+mod one;
+mod world;

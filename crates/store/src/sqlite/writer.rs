@@ -20,7 +20,7 @@ use super::queue::Queue;
 use crate::config::Config;
 use crate::error::{Result, StoreError};
 use crate::fresh::FreshSender;
-use crate::hot::{Accept, Accepted, Cancel, Claim, ClaimedDue, Finish, Release};
+use crate::hot::{Accept, Accepted, Cancel, Claim, Claimed, ClaimedDue, Finish, Release};
 use crate::tx::Tx;
 use crate::waiters::Waiters;
 use rusqlite::Connection;
@@ -123,7 +123,7 @@ impl Hot {
 #[derive(Default)]
 pub(crate) struct Effects {
     /// To be handed over.
-    pub(crate) claimed: Vec<crate::hot::Claimed>,
+    pub(crate) claimed: Vec<Claimed>,
     /// To be told to the dispatcher.
     pub(crate) waiting: Vec<crate::fresh::Waiting>,
     /// Deliveries that ended, of those that somebody may wait for.
@@ -265,20 +265,14 @@ impl Writer {
         self.waiters.wake(&effects.ended);
     }
 
-    fn hand_over(&mut self, claimed: Vec<crate::hot::Claimed>) {
+    fn hand_over(&mut self, claimed: Vec<Claimed>) {
         let Err(crate::fresh::Handover::Claimed(unsent)) =
             self.fresh.send(crate::fresh::Handover::Claimed(claimed))
         else {
             return;
         };
         // Nobody listens (any more): the deliveries are committed as this node's, so they must be given back.
-        let releases: Vec<_> = unsent
-            .iter()
-            .map(|one| Release {
-                delivery: one.delivery.n(),
-                attempt: one.attempt,
-            })
-            .collect();
+        let releases: Vec<_> = unsent.iter().map(Claimed::release).collect();
         if let Err(error) = self.transaction(|writer, _| writer.release(&releases)) {
             tracing::error!(%error, "deliveries could not be given back; the next start recovers them");
         }

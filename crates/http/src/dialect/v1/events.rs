@@ -126,10 +126,10 @@ impl EventIn<'_> {
 
 /// Publish an event. Answers once it is durably on disk.
 #[utoipa::path(
-    post, path = "/v1/events", tag = "events", request_body = EventIn,
+    post, path = "/v1/events", tag = "events", request_body = EventIn<'_>,
     responses(
-        (status = 202, description = "Accepted: every matching endpoint gets it.", body = EventOut),
-        (status = 200, description = "Accepted before, under the same `event_id`.", body = EventOut),
+        (status = 202, description = "Accepted: every matching endpoint gets it.", body = EventOut<'_>),
+        (status = 200, description = "Accepted before, under the same `event_id`.", body = EventOut<'_>),
         (status = 409, description = "The `event_id` is in use for another type or payload."),
         (status = 413, description = "The payload is too large."),
     )
@@ -155,9 +155,9 @@ async fn publish(
 
 /// Publish up to 1,000 events, together or not at all.
 #[utoipa::path(
-    post, path = "/v1/events/batch", tag = "events", request_body = BatchIn,
+    post, path = "/v1/events/batch", tag = "events", request_body = BatchIn<'_>,
     responses(
-        (status = 202, description = "Accepted, in the order of the request.", body = Vec<EventOut>),
+        (status = 202, description = "Accepted, in the order of the request.", body = Vec<EventOut<'_>>),
         (status = 409, description = "An `event_id` is in use for another type or payload; nothing was accepted."),
         (status = 413, description = "The batch or a payload is too large; nothing was accepted."),
     )

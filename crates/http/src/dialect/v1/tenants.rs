@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::call::{Call, answer};
-use crate::input::{self, Field};
+use crate::input::{self, Field, json_text};
 use crate::paging::{PageOut, PageQuery};
 use crate::problem::Problem;
 use axum::Json;
@@ -86,10 +86,6 @@ impl From<&Tenant> for TenantOut {
     }
 }
 
-fn text(json: Box<RawValue>) -> String {
-    json.get().to_owned()
-}
-
 /// Make a tenant.
 #[utoipa::path(
     post, path = "/v1/tenants", tag = "tenants", request_body = TenantIn,
@@ -103,7 +99,7 @@ async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) 
     let new = NewTenant {
         name: input.name,
         uid: input.uid,
-        metadata: input.metadata.map(text),
+        metadata: input.metadata.map(json_text),
     };
     let done = app
         .engine()
@@ -145,7 +141,7 @@ async fn update(
     let patch = TenantPatch {
         name: input.name.required("name")?,
         uid: input.uid.clearing(),
-        metadata: input.metadata.clearing().map(|json| json.map(text)),
+        metadata: input.metadata.clearing().map(|json| json.map(json_text)),
     };
     let tenant = app.engine().update_tenant(&call.caller, &id, patch).await?;
     Ok(Json(TenantOut::from(&tenant)))

@@ -1,6 +1,6 @@
 //! What an endpoint looks like on the wire: in, changed, and out.
 
-use crate::input::{Field, NotYet};
+use crate::input::{Field, NotYet, json_text};
 use crate::problem::Problem;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -222,7 +222,7 @@ impl EndpointIn {
             events: self.events,
             uid: Some(self.uid),
             description: Some(self.description),
-            metadata: Some(self.metadata.map(text)),
+            metadata: Some(self.metadata.map(json_text)),
             retry_schedule: self.retry_schedule,
             retry_anchor: self.retry_anchor,
             max_in_flight: Some(self.max_in_flight),
@@ -251,7 +251,7 @@ impl EndpointChange {
             events: self.events.required("events")?,
             uid: self.uid.clearing(),
             description: self.description.clearing(),
-            metadata: self.metadata.clearing().map(|json| json.map(text)),
+            metadata: self.metadata.clearing().map(|json| json.map(json_text)),
             retry_schedule: self.retry_schedule.required("retry_schedule")?,
             retry_anchor: self.retry_anchor.required("retry_anchor")?,
             max_in_flight: self.max_in_flight.clearing(),
@@ -324,10 +324,6 @@ impl RotationOut {
     pub(super) fn without_secret() -> Self {
         Self { secret: None }
     }
-}
-
-fn text(json: Box<RawValue>) -> String {
-    json.get().to_owned()
 }
 
 impl Serialize for Headers {

@@ -1,0 +1,143 @@
+//! Managing event types. Tenant keys read them; names that are not registered may be published all the same.
+
+use crate::error::{Check, Error, Result};
+use crate::{Caller, Engine, Page, page};
+use stentor_domain::limits::DESCRIPTION_CHARACTERS_MAX;
+use stentor_domain::name::EventTypeName;
+use stentor_store::event_types::{EventType, EventTypeError, EventTypeSettings};
+use stentor_store::once::{Done, Once};
+
+/// What a caller says about a new event type.
+#[derive(Clone, Debug)]
+pub struct NewEventType {
+    /// Its name.
+    pub name: String,
+    /// What it means.
+    pub description: String,
+}
+
+/// What a caller wants changed of an event type; `None` leaves alone.
+#[derive(Clone, Debug, Default)]
+pub struct EventTypePatch {
+    /// What it means.
+    pub description: Option<String>,
+}
+
+impl Engine {
+    /// Registers an event type in the caller's project, or brings an archived one back.
+    pub async fn create_event_type(
+        &self,
+        caller: &Caller,
+        project: Option<&str>,
+        new: NewEventType,
+        once: Option<Once<EventType>>,
+    ) -> Result<Done<EventType>> {
+        caller.is_above_tenant()?;
+        caller.may_change()?;
+        let project = self.project(caller, project)?;
+        let mut check = Check::default();
+        let name = check.take("name", EventTypeName::parse(&new.name));
+        check.take("description", check_description(&new.description));
+        check.done()?;
+        let name = name.ok_or_else(|| Error::invalid("name", "is required"))?;
+        let settings = EventTypeSettings {
+            description: new.description,
+        };
+        Ok(self
+            .store
+            .create_event_type(self.by(caller), project.id, name, settings, once)
+            .await?)
+    }
+
+    /// The event type of the caller's project with this name, archived or not.
+    pub async fn get_event_type(&self, caller: &Caller, name: &str) -> Result<EventType> {
+        let project = self.project(caller, None)?;
+        let found = self.store.event_type(project.id, known_name(name)?).await?;
+        found.ok_or(Error::NotFound("event type"))
+    }
+
+    /// The event types of the caller's project, newest first, without archived ones.
+    pub async fn list_event_types(
+        &self,
+        caller: &Caller,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Page<EventType>> {
+        let project = self.project(caller, None)?;
+        let types = self
+            .store
+            .event_types(project.id, before, limit.saturating_add(1))
+            .await?;
+        Ok(page(types, limit, |event_type| event_type.id.n()))
+    }
+
+    /// Changes an event type.
+    pub async fn update_event_type(
+        &self,
+        caller: &Caller,
+        name: &str,
+        patch: EventTypePatch,
+    ) -> Result<EventType> {
+        caller.is_above_tenant()?;
+        caller.may_change()?;
+        let project = self.project(caller, None)?;
+        if let Some(description) = &patch.description {
+            let mut check = Check::default();
+            check.take("description", check_description(description));
+            check.done()?;
+        }
+        Ok(self
+            .store
+            .update_event_type(self.by(caller), project.id, known_name(name)?, move |settings| {
+                if let Some(description) = patch.description {
+                    settings.description = description;
+                }
+            })
+            .await?)
+    }
+
+    /// Archives an event type: lists leave it out, publishing goes on.
+    pub async fn archive_event_type(&self, caller: &Caller, name: &str) -> Result<()> {
+        caller.is_above_tenant()?;
+        caller.may_change()?;
+        let project = self.project(caller, None)?;
+        Ok(self
+            .store
+            .archive_event_type(self.by(caller), project.id, known_name(name)?)
+            .await?)
+    }
+}
+
+/// What is no name cannot be registered.
+fn known_name(name: &str) -> Result<EventTypeName> {
+    EventTypeName::parse(name).map_err(|_| Error::NotFound("event type"))
+}
+
+/// Checks a description: at most 1,000 characters (contract v1), with line breaks but no other control character. The
+/// error is the broken rule.
+fn check_description(text: &str) -> Result<(), String> {
+    if text.chars().count() > DESCRIPTION_CHARACTERS_MAX {
+        return Err(format!("must be at most {DESCRIPTION_CHARACTERS_MAX} characters"));
+    }
+    if text
+        .chars()
+        .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+    {
+        return Err("must not contain control characters".into());
+    }
+    Ok(())
+}
+
+impl From<EventTypeError> for Error {
+    fn from(error: EventTypeError) -> Self {
+        match error {
+            EventTypeError::Exists => Self::conflict(
+                "event_type_exists",
+                "The event type exists already. Change it with PATCH.",
+            ),
+            EventTypeError::NotFound => Self::NotFound("event type"),
+            EventTypeError::NoProject => Self::NotFound("project"),
+            EventTypeError::Store(error) => Self::Store(error),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! `/v1/projects`.
+
+use crate::app::App;
+use crate::body::JsonBytes;
+use crate::call::{Call, answer};
+use crate::input::{self, Field, NotYet, not_supported};
+use crate::paging::{PageOut, PageQuery};
+use crate::problem::Problem;
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use stentor_engine::projects::ProjectPatch;
+use stentor_store::projects::Project;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(get, update, delete))
+}
+
+/// A new project.
+#[derive(Deserialize, ToSchema)]
+struct ProjectIn {
+    /// Its name, unique.
+    #[schema(min_length = 1, max_length = 255)]
+    name: String,
+    /// Not supported by this version: only false is taken.
+    sandbox: Option<bool>,
+}
+
+/// What to change of a project.
+#[derive(Deserialize, ToSchema)]
+struct ProjectChange {
+    /// Its name, unique.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    name: Field<String>,
+    /// Not supported by this version: only false is taken.
+    sandbox: Option<bool>,
+    #[serde(default)]
+    #[schema(ignore)]
+    signature_prefix: NotYet,
+    #[serde(default)]
+    #[schema(ignore)]
+    payload_formats: NotYet,
+}
+
+/// A project: an isolated world of tenants, event types and keys.
+#[derive(Serialize, ToSchema)]
+struct ProjectOut {
+    id: String,
+    name: String,
+    created_at: String,
+    updated_at: String,
+}
+
+impl From<&Project> for ProjectOut {
+    fn from(project: &Project) -> Self {
+        Self {
+            id: project.id.to_string(),
+            name: project.settings.name.clone(),
+            created_at: project.created_at.iso_millis(),
+            updated_at: project.updated_at.iso_millis(),
+        }
+    }
+}
+
+fn refuse_sandbox(sandbox: Option<bool>) -> Result<(), Problem> {
+    match sandbox {
+        Some(true) => Err(not_supported("sandbox")),
+        Some(false) | None => Ok(()),
+    }
+}
+
+/// Make a project.
+#[utoipa::path(
+    post, path = "/v1/projects", tag = "projects", request_body = ProjectIn,
+    responses((status = 201, body = ProjectOut), (status = 409, description = "The name is taken."))
+)]
+async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) -> Result<Response, Problem> {
+    let input: ProjectIn = input::json(&body)?;
+    refuse_sandbox(input.sandbox)?;
+    let once = call.once(&app, None, &body, |made: &Project| {
+        (StatusCode::CREATED, input::bytes(&ProjectOut::from(made)))
+    })?;
+    let done = app
+        .engine()
+        .create_project(&call.caller, input.name, once)
+        .await?;
+    answer(done, |made| {
+        (StatusCode::CREATED, Json(ProjectOut::from(&made))).into_response()
+    })
+}
+
+/// List projects, newest first.
+#[utoipa::path(get, path = "/v1/projects", tag = "projects", params(PageQuery), responses((status = 200, body = PageOut<ProjectOut>)))]
+async fn list(
+    State(app): State<App>,
+    call: Call,
+    RawQuery(query): RawQuery,
+) -> Result<Json<PageOut<ProjectOut>>, Problem> {
+    let (limit, before) = input::query::<PageQuery>(query.as_deref())?.read()?;
+    let page = app.engine().list_projects(&call.caller, before, limit).await?;
+    Ok(Json(PageOut::of(page, |project| ProjectOut::from(&project))))
+}
+
+/// Get a project by id or name.
+#[utoipa::path(get, path = "/v1/projects/{id}", tag = "projects", params(("id" = String, Path, description = "Id or name.")), responses((status = 200, body = ProjectOut)))]
+async fn get(
+    State(app): State<App>,
+    call: Call,
+    Path(id): Path<String>,
+) -> Result<Json<ProjectOut>, Problem> {
+    let project = app.engine().get_project(&call.caller, &id).await?;
+    Ok(Json(ProjectOut::from(&project)))
+}
+
+/// Change a project.
+#[utoipa::path(
+    patch, path = "/v1/projects/{id}", tag = "projects", params(("id" = String, Path, description = "Id or name.")),
+    request_body = ProjectChange,
+    responses((status = 200, body = ProjectOut), (status = 409, description = "The name is taken, or it is `default`."))
+)]
+async fn update(
+    State(app): State<App>,
+    call: Call,
+    Path(id): Path<String>,
+    JsonBytes(body): JsonBytes,
+) -> Result<Json<ProjectOut>, Problem> {
+    let input: ProjectChange = input::json(&body)?;
+    refuse_sandbox(input.sandbox)?;
+    NotYet::refuse(&[
+        ("signature_prefix", input.signature_prefix),
+        ("payload_formats", input.payload_formats),
+    ])?;
+    let patch = ProjectPatch {
+        name: input.name.required("name")?,
+    };
+    let project = app.engine().update_project(&call.caller, &id, patch).await?;
+    Ok(Json(ProjectOut::from(&project)))
+}
+
+/// Delete a project without tenants and event types; its keys are revoked.
+#[utoipa::path(
+    delete, path = "/v1/projects/{id}", tag = "projects", params(("id" = String, Path, description = "Id or name.")),
+    responses(
+        (status = 204, description = "It is deleted."),
+        (status = 409, description = "It is not empty, or it is `default`.")
+    )
+)]
+async fn delete(State(app): State<App>, call: Call, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    app.engine().delete_project(&call.caller, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,308 @@
+//! Making endpoints: fields, defaults, limits, repetitions.
+
+use super::{in_snapshot, made, path, plain, plain_with};
+use crate::world::{ROOT, World};
+use serde_json::{Value, json};
+use stentor_domain::limits::ENDPOINTS_PER_TENANT_MAX;
+use stentor_engine::Settings;
+
+#[tokio::test]
+async fn every_bad_value_is_refused_by_the_name_of_its_field() {
+    let world = World::new().await;
+    let key = world.tenant("acme").await;
+    let long = |length: usize| "x".repeat(length);
+    let cases = [
+        (json!({"name": ""}), "name"),
+        (json!({"name": long(256)}), "name"),
+        (json!({"name": 5}), "name"),
+        (json!({"name": null}), "name"),
+        (json!({"url": null}), "url"),
+        (json!({"url": "http://example.com/"}), "url"),
+        (json!({"url": "https://127.0.0.1/"}), "url"),
+        (json!({"url": "https://localhost/"}), "url"),
+        (json!({"url": "https://user:pass@example.com/"}), "url"),
+        (
+            json!({"url": format!("https://example.com/{}", long(2_064))}),
+            "url",
+        ),
+        (json!({"secret": "fifteen letters"}), "secret"),
+        (json!({"secret": long(256)}), "secret"),
+        (json!({"secret": "whsec_c2hvcnQgc2hvcnQ="}), "secret"),
+        (json!({"headers_json": []}), "headers_json"),
+        (json!({"headers_json": "{}"}), "headers_json"),
+        (json!({"headers_json": {"X-Team": 5}}), "headers_json.X-Team"),
+        (json!({"headers_json": {"X-Team": null}}), "headers_json.X-Team"),
+        (json!({"headers_json": {"Host": "evil"}}), "headers_json.Host"),
+        (
+            json!({"headers_json": {"webhook-id": "evil"}}),
+            "headers_json.webhook-id",
+        ),
+        (
+            json!({"headers_json": {"X-Team": "a\r\nb: c"}}),
+            "headers_json.X-Team",
+        ),
+        (
+            json!({"headers_json": {"X-Team": "a", "x-team": "b"}}),
+            "headers_json.x-team",
+        ),
+        (json!({"headers_json": {"X-Team": "***"}}), "headers_json.X-Team"),
+        (json!({"timeout_seconds": 0}), "timeout_seconds"),
+        (json!({"timeout_seconds": 61}), "timeout_seconds"),
+        (json!({"timeout_seconds": -1}), "timeout_seconds"),
+        (json!({"timeout_seconds": 65_546}), "timeout_seconds"),
+        (json!({"timeout_seconds": 9.5}), "timeout_seconds"),
+        (json!({"timeout_seconds": "10"}), "timeout_seconds"),
+        (json!({"description": long(1_001)}), "description"),
+        (json!({"description": "a\0b"}), "description"),
+        (json!({"events": []}), "events"),
+        (json!({"events": ["*", "a"]}), "events"),
+        (json!({"events": ["a", "b c"]}), "events.1"),
+        (json!({"events": "a"}), "events"),
+        (json!({"uid": "ep_mine"}), "uid"),
+        (json!({"uid": "a b"}), "uid"),
+        (json!({"uid": long(257)}), "uid"),
+        (json!({"metadata": [1]}), "metadata"),
+        (json!({"metadata": {"x": long(4_096)}}), "metadata"),
+        (json!({"retry_schedule": [5, 0]}), "retry_schedule.1"),
+        (json!({"retry_schedule": [604_801]}), "retry_schedule.0"),
+        (
+            json!({"retry_schedule": [-5_000_000_000_i64]}),
+            "retry_schedule.0",
+        ),
+        (json!({"retry_schedule": vec![1; 65]}), "retry_schedule"),
+        (json!({"retry_anchor": "last"}), "retry_anchor"),
+        (json!({"max_in_flight": 0}), "max_in_flight"),
+        (json!({"max_in_flight": 1_001}), "max_in_flight"),
+    ];
+    for (fields, field) in cases {
+        let answer = world
+            .call(&key, "POST /v1/endpoints", plain_with(fields.clone()))
+            .await;
+        assert_eq!(
+            answer.refusal(422),
+            ("invalid_request".into(), vec![field.into()]),
+            "{fields}"
+        );
+    }
+    assert_eq!(
+        world.call(&key, "GET /v1/endpoints", json!(null)).await.text,
+        "[]"
+    );
+}
+
+#[tokio::test]
+async fn a_caller_hears_of_all_faults_at_once() {
+    let world = World::new().await;
+    let key = world.tenant("acme").await;
+    let body = json!({"secret": "short", "timeout_seconds": 99, "events": ["b c"], "uid": "ep_x"});
+    let answer = world.call(&key, "POST /v1/endpoints", body).await;
+    assert_eq!(
+        answer.refusal(422).1,
+        ["name", "url", "secret", "timeout_seconds", "events.0", "uid"]
+    );
+    let nothing = world.call(&key, "POST /v1/endpoints", Value::Null).await;
+    assert_eq!(nothing.refusal(422).1, ["name", "url"]);
+}
+
+#[tokio::test]
+async fn what_is_not_built_yet_is_refused_by_name_and_unknown_fields_are_ignored() {
+    let world = World::new().await;
+    let key = world.tenant("acme").await;
+    let cases = [
+        json!({"channels": ["a"]}),
+        json!({"rate_limit": 5}),
+        json!({"ordered": true}),
+        json!({"filter": {}}),
+        json!({"header_styles": ["svix"]}),
+        json!({"payload_format": "v1"}),
+        json!({"events": ["order.*"]}),
+        json!({"secret": "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbc="}),
+    ];
+    let endpoint = made(&world, &key, plain()).await;
+    for fields in cases {
+        let field = fields.as_object().unwrap().keys().next().unwrap().clone();
+        let expected = ("not_supported".to_owned(), vec![field]);
+        let created = world
+            .call(&key, "POST /v1/endpoints", plain_with(fields.clone()))
+            .await;
+        assert_eq!(created.refusal(422), expected);
+        let patched = world.call(&key, &path("PATCH", &endpoint), fields).await;
+        assert_eq!(patched.refusal(422), expected);
+    }
+    let body = plain_with(json!({"channels": null, "colour": "blue", "number": 99, "status": "PAUSED"}));
+    let made = made(&world, &key, body).await;
+    assert_eq!((&made["number"], &made["status"]), (&json!(2), &json!("ACTIVE")));
+}
+
+#[tokio::test]
+async fn values_at_their_limits_come_back_as_they_were_sent() {
+    let world = World::new().await;
+    let key = world.tenant("acme").await;
+    let fields = json!({
+        "name": "ü".repeat(255),
+        "url": format!("https://example.com/{}", "x".repeat(2_063)),
+        "secret": "x".repeat(255),
+        "headers_json": {"X-B": "2", "X-A": "v".repeat(4_093)},
+        "timeout_seconds": 60,
+        "description": "ü\n".repeat(500),
+        "events": ["order.completed", "a"],
+        "uid": "x".repeat(256),
+        "metadata": {"deep": {"list": [1, null]}},
+        "retry_schedule": vec![604_800; 64],
+        "retry_anchor": "first",
+        "max_in_flight": 1_000
+    });
+    let endpoint = made(&world, &key, fields.clone()).await;
+    let again = world.call(&key, &path("GET", &endpoint), json!(null)).await;
+    let shown = again.expect(200);
+    for (name, value) in fields.as_object().unwrap() {
+        match name.as_str() {
+            "secret" => assert!(shown.get("secret").is_none() && endpoint.get("secret").is_none()),
+            _ => assert_eq!(&shown[name], value),
+        }
+    }
+    let endpoint = made(
+        &world,
+        &key,
+        plain_with(json!({"retry_schedule": [], "description": ""})),
+    )
+    .await;
+    assert_eq!(
+        (&endpoint["retry_schedule"], &endpoint["description"]),
+        (&json!([]), &json!(null))
+    );
+}
+
+#[tokio::test]
+async fn headers_keep_their_order_and_none_is_given_twice() {
+    let world = World::new().await;
+    let key = world.tenant("acme").await;
+    let create = |headers: &str| {
+        let body = format!("{{\"name\":\"n\",\"url\":\"https://example.com/\",\"headers_json\":{headers}}}");
+        world.send_text(&key, "POST /v1/endpoints", &[], body)
+    };
+    let headers = "{\"X-B\":\"2\",\"X-A\":\"1\"}";
+    let answer = create(headers).await;
+    assert!(answer.text.contains(headers), "{}", answer.text);
+    let twice = create("{\"X-A\":\"1\",\"X-A\":\"1\"}").await;
+    assert_eq!(twice.refusal(422).1, ["headers_json.X-A"]);
+    let malformed = create("{\"X-A\":\"1\"").await;
+    assert_eq!(malformed.refusal(400).0, "malformed_json");
+}
+
+#[tokio::test]
+async fn a_uid_is_free_again_once_its_endpoint_is_deleted_but_the_number_is_not() {
+    let world = World::new().await;
+    let (acme, other) = (world.tenant("acme").await, world.tenant("other").await);
+    let body = plain_with(json!({"uid": "orders"}));
+    let first = made(&world, &acme, body.clone()).await;
+    let taken = world.call(&acme, "POST /v1/endpoints", body.clone()).await;
+    assert_eq!(taken.refusal(409).0, "uid_taken");
+    made(&world, &other, body.clone()).await;
+    world
+        .call(&acme, &path("DELETE", &first), json!(null))
+        .await
+        .expect(204);
+    assert_eq!(made(&world, &acme, body).await["number"], json!(2));
+}
+
+#[tokio::test]
+async fn a_crowd_of_requests_makes_no_more_endpoints_than_the_tenant_may_have() {
+    let world = World::new().await;
+    let key = world.tenant("acme").await;
+    let create = || world.call(&key, "POST /v1/endpoints", plain());
+    let answers = futures_util::future::join_all((0..60).map(|_| create())).await;
+    let made = answers.iter().filter(|answer| answer.status == 201).count();
+    assert_eq!(made, usize::try_from(ENDPOINTS_PER_TENANT_MAX).unwrap());
+    for refused in answers.iter().filter(|answer| answer.status != 201) {
+        assert_eq!(refused.refusal(409).0, "endpoint_limit_reached");
+    }
+    let list = world
+        .call(&key, "GET /v1/endpoints", json!(null))
+        .await
+        .expect(200);
+    let mut numbers: Vec<i64> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["number"].as_i64().unwrap())
+        .collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=50).collect::<Vec<_>>());
+    world
+        .call(&key, &path("DELETE", &list[7]), json!(null))
+        .await
+        .expect(204);
+    assert_eq!(create().await.status, 201);
+}
+
+#[tokio::test]
+async fn the_limit_is_the_operators_and_each_tenants_own() {
+    let settings = Settings {
+        endpoints_per_tenant_max: 1,
+        ..Settings::default()
+    };
+    let world = World::with(settings).await;
+    for uid in ["acme", "other"] {
+        let key = world.tenant(uid).await;
+        made(&world, &key, plain()).await;
+        let one_more = world.call(&key, "POST /v1/endpoints", plain()).await;
+        assert_eq!(one_more.refusal(409).0, "endpoint_limit_reached");
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_request_makes_nothing_and_does_not_show_the_secret_again() {
+    let world = World::new().await;
+    let key = world.tenant("acme").await;
+    world.tenant("other").await;
+    let once = [("idempotency-key", "k1")];
+    let first = world.send(&key, "POST /v1/endpoints", &once, plain()).await;
+    let again = world.send(&key, "POST /v1/endpoints", &once, plain()).await;
+    let mut expected = first.expect(201);
+    assert!(expected.as_object_mut().unwrap().remove("secret").is_some());
+    assert_eq!(again.expect(201), expected);
+    assert_eq!(again.headers["idempotency-replayed"], "true");
+    let other_body = plain_with(json!({"name": "x"}));
+    let conflict = world.send(&key, "POST /v1/endpoints", &once, other_body).await;
+    assert_eq!(conflict.refusal(409).0, "idempotency_key_reused");
+
+    let for_other = [("idempotency-key", "k1"), ("x-tenant", "other")];
+    let elsewhere = world.send(ROOT, "POST /v1/endpoints", &for_other, plain()).await;
+    assert_ne!(
+        elsewhere.expect(201)["id"],
+        expected["id"],
+        "the tenant acted for is in the scope"
+    );
+}
+
+#[tokio::test]
+async fn a_new_endpoint_is_in_the_snapshot_when_the_answer_is_there_and_after_a_restart() {
+    let world = World::new().await;
+    let key = world.tenant("acme").await;
+    let body = plain_with(json!({"headers_json": {"X-Api-Key": "s3cret-value"}, "retry_schedule": [7]}));
+    let endpoint = made(&world, &key, body).await;
+    let before = in_snapshot(&world, &endpoint).unwrap();
+    assert_eq!(
+        before.secrets[0].secret.expose(),
+        endpoint["secret"].as_str().unwrap()
+    );
+    assert_eq!(
+        before.endpoint.settings.custom_headers.pairs()[0].1,
+        "s3cret-value"
+    );
+    let gone = made(&world, &key, plain()).await;
+    world
+        .call(&key, &path("DELETE", &gone), json!(null))
+        .await
+        .expect(204);
+
+    let world = world.restarted().await;
+    let after = in_snapshot(&world, &endpoint).unwrap();
+    assert_eq!(after.endpoint, before.endpoint);
+    assert_eq!(
+        (&after.secrets, after.shard, after.header_set),
+        (&before.secrets, before.shard, before.header_set)
+    );
+    assert!(in_snapshot(&world, &gone).is_none());
+}

@@ -1,0 +1,177 @@
+//! Signing secrets: shown once, rotated, replaced, and never readable on the disk.
+
+use super::{in_snapshot, made, path, plain, plain_with};
+use crate::world::World;
+use serde_json::{Value, json};
+use std::time::Duration;
+use stentor_domain::limits::SECRETS_VALID_MAX;
+use stentor_domain::{Clock as _, Timestamp};
+
+/// The secrets that sign at `now`, newest first.
+fn valid(world: &World, endpoint: &Value, now: Timestamp) -> Vec<String> {
+    let config = in_snapshot(world, endpoint).unwrap();
+    let valid = config.secrets.iter().filter(|secret| secret.valid(now));
+    valid.map(|secret| secret.secret.expose().to_owned()).collect()
+}
+
+fn text(secret: &Value) -> String {
+    secret["secret"].as_str().unwrap().to_owned()
+}
+
+async fn rotate(world: &World, key: &str, endpoint: &Value, body: Value) -> Value {
+    let target = format!("{}/rotate-secret", path("POST", endpoint));
+    world.call(key, &target, body).await.expect(200)
+}
+
+#[tokio::test]
+async fn a_secret_is_drawn_only_where_none_is_given_and_shown_only_then() {
+    let world = World::new().await;
+    let key = world.tenant("acme").await;
+    let drawn = made(&world, &key, plain()).await;
+    assert!(text(&drawn).starts_with("whsec_") && text(&drawn).len() == 50);
+    let shown = world
+        .call(&key, &path("GET", &drawn), json!(null))
+        .await
+        .expect(200);
+    assert!(shown.get("secret").is_none());
+    let given = made(&world, &key, plain_with(json!({"secret": "sixteen letters!"}))).await;
+    assert!(given.get("secret").is_none());
+    assert_eq!(
+        in_snapshot(&world, &given).unwrap().secrets[0].secret.expose(),
+        "sixteen letters!"
+    );
+}
+
+#[tokio::test]
+async fn both_secrets_sign_until_the_grace_ends() {
+    let world = World::new().await;
+    let key = world.tenant("acme").await;
+    let endpoint = made(&world, &key, plain()).await;
+    let rotated = rotate(&world, &key, &endpoint, json!(null)).await;
+    assert_eq!(rotated.as_object().unwrap().len(), 1);
+    let (old, new) = (text(&endpoint), text(&rotated));
+    assert_ne!(old, new);
+    let last = world
+        .clock
+        .now()
+        .plus(Duration::from_secs(86_400))
+        .minus(Duration::from_micros(1));
+    assert_eq!(valid(&world, &endpoint, last), [new.clone(), old]);
+    assert_eq!(
+        valid(&world, &endpoint, last.plus(Duration::from_micros(1))),
+        [new.clone()]
+    );
+
+    let newest = text(&rotate(&world, &key, &endpoint, json!({"grace_seconds": 0})).await);
+    assert_eq!(valid(&world, &endpoint, world.clock.now()), [newest.clone()]);
+    let world = world.restarted().await;
+    assert_eq!(valid(&world, &endpoint, world.clock.now()), [newest]);
+}
+
+#[tokio::test]
+async fn a_second_rotation_does_not_prolong_what_was_to_end() {
+    let world = World::new().await;
+    let key = world.tenant("acme").await;
+    let endpoint = made(&world, &key, plain()).await;
+    rotate(&world, &key, &endpoint, json!({"grace_seconds": 60})).await;
+    world.clock.step(Duration::from_secs(30));
+    rotate(&world, &key, &endpoint, json!({"grace_seconds": 604_800})).await;
+    let after_the_first = world.clock.now().plus(Duration::from_secs(30));
+    let signing = valid(&world, &endpoint, after_the_first);
+    assert_eq!(signing.len(), 2);
+    assert!(!signing.contains(&text(&endpoint)));
+}
+
+#[tokio::test]
+async fn the_oldest_secret_makes_room_for_one_too_many() {
+    let world = World::new().await;
+    let key = world.tenant("acme").await;
+    let endpoint = made(&world, &key, plain()).await;
+    let mut newest_first = vec![text(&endpoint)];
+    for _ in 0..SECRETS_VALID_MAX + 1 {
+        newest_first.insert(0, text(&rotate(&world, &key, &endpoint, json!({})).await));
+    }
+    newest_first.truncate(SECRETS_VALID_MAX);
+    assert_eq!(valid(&world, &endpoint, world.clock.now()), newest_first);
+}
+
+#[tokio::test]
+async fn a_replaced_secret_ends_at_once_and_is_not_echoed() {
+    let world = World::new().await;
+    let key = world.tenant("acme").await;
+    let endpoint = made(&world, &key, plain()).await;
+    rotate(&world, &key, &endpoint, json!({})).await;
+    let body = json!({"secret": "the only one from now on"});
+    let patched = world
+        .call(&key, &path("PATCH", &endpoint), body)
+        .await
+        .expect(200);
+    assert!(patched.get("secret").is_none());
+    assert_eq!(
+        valid(&world, &endpoint, world.clock.now()),
+        ["the only one from now on"]
+    );
+}
+
+#[tokio::test]
+async fn a_grace_out_of_bounds_is_refused() {
+    let world = World::new().await;
+    let key = world.tenant("acme").await;
+    let endpoint = made(&world, &key, plain()).await;
+    let target = format!("{}/rotate-secret", path("POST", &endpoint));
+    for grace in [json!(-1), json!(604_801), json!("60"), json!(1.5)] {
+        let answer = world.call(&key, &target, json!({"grace_seconds": grace})).await;
+        assert_eq!(answer.refusal(422).1, ["grace_seconds"], "{grace}");
+    }
+    assert_eq!(valid(&world, &endpoint, world.clock.now()), [text(&endpoint)]);
+}
+
+#[tokio::test]
+async fn a_repeated_rotation_rotates_once_and_does_not_show_the_secret_again() {
+    let world = World::new().await;
+    let key = world.tenant("acme").await;
+    let endpoint = made(&world, &key, plain()).await;
+    let target = format!("{}/rotate-secret", path("POST", &endpoint));
+    let once = [("idempotency-key", "k1")];
+    let first = world.send(&key, &target, &once, json!({})).await.expect(200);
+    let again = world.send(&key, &target, &once, json!({})).await;
+    assert_eq!((again.status, again.text.as_str()), (200, "{}"));
+    assert_eq!(again.headers["idempotency-replayed"], "true");
+    assert_eq!(
+        valid(&world, &endpoint, world.clock.now()),
+        [text(&first), text(&endpoint)]
+    );
+}
+
+#[tokio::test]
+async fn secrets_and_header_values_are_nowhere_on_the_disk() {
+    let world = World::new().await;
+    let key = world.tenant("acme").await;
+    let canaries = [
+        "canary-given-secret",
+        "canary-header-one",
+        "canary-header-two",
+        "canary-patched-secret",
+    ];
+    let once = [("idempotency-key", "k1")];
+    let drawn = world
+        .send(&key, "POST /v1/endpoints", &once, plain())
+        .await
+        .expect(201);
+    let body = plain_with(json!({"secret": canaries[0], "headers_json": {"X-Plain": canaries[1]}}));
+    let endpoint = made(&world, &key, body).await;
+    let body = json!({"headers_json": {"X-Token": canaries[2]}, "secret": canaries[3]});
+    world
+        .call(&key, &path("PATCH", &endpoint), body)
+        .await
+        .expect(200);
+    let rotated = rotate(&world, &key, &endpoint, json!({})).await;
+
+    let disk = world.bytes_on_disk();
+    let on_disk = |text: &str| disk.windows(text.len()).any(|part| part == text.as_bytes());
+    assert!(on_disk("https://example.com/hook"), "the search itself works");
+    assert!(!on_disk("canary"));
+    for secret in [text(&drawn), text(&rotated)] {
+        assert!(!on_disk(secret.strip_prefix("whsec_").unwrap()));
+    }
+}

@@ -1,0 +1,283 @@
+//! A store with a few tenants, and the ways to bring a delivery into each state.
+
+use crate::change::By;
+use crate::fresh::{Fresh, Handover};
+use crate::hot::{Accept, Accepted, Claim, Claimed, Finish, NewDelivery, NewEvent, Next, Release};
+use crate::tx::values;
+use crate::{MasterKey, MasterKeys, Options, Store, StoreError, migrate_file};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+use stentor_domain::attempt::{Answer, Attempt, ErrorClass, Exchange, Outcome, Timing, Trigger};
+use stentor_domain::delivery::Delivery;
+use stentor_domain::id::{AuditId, DeliveryId, EndpointId, EventId, Id, ProjectId, TenantId};
+use stentor_domain::judge::Effect;
+use stentor_domain::key::{Actor, Scope};
+use stentor_domain::name::EventTypeName;
+use stentor_testkit::{SeededChance, StepClock};
+
+const SHARD: u16 = 3;
+const VERSION: i64 = 1;
+
+/// A delivery that was published, and its event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Published {
+    pub(super) event: EventId,
+    pub(super) delivery: DeliveryId,
+    pub(super) endpoint: i64,
+}
+
+pub(super) struct World {
+    pub(super) store: Store,
+    pub(super) clock: Arc<StepClock>,
+    /// Kept for as long as deliveries are to be handed over.
+    pub(super) fresh: Option<Fresh>,
+    folder: tempfile::TempDir,
+}
+
+fn id(n: i64) -> Id {
+    Id { n, tag: 1_000 + n }
+}
+
+pub(super) fn tenant(n: i64) -> TenantId {
+    TenantId(id(n))
+}
+
+pub(super) fn endpoint(n: i64) -> EndpointId {
+    EndpointId(id(n))
+}
+
+/// The scope of a tenant of project 1.
+pub(super) fn only(n: i64) -> Scope {
+    Scope::Tenant(ProjectId(id(1)), tenant(n))
+}
+
+pub(super) fn project(n: i64) -> Scope {
+    Scope::Project(ProjectId(id(n)))
+}
+
+impl World {
+    /// Projects 1 and 2; tenant 11 with endpoints 111 and 112, tenant 12 with 121, both of project 1; tenant 21 with 211
+    /// of project 2. Nobody listens for what is fresh, so that deliveries wait in the store.
+    pub(super) fn new() -> Self {
+        let mut world = Self::listening();
+        world.fresh = None;
+        world
+    }
+
+    /// The same with somebody who listens: deliveries are handed over with this node as their owner.
+    pub(super) fn listening() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stentor.db");
+        migrate_file(&path).unwrap();
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        for n in [1, 2] {
+            let sql = "INSERT INTO projects (n, tag, name, created_at, updated_at, config_version)
+                       VALUES (?1, 1000 + ?1, 'p' || ?1, 0, 0, 1)";
+            connection.execute(sql, [n]).unwrap();
+        }
+        for n in [11, 12, 21] {
+            let sql = "INSERT INTO tenants (n, tag, project, name, created_at, updated_at, config_version)
+                       VALUES (?1, 1000 + ?1, ?1 / 10, 't', 0, 0, 1)";
+            connection.execute(sql, [n]).unwrap();
+        }
+        for n in [111, 112, 121, 211] {
+            let sql =
+                "INSERT INTO endpoints (n, tag, tenant, project, number, shard, name, url, events, timeout_seconds,
+                                              retry_schedule, created_at, updated_at, config_version)
+                       VALUES (?1, 1000 + ?1, ?1 / 10, ?1 / 100, ?1 % 10, ?2, 'e', 'http://127.0.0.1:1/', '*', 10, '5', 0, 0, 1)";
+            connection.execute(sql, [n, i64::from(SHARD)]).unwrap();
+        }
+        connection.execute("UPDATE config_clock SET seq = 1", []).unwrap();
+        drop(connection);
+        let clock = Arc::new(StepClock::default());
+        let (store, fresh) = Store::open(Options {
+            path,
+            master: MasterKeys::new(MasterKey::new([7; 32]), vec![]),
+            clock: Arc::<StepClock>::clone(&clock),
+            chance: Arc::new(SeededChance::default()),
+        })
+        .unwrap();
+        Self {
+            store,
+            clock,
+            fresh: Some(fresh),
+            folder,
+        }
+    }
+
+    pub(super) fn path(&self) -> std::path::PathBuf {
+        self.folder.path().join("stentor.db")
+    }
+
+    /// Publishes an event of `event_type` for one endpoint.
+    pub(super) async fn publish(&self, endpoint: i64, event_type: &str) -> Published {
+        self.publish_as(endpoint, event_type, Trigger::Event).await
+    }
+
+    pub(super) async fn publish_as(&self, endpoint: i64, event_type: &str, trigger: Trigger) -> Published {
+        let event = EventId(self.store.next_id());
+        let delivery = DeliveryId(self.store.next_id());
+        let new = NewEvent {
+            id: event,
+            tenant: tenant(endpoint / 10),
+            tenant_version: VERSION,
+            event_type: EventTypeName::parse(event_type).unwrap(),
+            payload: Bytes::from_static(b"{\"a\": 1E400}"),
+            event_id: None,
+            occurred_at: None,
+            accepted_at: self.store.clock().now(),
+            deliveries: vec![NewDelivery {
+                id: delivery,
+                endpoint,
+                shard: SHARD,
+            }],
+            matched: 1,
+            trigger,
+        };
+        let accepted = self.store.accept_events(Accept {
+            events: vec![new],
+            once: None,
+        });
+        assert!(matches!(accepted.await.unwrap(), Accepted::Written { .. }));
+        Published {
+            event,
+            delivery,
+            endpoint,
+        }
+    }
+
+    /// Claims what is due for an endpoint, however long it takes to be due.
+    pub(super) async fn claim(&self, endpoint: i64) -> Vec<Claimed> {
+        self.clock.step(Duration::from_secs(3_600));
+        let claim = Claim {
+            endpoint,
+            shard: SHARD,
+            now: self.store.clock().now(),
+            limit: 100,
+        };
+        self.store.claim_due(claim).await.unwrap().deliveries
+    }
+
+    /// Gives a claimed delivery back.
+    pub(super) async fn release(&self, claimed: &Claimed) {
+        let release = Release {
+            delivery: claimed.delivery.n(),
+            attempt: claimed.attempt,
+        };
+        self.store.release(vec![release]).await.unwrap();
+    }
+
+    /// Records an attempt that was answered with `status`.
+    pub(super) async fn answer(&self, claimed: &Claimed, status: u16, next: Next) {
+        self.finish(claimed, Outcome::Answered(status), next, None).await;
+    }
+
+    /// Records an attempt that got no answer; the next one is due in an hour.
+    pub(super) async fn fail(&self, claimed: &Claimed) {
+        let now = self.store.clock().now();
+        let next = Next::Retry {
+            due_at: now.plus(Duration::from_secs(3_600)),
+            failed: claimed.failed + 1,
+            first_at: claimed.first_at.unwrap_or(now),
+        };
+        self.finish(claimed, Outcome::Failed(ErrorClass::Connect), next, None)
+            .await;
+    }
+
+    pub(super) async fn finish(
+        &self,
+        claimed: &Claimed,
+        outcome: Outcome,
+        next: Next,
+        header_set: Option<i64>,
+    ) {
+        let now = self.store.clock().now();
+        let finish = Finish {
+            delivery: claimed.delivery,
+            event: claimed.event.id.n(),
+            endpoint: claimed.endpoint,
+            shard: claimed.shard,
+            tenant: claimed.event.tenant,
+            attempt: Attempt {
+                no: claimed.attempt,
+                trigger: claimed.trigger,
+                started_at: now,
+                outcome,
+                exchange: Exchange {
+                    sent_headers: "webhook-id: evt\n".into(),
+                    header_set,
+                    timing: Timing {
+                        total_micros: 1_234,
+                        ..Timing::default()
+                    },
+                    answer: outcome.status().map(|_| Answer::default()),
+                    ..Exchange::default()
+                },
+            },
+            next,
+            effect: Effect::None,
+            ended_at: now,
+        };
+        self.store.finish_attempt(finish).await.unwrap();
+    }
+
+    /// A delivery that an answer of `status` has ended.
+    pub(super) async fn finished(&self, endpoint: i64, status: u16, next: Next) -> Published {
+        let published = self.publish(endpoint, "order.paid").await;
+        for claimed in self.claim(endpoint).await {
+            if claimed.delivery == published.delivery {
+                self.answer(&claimed, status, next).await;
+            } else {
+                self.release(&claimed).await;
+            }
+        }
+        published
+    }
+
+    pub(super) async fn set(&self, sql: &'static str, n: i64) {
+        let set = self.store.change(move |tx| {
+            Box::pin(async move { tx.execute_one(sql, values![n]).await.map_err(StoreError::from) })
+        });
+        set.await.unwrap();
+    }
+
+    pub(super) async fn pause(&self, endpoint: i64) {
+        self.set("UPDATE endpoints SET status = 'paused' WHERE n = ?1", endpoint)
+            .await;
+    }
+
+    pub(super) async fn disable(&self, endpoint: i64) {
+        self.set("UPDATE endpoints SET status = 'disabled' WHERE n = ?1", endpoint)
+            .await;
+    }
+
+    pub(super) async fn delete(&self, endpoint: i64) {
+        self.set(
+            "UPDATE endpoints SET deleted_at = 1704067200000000 WHERE n = ?1",
+            endpoint,
+        )
+        .await;
+    }
+
+    /// The delivery as anybody sees it.
+    pub(super) async fn see(&self, id: DeliveryId) -> Delivery {
+        self.store.delivery(Scope::Root, id).await.unwrap().unwrap()
+    }
+
+    pub(super) fn by(&self) -> By {
+        By {
+            actor: Actor::SERVER,
+            at: self.store.clock().now(),
+            audit: AuditId(self.store.next_id()),
+        }
+    }
+
+    /// What the dispatcher was told since it was asked last.
+    pub(super) async fn told(&mut self) -> Vec<Handover> {
+        // What is told comes after the change; a question to the writer comes after both.
+        self.store.release(vec![]).await.unwrap();
+        let fresh = self.fresh.as_mut().unwrap();
+        std::iter::from_fn(|| fresh.try_next()).collect()
+    }
+}
