@@ -9,14 +9,6 @@
 //! - `commands` are the commands, one file each; `failure` is how they end when they do not succeed;
 //! - `client` and `loopback` are the HTTP of the commands that call a server and bring a receiver of their own.
 
-#![cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "the commands read the configuration once they are wired; then this line goes"
-    )
-)]
-
 mod cli;
 mod client;
 mod commands;
@@ -62,7 +54,11 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         Variables::of(std::env::vars_os()),
         invocation.config,
     )?;
-    telemetry::start(LogConfig::resolve(&layers)?).map_err(|error| Failure::Failed(error.to_string()))?;
+    let log = match invocation.command {
+        Command::Demo(_) => LogConfig::resolve_quiet(&layers)?,
+        _ => LogConfig::resolve(&layers)?,
+    };
+    telemetry::start(log).map_err(|error| Failure::Failed(error.to_string()))?;
     for complaint in layers.variables().complaints() {
         tracing::warn!("{complaint}");
     }

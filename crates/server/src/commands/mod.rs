@@ -9,16 +9,10 @@ pub(crate) mod serve;
 
 use std::time::Duration;
 
-use crate::failure::Failure;
-
 #[expect(
     clippy::disallowed_methods,
     reason = "a measurement lasts as long as it lasts, and a demonstration is for people to watch"
 )]
 async fn wait(wait: Duration) {
     tokio::time::sleep(wait).await;
-}
-
-fn not_wired(command: &str) -> Failure {
-    Failure::Failed(format!("`stentor {command}` is not wired yet"))
 }

@@ -11,14 +11,16 @@ use super::stamp::Stamp;
 
 /// Three significant digits: a latency is told to a thousandth of itself.
 const LATENCY_DIGITS: u8 = 3;
+/// Longer than any round; what takes longer still is told as this.
+const LATENCY_MICROS_MAX: u64 = 3_600_000_000;
 const BITS: u64 = 64;
 
 /// Latencies in microseconds.
 pub(super) type Latencies = Histogram<u64>;
 
-/// A histogram without a ceiling.
+/// Nothing recorded yet.
 pub(super) fn no_latencies() -> Latencies {
-    Histogram::new(LATENCY_DIGITS).expect("0 to 5 digits are valid")
+    Histogram::new_with_max(LATENCY_MICROS_MAX, LATENCY_DIGITS).expect("both are within the library's bounds")
 }
 
 /// The deliveries of one round.
