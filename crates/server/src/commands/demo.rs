@@ -216,7 +216,7 @@ fn invite(printer: Printer, address: SocketAddr, key: &str, receiver: SocketAddr
     printer.heading("Register an endpoint (the receiver answers 200 at any path):");
     printer.line(&format!(
         "  curl http://{address}/v1/endpoints {posted} \\\n    -d '{{\"tenant\":\"{TENANT}\",\"name\":\"mine\",\"url\":\
-         \"http://{receiver}/mine\",\"events\":[\"order.*\"]}}'\n"
+         \"http://{receiver}/mine\",\"events\":[\"order.created\"]}}'\n"
     ));
 }
 

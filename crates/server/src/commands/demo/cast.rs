@@ -59,21 +59,21 @@ pub(super) struct PlannedEndpoint {
 pub(super) const ENDPOINTS: [PlannedEndpoint; 5] = [
     PlannedEndpoint {
         name: "orders",
-        events: &["order.*"],
+        events: &["order.created", "order.completed", "order.returned"],
         behaviour: Behaviour::Takes,
         retry_schedule: None,
         timeout_seconds: 10,
     },
     PlannedEndpoint {
         name: "invoices",
-        events: &["invoice.*"],
+        events: &["invoice.created", "invoice.paid"],
         behaviour: Behaviour::Takes,
         retry_schedule: None,
         timeout_seconds: 10,
     },
     PlannedEndpoint {
         name: "users",
-        events: &["user.*"],
+        events: &["user.created", "user.updated", "user.deleted"],
         behaviour: Behaviour::Takes,
         retry_schedule: None,
         timeout_seconds: 10,

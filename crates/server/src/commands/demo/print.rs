@@ -43,7 +43,7 @@ impl Printer {
     /// The columns' names.
     pub(super) fn columns(self) {
         self.heading(&columns([
-            "TIME (UTC)",
+            "STARTED (UTC)",
             "EVENT TYPE",
             "ENDPOINT",
             "TRY",
@@ -85,7 +85,7 @@ fn columns(cells: [&str; 8]) -> String {
         next,
     ] = cells;
     format!(
-        "{time:<12}  {event_type:<16}  {endpoint:<9} {number:>3}  {status:<8} {latency:>10}  {signature:<9}  {next}"
+        "{time:<13}  {event_type:<16}  {endpoint:<9} {number:>3}  {status:<8} {latency:>10}  {signature:<9}  {next}"
     )
 }
 
@@ -170,9 +170,9 @@ mod tests {
         assert_eq!(
             rows,
             [
-                "12:00:03.250  invoice.paid      flaky       1  503          1.2 ms  verified   retry in 1.5 s",
-                "12:00:03.250  invoice.paid      flaky       2  200          0.9 ms  verified   delivered",
-                "12:00:03.250  invoice.paid      flaky       3  timeout   2000.4 ms  WRONG      exhausted: schedule_ended",
+                "12:00:03.250   invoice.paid      flaky       1  503          1.2 ms  verified   retry in 1.5 s",
+                "12:00:03.250   invoice.paid      flaky       2  200          0.9 ms  verified   delivered",
+                "12:00:03.250   invoice.paid      flaky       3  timeout   2000.4 ms  WRONG      exhausted: schedule_ended",
             ]
         );
     }
