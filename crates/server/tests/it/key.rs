@@ -8,7 +8,7 @@ fn create(data: &std::path::Path, words: &[&str]) -> std::process::Output {
         .arg("--data")
         .arg(data)
         .output()
-        .unwrap()
+        .expect("the binary runs")
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! The binary as its operator runs it: a command to its end, or a process that goes on.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+
+/// What a server logs before its address.
+const LISTENING: &str = "listening on http://";
 
 /// The binary with these words, in an environment of nothing.
 pub(crate) fn binary(words: &[&str]) -> Command {
@@ -49,9 +52,9 @@ impl Running {
         let mut command = binary(&["serve", "--listen", "127.0.0.1:0"]);
         command.arg("--data").arg(data);
         let mut server = Self::start(command);
-        let line = line_with("listening on http://", &mut server.stderr);
-        let (_, address) = line.split_once("listening on http://").unwrap();
-        let address = address.split_whitespace().next().unwrap();
+        let line = line_with(LISTENING, &mut server.stderr);
+        let (_, address) = line.split_once(LISTENING).unwrap_or_default();
+        let address = address.split_whitespace().next().unwrap_or_default();
         (server, address.parse().expect("an address follows"))
     }
 
@@ -72,17 +75,18 @@ impl Drop for Running {
 
 /// Reads lines up to the first that holds `text`, and returns it.
 #[track_caller]
-pub(crate) fn line_with(text: &str, lines: &mut impl std::io::BufRead) -> String {
+pub(crate) fn line_with(text: &str, lines: &mut impl BufRead) -> String {
     let mut read = String::new();
-    for line in lines.lines() {
-        let line = line.expect("it prints UTF-8");
-        if line.contains(text) {
-            return line;
-        }
-        read.push_str(&line);
-        read.push('\n');
-    }
-    panic!("{text:?} is not in\n{read}");
+    let found = lines
+        .lines()
+        .map(|line| line.expect("it prints UTF-8"))
+        .find(|line| {
+            read.push_str(line);
+            read.push('\n');
+            line.contains(text)
+        });
+    assert!(found.is_some(), "{text:?} is not in\n{read}");
+    found.unwrap_or_default()
 }
 
 /// The status line of what a server answers to a request without a body.

@@ -48,6 +48,7 @@ pub(super) struct Load {
 struct Course {
     clock: Arc<SystemClock>,
     next: AtomicU64,
+    accepted: AtomicU64,
     over: AtomicBool,
 }
 
@@ -74,6 +75,7 @@ impl Load {
         let course = Arc::new(Course {
             clock,
             next: AtomicU64::new(0),
+            accepted: AtomicU64::new(0),
             over: AtomicBool::new(false),
         });
         let mut publishers = JoinSet::new();
@@ -81,6 +83,11 @@ impl Load {
             publishers.spawn(publish(to, door.clone(), Arc::clone(&course)));
         }
         Self { course, publishers }
+    }
+
+    /// How many events have been answered with 2xx so far.
+    pub(super) fn accepted(&self) -> u64 {
+        self.course.accepted.load(Ordering::Relaxed)
     }
 
     /// Waits for the answers that are still to come. An event whose answer did not come at all is an error: whether it
@@ -122,7 +129,9 @@ async fn publish(to: SocketAddr, door: Door, course: Arc<Course>) -> Result<Refu
         };
         let sent = connection.post(door.uri.clone(), door.headers.clone(), door.body(stamp));
         let (status, answer) = sent.await.map_err(broken)?;
-        if !status.is_success() {
+        if status.is_success() {
+            course.accepted.fetch_add(1, Ordering::Relaxed);
+        } else {
             refused.sequences.push(stamp.sequence);
             refused
                 .first

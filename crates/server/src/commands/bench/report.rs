@@ -18,6 +18,8 @@ pub(super) struct Measured {
     pub(super) window: Duration,
     /// Processor time that the subject used in that time.
     pub(super) cpu: Duration,
+    /// Events accepted in that time: where their deliveries do not keep up, more than what was delivered.
+    pub(super) accepted: u64,
     /// Of every delivery in that time, in microseconds: from its publishing to its being read whole.
     pub(super) latencies: Latencies,
     /// At the end of that time; of several rounds the most.
@@ -41,6 +43,7 @@ impl Measured {
     pub(super) fn add(&mut self, other: &Self) {
         self.window += other.window;
         self.cpu += other.cpu;
+        self.accepted += other.accepted;
         for recorded in other.latencies.iter_recorded() {
             self.latencies
                 .saturating_record_n(recorded.value_iterated_to(), recorded.count_at_value());
@@ -64,6 +67,11 @@ impl Measured {
         ratio(self.deliveries() as f64, self.window.as_secs_f64())
     }
 
+    /// Events accepted per second.
+    fn accepted_rate(&self) -> f64 {
+        ratio(self.accepted as f64, self.window.as_secs_f64())
+    }
+
     /// Microseconds of processor time for each delivery.
     fn cpu_micros(&self) -> f64 {
         ratio(self.cpu.as_secs_f64() * 1e6, self.deliveries() as f64)
@@ -76,6 +84,7 @@ impl Measured {
     fn json(&self) -> Value {
         json!({
             "deliveries_per_second": round(self.rate(), 1),
+            "events_per_second": round(self.accepted_rate(), 1),
             "cpu_micros_per_delivery": round(self.cpu_micros(), 2),
             "latency_micros": {
                 "p50": self.quantile_micros(0.5),
@@ -139,6 +148,7 @@ impl Report {
         } = self.plan;
         let rows = [
             self.row("deliveries/s", |of| whole(of.rate()), Some(self.rate_ratio())),
+            self.row("events accepted/s", |of| whole(of.accepted_rate()), None),
             self.row(
                 "CPU per delivery",
                 |of| format!("{:.1} us", of.cpu_micros()),
@@ -235,6 +245,7 @@ mod tests {
         Measured {
             window: Duration::from_secs(2),
             cpu: Duration::from_millis(cpu_millis),
+            accepted: deliveries,
             latencies,
             rss_bytes: 31_457_280,
             wal_bytes: None,
@@ -257,7 +268,7 @@ mod tests {
             relay: measured(80_000, 1_600),
             server: Measured {
                 wal_bytes: Some(4_194_304),
-                ..measured(50_000, 2_000)
+                ..measured(48_000, 1_920)
             },
         }
     }
@@ -270,7 +281,7 @@ mod tests {
         assert_eq!(told["server"]["latency_micros"]["p99"], 1_500);
         assert_eq!(told["server"]["wal_bytes"], 4_194_304);
         assert_eq!(told["relay"]["wal_bytes"], Value::Null);
-        assert_eq!(told["ratios"], json!({"rate": 0.625, "cpu": 2.0}));
+        assert_eq!(told["ratios"], json!({"rate": 0.6, "cpu": 2.0}));
     }
 
     #[test]
@@ -278,7 +289,8 @@ mod tests {
         let words = report().words();
         for line in [
             "                           relay        server   server / relay",
-            "deliveries/s              40,000        25,000             0.63",
+            "deliveries/s              40,000        24,000             0.60",
+            "events accepted/s         40,000        24,000",
             "CPU per delivery         20.0 us       40.0 us             2.00",
             "latency, p50             1.50 ms       1.50 ms",
             "write-ahead log                -       4.0 MiB",

@@ -44,11 +44,11 @@ pub(super) async fn run(kind: Kind, plan: Plan) -> Result<Measured, Failure> {
     );
     wait(WARM_UP).await;
 
-    let before = (clock.monotonic(), subject.usage()?);
+    let before = (clock.monotonic(), subject.usage()?, load.accepted());
     tally.open_window();
     wait(plan.window).await;
     let latencies = tally.close_window();
-    let after = (clock.monotonic(), subject.usage()?);
+    let after = (clock.monotonic(), subject.usage()?, load.accepted());
     let wal_bytes = subject.wal_bytes();
 
     let published = load.stop().await?;
@@ -58,6 +58,7 @@ pub(super) async fn run(kind: Kind, plan: Plan) -> Result<Measured, Failure> {
     Ok(Measured {
         window: after.0.saturating_sub(before.0),
         cpu: after.1.cpu.saturating_sub(before.1.cpu),
+        accepted: after.2.saturating_sub(before.2),
         latencies,
         rss_bytes: after.1.rss_bytes,
         wal_bytes,
