@@ -98,7 +98,7 @@ mod tests {
     fn memory_is_bounded() {
         let attempts = AttemptsAtKeys::new(NonZeroU32::new(1));
         for n in 0..25_000_u32 {
-            drop(attempts.count(IpAddr::V4(n.into()), at(0)));
+            let _ = attempts.count(IpAddr::V4(n.into()), at(0));
         }
         assert!(attempts.failed.lock().len() <= ADDRESSES_MAX);
     }

@@ -1,4 +1,4 @@
-//! The HTTP crate over real sockets on the loopback interface.
+//! The HTTP crate: its listener over real sockets on the loopback interface, its contracts through their router.
 
 #![expect(
     clippy::unwrap_used,
@@ -15,3 +15,4 @@ mod listen;
 mod problem;
 mod support;
 mod world;
+mod v1;

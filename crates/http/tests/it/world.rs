@@ -42,9 +42,14 @@ impl World {
 
     /// The same data after the server's end and another start.
     pub(crate) async fn restarted(self) -> Self {
-        let Self { folder, store, .. } = self;
+        let Self {
+            folder,
+            store,
+            router,
+            ..
+        } = self;
         store.close().await;
-        drop(store);
+        drop((store, router));
         Self::over(folder, Settings::default()).await
     }
 
@@ -77,6 +82,21 @@ impl World {
         headers: &[(&str, &str)],
         body: Value,
     ) -> Answer {
+        let body = match body {
+            Value::Null => String::new(),
+            body => body.to_string(),
+        };
+        self.send_text(key, method_and_path, headers, body).await
+    }
+
+    /// Sends a request whose body is as it is written.
+    pub(crate) async fn send_text(
+        &self,
+        key: &str,
+        method_and_path: &str,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> Answer {
         let (method, path) = method_and_path.split_once(' ').unwrap();
         let mut request = Request::builder()
             .method(method)
@@ -85,10 +105,6 @@ impl World {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let body = match body {
-            Value::Null => String::new(),
-            body => body.to_string(),
-        };
         if !body.is_empty() {
             request = request.header(CONTENT_TYPE, "application/json");
         }

@@ -25,12 +25,27 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 }
 
 /// What a key may do.
+// Read by way of a text: serde_json calls a number where it wants a variant malformed JSON, and so would our answer.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
+#[schema(rename_all = "lowercase")]
 enum RoleIn {
     Root,
     Project,
     Tenant,
+}
+
+impl TryFrom<String> for RoleIn {
+    type Error = &'static str;
+
+    fn try_from(word: String) -> Result<Self, Self::Error> {
+        match word.as_str() {
+            "root" => Ok(Self::Root),
+            "project" => Ok(Self::Project),
+            "tenant" => Ok(Self::Tenant),
+            _ => Err("must be root, project or tenant"),
+        }
+    }
 }
 
 /// A new key.

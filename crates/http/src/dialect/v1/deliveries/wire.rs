@@ -248,7 +248,37 @@ mod tests {
             }),
             ..Exchange::default()
         };
-        insta::assert_snapshot!(shown(&attempt(Outcome::Answered(503), exchange)), @"");
+        insta::assert_snapshot!(shown(&attempt(Outcome::Answered(503), exchange)), @r#"
+        {
+          "id": "att_00800000-0000-7000-8000-000000000abe",
+          "number": 2,
+          "trigger": "retry",
+          "started_at": "2024-01-01T00:00:00.123Z",
+          "status_code": 503,
+          "error": "http_status",
+          "error_message": "The receiver answered with an error status. Its log tells why; answer 2xx to accept.",
+          "request_headers": {
+            "webhook-id": "evt_1",
+            "content-type": "application/json",
+            "X-Team": "blue",
+            "X-Api-Key": "***"
+          },
+          "response_headers": {
+            "date": "Mon, 01 Jan 2024 00:00:00 GMT",
+            "set-cookie": "a=1, b=2"
+          },
+          "response_body": "no �",
+          "response_body_truncated": true,
+          "address": "127.0.0.1:8080",
+          "timing": {
+            "dns_ms": null,
+            "connect_ms": 1.234,
+            "tls_ms": null,
+            "first_byte_ms": 20.0,
+            "total_ms": 21.235
+          }
+        }
+        "#);
     }
 
     #[test]
@@ -257,6 +287,31 @@ mod tests {
             detail: Some("connection refused".into()),
             ..Exchange::default()
         };
-        insta::assert_snapshot!(shown(&attempt(Outcome::Failed(ErrorClass::Connect), exchange)), @"");
+        insta::assert_snapshot!(shown(&attempt(Outcome::Failed(ErrorClass::Connect), exchange)), @r#"
+        {
+          "id": "att_00800000-0000-7000-8000-000000000abe",
+          "number": 2,
+          "trigger": "retry",
+          "started_at": "2024-01-01T00:00:00.123Z",
+          "status_code": null,
+          "error": "connect",
+          "error_message": "No connection could be made. Check that the receiver runs and its firewall lets us in. (connection refused)",
+          "request_headers": {
+            "X-Team": "blue",
+            "X-Api-Key": "***"
+          },
+          "response_headers": null,
+          "response_body": null,
+          "response_body_truncated": false,
+          "address": null,
+          "timing": {
+            "dns_ms": null,
+            "connect_ms": null,
+            "tls_ms": null,
+            "first_byte_ms": null,
+            "total_ms": 0.0
+          }
+        }
+        "#);
     }
 }

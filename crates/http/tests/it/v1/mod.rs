@@ -1,0 +1,9 @@
+//! Contract v1, told as stories through the router.
+
+mod audit;
+mod authentication;
+mod event_types;
+mod first_start;
+mod keys;
+mod projects;
+mod world;

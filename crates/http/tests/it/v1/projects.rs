@@ -1,0 +1,221 @@
+//! `/v1/projects`.
+
+use std::time::Duration;
+
+use super::world::World;
+use serde_json::json;
+
+#[tokio::test]
+async fn a_project_is_made_read_renamed_and_deleted() {
+    let world = World::start().await;
+    let made = world
+        .root()
+        .post("/v1/projects", json!({ "name": "staging", "sandbox": false }))
+        .await;
+    let id = made.text("id");
+    assert!(id.starts_with("prj_"));
+    let shown = |name: &str, updated_at: &str| {
+        json!({
+            "id": id,
+            "name": name,
+            "created_at": "2024-01-01T00:00:00.000Z",
+            "updated_at": updated_at,
+        })
+    };
+    assert_eq!(made.status, 201);
+    assert_eq!(made.body, shown("staging", "2024-01-01T00:00:00.000Z"));
+
+    world.clock.step(Duration::from_secs(60));
+    let path = format!("/v1/projects/{id}");
+    let renamed = world.root().patch(&path, json!({ "name": "test" })).await;
+    assert_eq!(renamed.status, 200);
+    assert_eq!(renamed.body, shown("test", "2024-01-01T00:01:00.000Z"));
+    assert_eq!(world.root().get(&path).await.body, renamed.body);
+    assert_eq!(world.root().get("/v1/projects/test").await.body, renamed.body);
+    assert_eq!(
+        world.root().get("/v1/projects/staging").await.verdict(),
+        (404, "not_found")
+    );
+
+    assert_eq!(world.root().delete(&path).await.status, 204);
+    for gone in [
+        world.root().get(&path).await,
+        world.root().patch(&path, json!({})).await,
+        world.root().delete(&path).await,
+        world.root().get("/v1/tenants?project=test").await,
+    ] {
+        assert_eq!(gone.verdict(), (404, "not_found"));
+    }
+}
+
+#[tokio::test]
+async fn projects_are_listed_newest_first_in_pages() {
+    let world = World::start().await;
+    for name in ["one", "two", "three"] {
+        world.project(name).await;
+    }
+    let first = world.root().get("/v1/projects?limit=3").await;
+    assert_eq!(first.each("name"), ["three", "two", "one"]);
+    let second = format!("/v1/projects?limit=3&cursor={}", first.text("next_cursor"));
+    let second = world.root().get(&second).await;
+    assert_eq!(second.each("name"), ["default"]);
+    assert!(second.body["next_cursor"].is_null());
+    assert_eq!(world.root().get("/v1/projects?limit=0").await.faults(), ["limit"]);
+    assert_eq!(
+        world.root().get("/v1/projects?cursor=x").await.verdict(),
+        (400, "bad_cursor")
+    );
+}
+
+#[tokio::test]
+async fn a_name_is_unique_while_its_project_is_there() {
+    let world = World::start().await;
+    let (first, second) = (world.project("one").await, world.project("two").await);
+    for taken in [
+        world.root().post("/v1/projects", json!({ "name": "one" })).await,
+        world
+            .root()
+            .patch(&format!("/v1/projects/{second}"), json!({ "name": "one" }))
+            .await,
+    ] {
+        assert_eq!(taken.verdict(), (409, "name_taken"));
+    }
+    world.root().delete(&format!("/v1/projects/{first}")).await;
+    let again = world.root().post("/v1/projects", json!({ "name": "one" })).await;
+    assert_eq!(again.status, 201);
+    assert_eq!(
+        world.root().get("/v1/projects/one").await.text("id"),
+        again.text("id")
+    );
+}
+
+#[tokio::test]
+async fn what_breaks_a_rule_is_named() {
+    let world = World::start().await;
+    let id = world.project("one").await;
+    let path = format!("/v1/projects/{id}");
+    for (body, field) in [
+        (json!({}), "name"),
+        (json!({ "name": null }), "name"),
+        (json!({ "name": 1 }), "name"),
+        (json!({ "name": "" }), "name"),
+        (json!({ "name": "a\nb" }), "name"),
+        (json!({ "name": "x".repeat(256) }), "name"),
+        (json!({ "name": "prj_1" }), "name"),
+        (json!({ "name": "two", "sandbox": "yes" }), "sandbox"),
+        (json!({ "name": "two", "sandbox": true }), "sandbox"),
+    ] {
+        let refused = world.root().post("/v1/projects", body.clone()).await;
+        assert_eq!((refused.status, refused.faults()), (422, vec![field]), "{body}");
+        if body.get("name").is_some() {
+            let refused = world.root().patch(&path, body.clone()).await;
+            assert_eq!((refused.status, refused.faults()), (422, vec![field]), "{body}");
+        }
+    }
+    for body in [
+        json!({ "signature_prefix": "x-acme" }),
+        json!({ "payload_formats": { "v1": "raw" } }),
+        json!({ "sandbox": true }),
+    ] {
+        assert_eq!(
+            world.root().patch(&path, body).await.verdict(),
+            (422, "not_supported")
+        );
+    }
+    let unchanged = json!({ "signature_prefix": null, "sandbox": false, "unknown": 1 });
+    assert_eq!(world.root().patch(&path, unchanged).await.text("name"), "one");
+}
+
+#[tokio::test]
+async fn a_project_in_use_and_the_default_one_stay() {
+    let world = World::start().await;
+    world.project("busy").await;
+    let tenant = world.tenant("busy", "acme").await;
+    let delete = || async { world.root().delete("/v1/projects/busy").await };
+    assert_eq!(delete().await.verdict(), (409, "project_not_empty"));
+    world
+        .root()
+        .delete(&format!("/v1/tenants/{tenant}?project=busy"))
+        .await;
+
+    let event_type = json!({ "name": "order.made", "description": "", "project": "busy" });
+    world.root().post("/v1/event-types", event_type).await;
+    assert_eq!(delete().await.verdict(), (409, "project_not_empty"));
+    world
+        .root()
+        .delete("/v1/event-types/order.made?project=busy")
+        .await;
+    assert_eq!(delete().await.status, 204);
+
+    let default = "/v1/projects/default";
+    assert_eq!(
+        world.root().delete(default).await.verdict(),
+        (409, "default_project")
+    );
+    let renamed = world.root().patch(default, json!({ "name": "main" })).await;
+    assert_eq!(renamed.verdict(), (409, "default_project"));
+    let same = world.root().patch(default, json!({ "name": "default" })).await;
+    assert_eq!(same.status, 200);
+}
+
+#[tokio::test]
+async fn the_keys_of_a_deleted_project_open_nothing() {
+    let world = World::start().await;
+    world.project("gone").await;
+    let key = world
+        .key(json!({ "role": "project", "project": "gone" }))
+        .await
+        .text("key");
+    assert_eq!(world.with(&key).get("/v1/tenants").await.status, 200);
+    world.root().delete("/v1/projects/gone").await;
+    assert_eq!(world.with(&key).get("/v1/tenants").await.status, 401);
+}
+
+#[tokio::test]
+async fn only_root_keys_see_projects_and_only_full_ones_change_them() {
+    let world = World::start().await;
+    let tenant = world.tenant("default", "acme").await;
+    let project_key = world.key(json!({ "role": "project" })).await.text("key");
+    let tenant_key = world.key(json!({ "role": "tenant", "tenant": tenant })).await;
+    let reader = world.key(json!({ "role": "root", "read_only": true })).await;
+    let path = "/v1/projects/default";
+    for key in [&project_key, &tenant_key.text("key")] {
+        let asker = world.with(key);
+        for refused in [
+            asker.get("/v1/projects").await,
+            asker.get(path).await,
+            asker.post("/v1/projects", json!({ "name": "x" })).await,
+            asker.patch(path, json!({})).await,
+            asker.delete(path).await,
+        ] {
+            assert_eq!(refused.verdict(), (403, "forbidden"));
+        }
+    }
+    let key = reader.text("key");
+    let reader = world.with(&key);
+    assert_eq!(reader.get("/v1/projects").await.status, 200);
+    for refused in [
+        reader.post("/v1/projects", json!({ "name": "x" })).await,
+        reader.patch(path, json!({})).await,
+        reader.delete(path).await,
+    ] {
+        assert_eq!(refused.verdict(), (403, "forbidden"));
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_creation_answers_as_the_first_and_makes_nothing() {
+    let world = World::start().await;
+    let asker = world.root().and("idempotency-key", "once");
+    let first = asker.post("/v1/projects", json!({ "name": "one" })).await;
+    let again = asker.post("/v1/projects", json!({ "name": "one" })).await;
+    assert_eq!((again.status, &again.body), (201, &first.body));
+    assert!(!first.headers.contains_key("idempotency-replayed"));
+    assert_eq!(again.headers["idempotency-replayed"], "true");
+    let other = asker.post("/v1/projects", json!({ "name": "two" })).await;
+    assert_eq!(other.verdict(), (409, "idempotency_key_reused"));
+    assert_eq!(
+        world.root().get("/v1/projects").await.each("name"),
+        ["one", "default"]
+    );
+}

@@ -1,0 +1,225 @@
+//! A server without sockets: the router over a real database file, a clock that is stepped and chance that is repeated.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use http::{HeaderMap, Method, Request};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use stentor_domain::key::KeyText;
+use stentor_engine::{Engine, Result, Settings};
+use stentor_http::listen::PeerAddr;
+use stentor_http::{App, AppSettings, router};
+use stentor_store::{MasterKey, MasterKeys, Options, Store};
+use stentor_testkit::{SeededChance, StepClock};
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+/// Failed authentications that an address has per minute here.
+pub(crate) const FAILURES_PER_MINUTE: u32 = 3;
+/// Where requests come from.
+const PEER: &str = "192.0.2.1:40000";
+
+pub(crate) struct World {
+    pub(crate) clock: Arc<StepClock>,
+    pub(crate) store: Store,
+    pub(crate) engine: Engine,
+    /// The text of the root key that the start made.
+    pub(crate) root: String,
+    router: Router,
+    directory: TempDir,
+}
+
+/// What a person sees of an answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    /// The document; null where there is none.
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    /// The text of a field.
+    pub(crate) fn text(&self, field: &str) -> String {
+        self.body[field].as_str().unwrap().to_owned()
+    }
+
+    /// The status and, of a refusal, its code.
+    pub(crate) fn verdict(&self) -> (u16, &str) {
+        (self.status, self.body["code"].as_str().unwrap_or_default())
+    }
+
+    /// The fields at fault.
+    pub(crate) fn faults(&self) -> Vec<&str> {
+        let errors = self.body["errors"].as_array().map_or(&[][..], Vec::as_slice);
+        errors
+            .iter()
+            .map(|error| error["field"].as_str().unwrap())
+            .collect()
+    }
+
+    /// The values of a field in the items of a list.
+    pub(crate) fn each(&self, field: &str) -> Vec<&str> {
+        let items = self.body["data"].as_array().unwrap();
+        items.iter().map(|item| item[field].as_str().unwrap()).collect()
+    }
+}
+
+impl World {
+    /// A first start.
+    pub(crate) async fn start() -> Self {
+        let directory = TempDir::new().unwrap();
+        let (clock, chance) = (Arc::new(StepClock::default()), SeededChance::default());
+        let mut world = Self::open(directory, clock, chance);
+        world.root = world.prepare(None).await.unwrap().unwrap();
+        world
+    }
+
+    /// A database that no server has been started with.
+    pub(crate) fn untouched() -> Self {
+        let directory = TempDir::new().unwrap();
+        Self::open(directory, Arc::default(), SeededChance::default())
+    }
+
+    /// Stops, and opens the same database again with other chance.
+    pub(crate) async fn restart(self) -> Self {
+        let Self {
+            clock,
+            store,
+            root,
+            directory,
+            engine,
+            router,
+        } = self;
+        store.close().await;
+        drop((engine, router, store));
+        Self {
+            root,
+            ..Self::open(directory, clock, SeededChance::new(2))
+        }
+    }
+
+    fn open(directory: TempDir, clock: Arc<StepClock>, chance: SeededChance) -> Self {
+        let (store, _fresh) = Store::open(Options {
+            path: database(directory.path()),
+            master: MasterKeys::new(MasterKey::new([7; 32]), vec![]),
+            clock: Arc::<StepClock>::clone(&clock),
+            chance: Arc::new(chance),
+        })
+        .unwrap();
+        let engine = Engine::new(store.clone(), Settings::default());
+        let settings = AppSettings {
+            failed_authentications_per_minute: NonZeroU32::new(FAILURES_PER_MINUTE),
+            ..AppSettings::default()
+        };
+        Self {
+            clock,
+            store,
+            router: router(App::new(engine.clone(), settings)),
+            engine,
+            root: String::new(),
+            directory,
+        }
+    }
+
+    /// What every start does, with the root key that an operator may have set; answers the one to be printed.
+    pub(crate) async fn prepare(&self, given: Option<&str>) -> Result<Option<String>> {
+        let given = given.map(|text| KeyText::given(text).unwrap());
+        let printed = self.engine.prepare(given).await?;
+        Ok(printed.map(|text| text.expose().to_owned()))
+    }
+
+    /// Someone with a key.
+    pub(crate) fn with<'a>(&'a self, key: &'a str) -> Asker<'a> {
+        self.with_headers(vec![("x-api-key", key)])
+    }
+
+    /// Someone with whatever headers.
+    pub(crate) fn with_headers<'a>(&'a self, headers: Vec<(&'a str, &'a str)>) -> Asker<'a> {
+        Asker { world: self, headers }
+    }
+
+    /// Whoever has the root key.
+    pub(crate) fn root(&self) -> Asker<'_> {
+        self.with(&self.root)
+    }
+
+    /// Makes a project with this name; answers its id.
+    pub(crate) async fn project(&self, name: &str) -> String {
+        let made = self.root().post("/v1/projects", json!({ "name": name })).await;
+        made.text("id")
+    }
+
+    /// Makes a tenant of a project; answers its id.
+    pub(crate) async fn tenant(&self, project: &str, uid: &str) -> String {
+        let body = json!({ "name": uid, "uid": uid, "project": project });
+        self.root().post("/v1/tenants", body).await.text("id")
+    }
+
+    /// Makes a key; answers it with its text.
+    pub(crate) async fn key(&self, body: Value) -> Answer {
+        let made = self.root().post("/v1/keys", body).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        made
+    }
+}
+
+fn database(directory: &Path) -> std::path::PathBuf {
+    directory.join("stentor.db")
+}
+
+/// Someone who asks, always with the same headers.
+#[derive(Clone)]
+pub(crate) struct Asker<'a> {
+    world: &'a World,
+    headers: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Asker<'a> {
+    pub(crate) fn and(mut self, name: &'a str, value: &'a str) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask(Method::GET, path, Body::empty()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.ask(Method::POST, path, Body::from(body.to_string())).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.ask(Method::PATCH, path, Body::from(body.to_string())).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.ask(Method::DELETE, path, Body::empty()).await
+    }
+
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: Body) -> Answer {
+        let peer: SocketAddr = PEER.parse().unwrap();
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json")
+            .extension(PeerAddr(peer));
+        for (name, value) in &self.headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body).unwrap();
+        let response = self.world.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: serde_json::from_slice(&bytes).unwrap_or_default(),
+        }
+    }
+}
