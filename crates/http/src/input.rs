@@ -12,7 +12,9 @@ use stentor_domain::Timestamp;
 /// Reads a JSON body. No body reads as an empty object, so that an operation without required fields needs none.
 pub(crate) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     let body = if body.is_empty() { b"{}" } else { body };
-    let mut reader = serde_json::Deserializer::from_slice(body);
+    // Checked whole: a reader of bytes passes over the strings that it skips or keeps as they are.
+    let body = std::str::from_utf8(body).map_err(|error| malformed(&error))?;
+    let mut reader = serde_json::Deserializer::from_str(body);
     let value = serde_path_to_error::deserialize(&mut reader)
         .map_err(|error| refused(body, &error.path().to_string(), error.inner()))?;
     reader.end().map_err(|error| malformed(&error))?;
@@ -20,9 +22,9 @@ pub(crate) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem>
 }
 
 /// Names the field and the rule, never the value: it may be a secret.
-fn refused(body: &[u8], path: &str, error: &serde_json::Error) -> Problem {
+fn refused(body: &str, path: &str, error: &serde_json::Error) -> Problem {
     // A field's fault in a text that is no JSON at all is not the field's.
-    if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(body) {
         return malformed(&error);
     }
     let path = path.replace('[', ".").replace(']', "");
@@ -50,7 +52,7 @@ fn refused(body: &[u8], path: &str, error: &serde_json::Error) -> Problem {
     Problem::invalid().with_error(field, rule)
 }
 
-fn malformed(error: &serde_json::Error) -> Problem {
+fn malformed(error: &dyn fmt::Display) -> Problem {
     let detail = format!("The body is not well-formed JSON in UTF-8: {error}");
     Problem::new(StatusCode::BAD_REQUEST, "malformed_json", detail)
 }
@@ -220,13 +222,16 @@ mod tests {
         ] {
             assert_eq!(fault(body), (400, None), "{body}");
         }
-        assert_eq!(
-            json::<Outer>(b"{\"events\":[],\"x\":\"\xff\"}")
-                .unwrap_err()
-                .status()
-                .as_u16(),
-            400
-        );
+        for body in [
+            &b"{\"events\":[],\"x\":\"\xff\"}"[..],
+            b"{\"events\":[{\"payload\":\"\xed\xa0\x80\"}]}",
+        ] {
+            assert_eq!(
+                json::<Outer>(body).unwrap_err().status().as_u16(),
+                400,
+                "{body:?}"
+            );
+        }
     }
 
     #[test]
