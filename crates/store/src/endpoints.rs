@@ -1,8 +1,8 @@
 //! Endpoints: what is stored of them, and every change of it.
 //!
-//! - [`create`], [`update`]: the changes, each in a transaction of its own;
-//! - [`rows`]: reading and writing rows of `endpoints`;
-//! - [`secrets`], [`header_sets`]: what is sealed, in tables of its own.
+//! - `create`, `update`: the changes, each in a transaction of its own;
+//! - `rows`: reading and writing rows of `endpoints`;
+//! - `secrets`, `header_sets`: what is sealed, in tables of its own.
 
 mod create;
 mod header_sets;

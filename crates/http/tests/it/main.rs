@@ -8,7 +8,6 @@
 )]
 
 mod body;
-mod endpoints;
 mod few_descriptors;
 mod http2;
 mod listen;

@@ -2,6 +2,7 @@
 
 mod audit;
 mod authentication;
+mod endpoints;
 mod event_types;
 mod first_start;
 mod keys;
