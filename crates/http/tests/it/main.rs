@@ -14,5 +14,5 @@ mod http2;
 mod listen;
 mod problem;
 mod support;
-mod world;
 mod v1;
+mod world;

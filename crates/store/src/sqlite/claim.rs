@@ -144,24 +144,55 @@ impl Writer {
         Ok(due.map(Timestamp::from_micros))
     }
 
-    /// Gives deliveries back: they wait in the store again, due when they were. One that somebody wants to end, ends.
+    /// Gives deliveries back: they wait in the store again, due when they were. One that somebody wants to end, ends; so
+    /// does one whose endpoint was deleted, since the sweeper may have been there already.
     pub(crate) fn release(&mut self, releases: &[Release]) -> Result<()> {
         let epoch = self.epoch;
         for release in releases {
             let mut statement = self.connection().prepare_cached(
-                "UPDATE work SET owner = NULL WHERE n = ?1 AND attempt = ?2 AND owner = ?3",
+                "SELECT endpoint, cancel_requested FROM work WHERE n = ?1 AND attempt = ?2 AND owner = ?3",
             )?;
-            statement.execute(params![release.delivery, release.attempt, epoch])?;
+            let owned = statement
+                .query_row(params![release.delivery, release.attempt, epoch], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
+                .optional()?;
+            drop(statement);
+            match owned {
+                None => {}
+                Some((_, true)) => self.end_given_back(release, Reason::Requested)?,
+                Some((endpoint, false)) if self.config.endpoint(endpoint).is_none() => {
+                    self.end_given_back(release, Reason::EndpointDeleted)?;
+                }
+                Some((_, false)) => {
+                    self.connection()
+                        .prepare_cached("UPDATE work SET owner = NULL WHERE n = ?1")?
+                        .execute([release.delivery])?;
+                }
+            }
         }
         Ok(())
     }
 
-    /// Ends a delivery of this node without an attempt.
+    fn end_given_back(&mut self, release: &Release, reason: Reason) -> Result<()> {
+        self.cancel(Cancel {
+            delivery: release.delivery,
+            attempt: release.attempt,
+            reason,
+            at: self.clock.now(),
+        })
+    }
+
+    /// Ends a delivery of this node without an attempt. An endpoint that went with its tenant reads so.
     pub(crate) fn cancel(&mut self, cancel: Cancel) -> Result<()> {
         let epoch = self.epoch;
         let mut statement = self.connection().prepare_cached(
             "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
-             SELECT n, tag, event, endpoint, tenant, 'cancelled', ?1, cause, attempt - 1, ?2
+             SELECT n, tag, event, endpoint, tenant, 'cancelled',
+                    CASE WHEN ?1 = 'endpoint_deleted' AND EXISTS
+                           (SELECT 1 FROM tenants WHERE tenants.n = work.tenant AND deleted_at IS NOT NULL)
+                         THEN 'tenant_deleted' ELSE ?1 END,
+                    cause, attempt - 1, ?2
              FROM work WHERE n = ?3 AND attempt = ?4 AND owner = ?5",
         )?;
         let values = params![
