@@ -15,4 +15,4 @@ pub use clock::StepClock;
 pub use receivers::{Received, Receivers, Reply};
 pub use stentor_engine::endpoints::EndpointFields;
 pub use stentor_engine::publish::Publication;
-pub use world::{Setup, World};
+pub use world::{Setup, World, order_paid};

@@ -6,6 +6,8 @@
 mod deeds;
 mod views;
 
+pub use deeds::order_paid;
+
 use crate::{Receivers, SeededChance, StepClock};
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use super::World;
 use std::collections::BTreeMap;
 use stentor_domain::delivery::Delivery;
 use stentor_domain::id::{EndpointId, EventId};
+use stentor_domain::limits::BATCH_EVENTS_MAX;
 use stentor_engine::endpoints::EndpointFields;
 use stentor_engine::publish::{Publication, Published, Publishing};
 use stentor_engine::tenants::NewTenant;
@@ -94,18 +95,24 @@ impl World {
 
     /// Publishes an `order.paid` with this payload.
     pub async fn publish(&self, tenant: &str, payload: &str) -> EventId {
-        let publication = Publication {
-            tenant: Some(tenant.into()),
-            event_type: "order.paid".into(),
-            payload: payload.to_owned().into(),
-            event_id: None,
-            occurred_at: None,
-        };
-        let published = self
-            .publish_all(vec![publication])
-            .await
-            .expect("the event is accepted");
-        published.first().expect("one event").id
+        let published = self.publish_all(vec![order_paid(tenant, payload)]).await;
+        published
+            .expect("the event is accepted")
+            .first()
+            .expect("one event")
+            .id
+    }
+
+    /// Publishes so many, with the payloads `0`, `1` and so on, in batches as large as a producer would make.
+    pub async fn publish_many(&self, tenant: &str, count: usize) -> Vec<EventId> {
+        let mut events = Vec::new();
+        while events.len() < count {
+            let batch = events.len()..count.min(events.len() + BATCH_EVENTS_MAX);
+            let batch = batch.map(|n| order_paid(tenant, &n.to_string())).collect();
+            let published = self.publish_all(batch).await.expect("the events are accepted");
+            events.extend(published.iter().map(|one| one.id));
+        }
+        events
     }
 
     /// Publishes events together.
@@ -148,6 +155,17 @@ impl World {
             *counts.entry(received.url).or_insert(0) += 1;
         }
         counts
+    }
+}
+
+/// An event of a story.
+pub fn order_paid(tenant: &str, payload: &str) -> Publication {
+    Publication {
+        tenant: Some(tenant.into()),
+        event_type: "order.paid".into(),
+        payload: payload.to_owned().into(),
+        event_id: None,
+        occurred_at: None,
     }
 }
 
