@@ -19,6 +19,7 @@ pub mod prepare;
 pub mod projects;
 pub mod publish;
 pub mod tenants;
+pub mod test_send;
 
 pub use caller::Caller;
 pub use error::{Error, Result};

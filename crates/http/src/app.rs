@@ -90,9 +90,11 @@ pub fn router(app: App) -> Router {
         }
     };
     let routes = routes.route("/openapi.json", axum::routing::get(served));
-    let routes = with_fallbacks(routes)
-        .layer(middleware::from_fn_with_state(app.clone(), check_host))
-        .with_state(app);
+    let mut routes = with_fallbacks(routes);
+    if !app.settings().public_hosts.is_empty() {
+        routes = routes.layer(middleware::from_fn_with_state(app.clone(), check_host));
+    }
+    let routes = routes.with_state(app);
     let without_slash = routes.clone();
     // Asked only for paths that no route has, so that the others pay nothing.
     routes.fallback(move |request: Request| retry_without_slash(without_slash, request))
@@ -121,8 +123,7 @@ async fn retry_without_slash(routes: Router, mut request: Request) -> Response {
 /// Where the operator named this server's hosts, a request for another one is refused: a page that rebinds its own name
 /// to our address gets nowhere. Health checks come by address.
 async fn check_host(State(app): State<App>, request: Request, next: Next) -> Response {
-    let accepted = &app.settings().public_hosts;
-    if accepted.is_empty() || matches!(request.uri().path(), "/healthz" | "/readyz") {
+    if matches!(request.uri().path(), "/healthz" | "/readyz") {
         return next.run(request).await;
     }
     let host = request
@@ -135,7 +136,7 @@ async fn check_host(State(app): State<App>, request: Request, next: Next) -> Res
             .map_or(host, |(name, _)| name)
             .to_ascii_lowercase()
     });
-    if name.is_some_and(|name| accepted.contains(&name)) {
+    if name.is_some_and(|name| app.settings().public_hosts.contains(&name)) {
         next.run(request).await
     } else {
         let detail =

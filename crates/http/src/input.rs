@@ -12,19 +12,26 @@ use stentor_domain::Timestamp;
 /// Reads a JSON body. No body reads as an empty object, so that an operation without required fields needs none.
 pub(crate) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     let body = if body.is_empty() { b"{}" } else { body };
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut reader)
-        .map_err(|error| refused(body, &error.path().to_string(), error.inner()))?;
-    reader.end().map_err(|error| malformed(&error))?;
-    Ok(value)
+    // Checked as a whole: what is read over because nobody asks for it must be text, too.
+    let text = std::str::from_utf8(body).map_err(|error| malformed(&error))?;
+    // Where the fault lies is looked for only where there is one.
+    serde_json::from_str(text).map_err(|_| fault::<T>(text))
 }
 
-/// Names the field and the rule, never the value: it may be a secret.
-fn refused(body: &[u8], path: &str, error: &serde_json::Error) -> Problem {
+/// Why `text` cannot be read as a `T`: names the field and the rule, never the value, which may be a secret.
+fn fault<'a, T: Deserialize<'a>>(text: &'a str) -> Problem {
     // A field's fault in a text that is no JSON at all is not the field's.
-    if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
         return malformed(&error);
     }
+    let mut reader = serde_json::Deserializer::from_str(text);
+    match serde_path_to_error::deserialize::<_, T>(&mut reader) {
+        Ok(_) => Problem::invalid(),
+        Err(error) => refused(&error.path().to_string(), error.inner()),
+    }
+}
+
+fn refused(path: &str, error: &serde_json::Error) -> Problem {
     let path = path.replace('[', ".").replace(']', "");
     let text = error.to_string();
     let text = text
@@ -50,7 +57,7 @@ fn refused(body: &[u8], path: &str, error: &serde_json::Error) -> Problem {
     Problem::invalid().with_error(field, rule)
 }
 
-fn malformed(error: &serde_json::Error) -> Problem {
+fn malformed(error: &dyn fmt::Display) -> Problem {
     let detail = format!("The body is not well-formed JSON in UTF-8: {error}");
     Problem::new(StatusCode::BAD_REQUEST, "malformed_json", detail)
 }

@@ -1,6 +1,7 @@
 //! Idempotency keys of the control plane: the same request again gets the answer of the first, without what is shown
 //! only once. The key is kept in the transaction of the change itself, so that there is no moment between them.
 
+use crate::Store;
 use crate::error::Result;
 use crate::tx::{Tx, values};
 use bytes::Bytes;
@@ -55,22 +56,58 @@ impl<T> Done<T> {
     }
 }
 
+impl Store {
+    /// What was answered before to this request, for what is no change of the control plane and keeps its answer apart.
+    pub async fn answered_before<T: Send + 'static>(
+        &self,
+        once: &Option<Once<T>>,
+        now: Timestamp,
+    ) -> Result<Option<Done<T>>> {
+        let Some((hash, body_hash)) = once.as_ref().map(|once| (once.hash, once.body_hash)) else {
+            return Ok(None);
+        };
+        self.ask(move |tx| Box::pin(async move { look_up(tx, &hash, &body_hash, now).await }))
+            .await
+    }
+
+    /// Keeps an answer apart from what it tells of: a crash between the two forgets the key, and the request is carried out
+    /// again.
+    pub async fn keep_answer<T: Send + Sync + 'static>(&self, once: Option<Once<T>>, made: T) -> Result<()> {
+        if once.is_none() {
+            return Ok(());
+        }
+        self.change(move |tx| Box::pin(async move { keep(tx, once, &made).await }))
+            .await
+    }
+}
+
 /// The answer that was given before under this key, if any.
 pub(crate) async fn before<T>(
     tx: &mut Tx,
     once: Option<&Once<T>>,
     now: Timestamp,
 ) -> Result<Option<Done<T>>> {
-    let Some(once) = once else { return Ok(None) };
+    match once {
+        Some(once) => look_up(tx, &once.hash, &once.body_hash, now).await,
+        None => Ok(None),
+    }
+}
+
+async fn look_up<T>(
+    tx: &mut Tx,
+    hash: &[u8; 16],
+    body_hash: &[u8; 16],
+    now: Timestamp,
+) -> Result<Option<Done<T>>> {
     let known = tx
         .row(
             "SELECT body_hash, status, answer FROM idempotency_keys WHERE hash = ?1 AND expires_at > ?2",
-            values![&once.hash[..], now],
+            values![&hash[..], now],
             |row| Ok((row.bytes(0)?, row.int(1)?, row.bytes(2)?)),
         )
         .await?;
-    Ok(known.map(|(body_hash, status, answer)| {
-        if body_hash == once.body_hash {
+    Ok(known.map(|(known_hash, status, answer)| {
+        if known_hash == body_hash {
             Done::Before {
                 status: u16::try_from(status).unwrap_or(200),
                 answer: answer.into(),

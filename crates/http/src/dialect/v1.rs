@@ -12,6 +12,7 @@ mod health;
 mod keys;
 mod projects;
 mod tenants;
+mod test_send;
 
 use crate::app::App;
 use utoipa::OpenApi;
@@ -35,6 +36,7 @@ pub(crate) fn routes(payload_bytes_max: usize) -> OpenApiRouter<App> {
         .merge(tenants::routes())
         .merge(events::routes(payload_bytes_max))
         .merge(endpoints::routes())
+        .merge(test_send::routes())
         .merge(event_types::routes())
         .merge(audit::routes())
         .merge(events_read::routes())

@@ -206,7 +206,7 @@ mod tests {
         };
         assert_eq!(
             listed(layers(&[], &variable, file)),
-            ["127.0.0.1/32:9000", "10.0.0.0/8"]
+            ["127.0.0.1:9000", "10.0.0.0/8"]
         );
         assert_eq!(listed(layers(&[], &[], file)), ["192.168.0.0/16"]);
         let flag = [("allow_destinations", "fd00::/8")];

@@ -1,6 +1,6 @@
 //! `/v1/deliveries`.
 
-mod wire;
+pub(super) mod wire;
 
 use super::filter::Faults;
 use crate::app::App;

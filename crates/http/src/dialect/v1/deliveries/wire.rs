@@ -71,7 +71,7 @@ impl DeliveryWithAttemptsOut {
 
 /// An attempt: one HTTP request of a delivery, and what came of it.
 #[derive(Debug, Serialize, ToSchema)]
-struct AttemptOut {
+pub(in crate::dialect::v1) struct AttemptOut {
     id: String,
     /// From 1. A try whose node had lost its lease may share its number with the one that counted.
     number: u32,
@@ -100,7 +100,7 @@ struct AttemptOut {
 }
 
 impl AttemptOut {
-    fn of(delivery: DeliveryId, kept: &KeptAttempt) -> Self {
+    pub(in crate::dialect::v1) fn of(delivery: DeliveryId, kept: &KeptAttempt) -> Self {
         let KeptAttempt {
             attempt,
             custom_headers,

@@ -1,0 +1,71 @@
+//! `POST /v1/endpoints/{id}/test`.
+
+use super::deliveries::wire::AttemptOut;
+use crate::app::App;
+use crate::body::JsonBytes;
+use crate::call::{Call, answer};
+use crate::input;
+use crate::problem::Problem;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::Serialize;
+use stentor_engine::test_send::TestSend;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(test))
+}
+
+/// What came of a test.
+#[derive(Serialize, ToSchema)]
+struct TestOut {
+    /// Did the receiver answer 2xx?
+    success: bool,
+    /// The status of the answer; null if none came.
+    status_code: Option<u16>,
+    /// How long the exchange took.
+    response_time_ms: u32,
+    /// What came of it, in words.
+    message: String,
+    attempt: AttemptOut,
+}
+
+impl From<&TestSend> for TestOut {
+    fn from(test: &TestSend) -> Self {
+        let attempt = &test.attempt.attempt;
+        let message = match attempt.outcome.error_class() {
+            None => "Test webhook delivered successfully",
+            Some(class) => class.sentence(),
+        };
+        Self {
+            success: attempt.outcome.succeeded(),
+            status_code: attempt.outcome.status(),
+            response_time_ms: attempt.exchange.timing.total_micros.div_ceil(1_000),
+            message: message.to_owned(),
+            attempt: AttemptOut::of(test.delivery, &test.attempt),
+        }
+    }
+}
+
+/// Send a test to an endpoint now, whatever its status, and answer what came of it.
+#[utoipa::path(
+    post, path = "/v1/endpoints/{id}/test", tag = "endpoints", params(("id" = String, Path)),
+    responses((status = 200, description = "The test was made, with success or without.", body = TestOut))
+)]
+async fn test(
+    State(app): State<App>,
+    call: Call,
+    Path(id): Path<String>,
+    JsonBytes(body): JsonBytes,
+) -> Result<Response, Problem> {
+    let tenant = app.engine().endpoint(&call.caller, &id)?.endpoint.tenant;
+    let once = call.once(&app, Some(tenant), &body, |made: &TestSend| {
+        (StatusCode::OK, input::bytes(&TestOut::from(made)))
+    })?;
+    let done = app.engine().test_endpoint(&call.caller, &id, once).await?;
+    answer(done, |made| Json(TestOut::from(&made)).into_response())
+}
