@@ -55,7 +55,7 @@ impl Writer {
                 first_at: row.first_at,
                 due_at: row.due_at,
                 trigger: row.trigger,
-                _room: None,
+                room: None,
             });
         }
         deliveries.sort_by_key(|claimed| (claimed.due_at, claimed.delivery));
