@@ -252,6 +252,17 @@ fn take_over(connection: &mut Connection, epoch: i64, now: Timestamp) -> Result<
         "INSERT INTO nodes (epoch, number, name, started_at, beat_at) VALUES (?1, 0, 'embedded', ?2, ?2)",
         params![epoch, now.micros()],
     )?;
+    // What somebody wanted to end while it was in flight ends here: its attempt's record did not survive to decide.
+    transaction.execute(
+        "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
+         SELECT n, tag, event, endpoint, tenant, 'cancelled', 'requested', cause, attempt - 1, ?1
+         FROM work WHERE owner IS NOT NULL AND cancel_requested = 1",
+        [now.micros()],
+    )?;
+    transaction.execute(
+        "DELETE FROM work WHERE owner IS NOT NULL AND cancel_requested = 1",
+        [],
+    )?;
     transaction.execute("UPDATE work SET owner = NULL WHERE owner IS NOT NULL", [])?;
     // What was in memory when its endpoint was deleted waits again: the endpoint is swept once more.
     transaction.execute(
@@ -319,6 +330,22 @@ pub fn back_up_file(from: &Path, to: &Path) -> Result<()> {
     drop(backup);
     target.close().map_err(|(_, error)| error)?;
     File::open(to).and_then(|file| file.sync_all()).map_err(broken)
+}
+
+/// Tells whether the database at `path` was ever opened with a master key, so that no other key will do. One that does not
+/// exist, or was only migrated, was not.
+pub fn is_sealed(path: &Path) -> Result<bool> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    let connection = open_reader(path)?;
+    let has_tables = connection.table_exists(None, "meta")?;
+    Ok(has_tables
+        && connection.query_row(
+            "SELECT EXISTS (SELECT 1 FROM meta WHERE name = ?1)",
+            [MASTER_CHECK.0],
+            |row| row.get(0),
+        )?)
 }
 
 /// Brings the schema of the database file at `path` up to date, with no server running. Tells the versions it had and
