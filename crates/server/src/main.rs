@@ -8,14 +8,6 @@
 //!   and in its `data_folder`;
 //! - `commands` are the commands, one file each; `failure` is how they end when they do not succeed.
 
-#![cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "the commands read the configuration once they are wired; then this line goes"
-    )
-)]
-
 mod cli;
 mod commands;
 mod config;

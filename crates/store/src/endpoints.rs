@@ -5,7 +5,7 @@
 //! - `secrets`, `header_sets`: what is sealed, in tables of its own.
 
 mod create;
-mod header_sets;
+pub(crate) mod header_sets;
 mod rows;
 mod secrets;
 mod update;

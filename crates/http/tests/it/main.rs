@@ -14,4 +14,3 @@ mod listen;
 mod problem;
 mod support;
 mod v1;
-mod world;

@@ -1,6 +1,6 @@
 //! Claiming what is due, and giving back what will not be sent now.
 
-use super::writer::Writer;
+use super::writer::{Effects, Writer};
 use crate::error::{Result, StoreError};
 use crate::hot::{Cancel, Claim, Claimed, ClaimedDue, ClaimedEvent, Release};
 use rusqlite::{OptionalExtension, params};
@@ -25,7 +25,7 @@ struct Row {
 
 impl Writer {
     /// Makes this node the owner of what is due for an endpoint.
-    pub(crate) fn claim(&mut self, claim: Claim) -> Result<ClaimedDue> {
+    pub(crate) fn claim(&mut self, claim: Claim, effects: &mut Effects) -> Result<ClaimedDue> {
         let mut events: HashMap<i64, Arc<ClaimedEvent>> = HashMap::new();
         let mut deliveries = Vec::new();
         for row in self.own(claim)? {
@@ -35,12 +35,13 @@ impl Writer {
                     Some(event) => Arc::clone(events.entry(row.event).or_insert(Arc::new(event))),
                     // Never an empty body: what has no payload any more ends with that reason.
                     None => {
-                        self.cancel(Cancel {
+                        let gone = Cancel {
                             delivery: row.delivery.n(),
                             attempt: row.attempt,
                             reason: Reason::PayloadExpired,
                             at: claim.now,
-                        })?;
+                        };
+                        self.cancel(gone, effects)?;
                         continue;
                     }
                 },
@@ -146,39 +147,49 @@ impl Writer {
 
     /// Gives deliveries back: they wait in the store again, due when they were. One that somebody wants to end, ends.
     pub(crate) fn release(&mut self, releases: &[Release]) -> Result<()> {
-        let epoch = self.epoch;
+        let (epoch, at) = (self.epoch, self.clock.now());
         for release in releases {
             let mut statement = self.connection().prepare_cached(
-                "UPDATE work SET owner = NULL WHERE n = ?1 AND attempt = ?2 AND owner = ?3",
+                "UPDATE work SET owner = NULL WHERE n = ?1 AND attempt = ?2 AND owner = ?3 RETURNING cancel_requested",
             )?;
-            statement.execute(params![release.delivery, release.attempt, epoch])?;
+            let values = params![release.delivery, release.attempt, epoch];
+            let cancel_requested = statement
+                .query_row(values, |row| row.get(0))
+                .optional()?
+                .unwrap_or(false);
+            drop(statement);
+            if cancel_requested {
+                self.end_unattempted(release.delivery, Reason::Requested, at)?;
+            }
         }
         Ok(())
     }
 
     /// Ends a delivery of this node without an attempt.
-    pub(crate) fn cancel(&mut self, cancel: Cancel) -> Result<()> {
+    pub(crate) fn cancel(&mut self, cancel: Cancel, effects: &mut Effects) -> Result<()> {
         let epoch = self.epoch;
+        let mut statement = self
+            .connection()
+            .prepare_cached("SELECT 1 FROM work WHERE n = ?1 AND attempt = ?2 AND owner = ?3")?;
+        let owned = statement.exists(params![cancel.delivery, cancel.attempt, epoch])?;
+        drop(statement);
+        if owned {
+            self.end_unattempted(cancel.delivery, cancel.reason, cancel.at)?;
+            effects.ended.push(cancel.delivery);
+        }
+        Ok(())
+    }
+
+    fn end_unattempted(&mut self, delivery: i64, reason: Reason, at: Timestamp) -> Result<()> {
         let mut statement = self.connection().prepare_cached(
             "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
-             SELECT n, tag, event, endpoint, tenant, 'cancelled', ?1, cause, attempt - 1, ?2
-             FROM work WHERE n = ?3 AND attempt = ?4 AND owner = ?5",
+             SELECT n, tag, event, endpoint, tenant, 'cancelled', ?1, cause, attempt - 1, ?2 FROM work WHERE n = ?3",
         )?;
-        let values = params![
-            cancel.reason.as_str(),
-            cancel.at.micros(),
-            cancel.delivery,
-            cancel.attempt,
-            epoch
-        ];
-        let ended = statement.execute(values)?;
+        statement.execute(params![reason.as_str(), at.micros(), delivery])?;
         drop(statement);
-        if ended == 1 {
-            let mut statement = self
-                .connection()
-                .prepare_cached("DELETE FROM work WHERE n = ?1")?;
-            statement.execute([cancel.delivery])?;
-        }
+        self.connection()
+            .prepare_cached("DELETE FROM work WHERE n = ?1")?
+            .execute([delivery])?;
         Ok(())
     }
 }

@@ -247,6 +247,17 @@ impl<'a> Asker<'a> {
         self.ask(Method::DELETE, path, Body::empty()).await
     }
 
+    /// Asks for an operation named as the contract names it: `POST /v1/events`.
+    pub(crate) async fn call(&self, operation: &str, body: Value) -> Answer {
+        let (method, path) = operation.split_once(' ').unwrap();
+        let body = if body.is_null() {
+            Body::empty()
+        } else {
+            Body::from(body.to_string())
+        };
+        self.ask(method.parse().unwrap(), path, body).await
+    }
+
     pub(crate) async fn ask(&self, method: Method, path: &str, body: Body) -> Answer {
         let peer: SocketAddr = PEER.parse().unwrap();
         let mut request = Request::builder()
