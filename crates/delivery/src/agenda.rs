@@ -45,6 +45,7 @@ impl Agenda {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn waiting(endpoint: i64, seconds: i64) -> Waiting {
         Waiting {
@@ -66,5 +67,32 @@ mod tests {
         assert_eq!(agenda.take_due(now), Some(waiting(1, 20)));
         assert_eq!(agenda.take_due(now), Some(waiting(2, 30)));
         assert_eq!(agenda.take_due(now), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_noted_is_taken_once_in_order_and_never_early(
+            notes in proptest::collection::vec((0_i64..5, 0_i64..100, prop::option::of(0_i64..100)), 0..100)
+        ) {
+            let mut agenda = Agenda::default();
+            let mut earliest: HashMap<i64, i64> = HashMap::new();
+            for (endpoint, due, look) in notes {
+                agenda.note(waiting(endpoint, due));
+                let known = earliest.entry(endpoint).or_insert(due);
+                *known = due.min(*known);
+                prop_assert_eq!(agenda.next_due(), earliest.values().min().map(|due| Timestamp::from_seconds(*due)));
+                let Some(now) = look else { continue };
+                let first = earliest.iter().map(|(endpoint, due)| (*due, *endpoint)).min().unwrap();
+                let taken = agenda.take_due(Timestamp::from_seconds(now));
+                prop_assert_eq!(taken, (first.0 <= now).then(|| waiting(first.1, first.0)));
+                if taken.is_some() {
+                    earliest.remove(&first.1);
+                }
+            }
+            let all: Vec<Waiting> = std::iter::from_fn(|| agenda.take_due(Timestamp::from_seconds(100))).collect();
+            prop_assert_eq!(all.len(), earliest.len());
+            prop_assert!(all.is_sorted_by_key(|one| one.due_at));
+            prop_assert!(all.iter().all(|one| *one == waiting(one.endpoint, earliest[&one.endpoint])));
+        }
     }
 }

@@ -36,6 +36,8 @@ const LOOK_ENDPOINTS: usize = 1_000;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Endpoints claimed for in one round.
 const ROUND_CLAIMS: usize = 256;
+/// Endpoints claimed for at once, so that they share a commit.
+const CLAIMS_AT_ONCE: usize = 32;
 
 /// Where the look begins: before every shard and endpoint.
 const START: (u16, i64) = (0, i64::MIN);
@@ -265,20 +267,30 @@ impl Dispatcher {
     async fn claim_round(&self) -> Result<usize, StoreError> {
         self.look().await?;
         let mut claimed = 0;
-        for _ in 0..ROUND_CLAIMS {
+        for _ in 0..ROUND_CLAIMS / CLAIMS_AT_ONCE {
             let now = self.clock.now();
-            let due = {
-                let mut state = self.state.lock();
-                if has_room(&state) {
-                    state.agenda.take_due(now)
-                } else {
-                    None
-                }
-            };
-            let Some(waiting) = due else { break };
-            claimed += self.claim_for(waiting, now).await?;
+            let due = self.take_due(now);
+            if due.is_empty() {
+                break;
+            }
+            let claims = due.into_iter().map(|waiting| self.claim_for(waiting, now));
+            for got in futures_util::future::join_all(claims).await {
+                claimed += got?;
+            }
         }
         Ok(claimed)
+    }
+
+    /// The next endpoints to claim for, as far as there is room in memory for what they bring.
+    fn take_due(&self, now: Timestamp) -> Vec<Waiting> {
+        let mut state = self.state.lock();
+        if !has_room(&state) {
+            state.put_off = true;
+            return Vec::new();
+        }
+        std::iter::from_fn(|| state.agenda.take_due(now))
+            .take(CLAIMS_AT_ONCE)
+            .collect()
     }
 
     /// Reads which endpoints have something waiting, a page at a time; a page that is full is followed by the next at once.
@@ -339,7 +351,8 @@ impl Dispatcher {
         };
         let mut state = self.state.lock();
         if let Some(due_at) = got.next_due_at {
-            if due_at <= now {
+            // Where all that was claimed has ended without an attempt, nothing will land that could ask for more.
+            if due_at <= now && !got.deliveries.is_empty() {
                 state.more.insert(waiting.endpoint);
             } else {
                 state.agenda.note(Waiting { due_at, ..waiting });
@@ -412,7 +425,6 @@ impl Dispatcher {
             delivery: claimed.delivery.n(),
             attempt: claimed.attempt,
             reason,
-            at: self.clock.now(),
         }
     }
 }

@@ -51,7 +51,7 @@ impl FairQueue {
         });
         lane.cap = cap.max(1);
         lane.waiting.push_back(claimed);
-        self.ready(endpoint);
+        self.settle(endpoint);
     }
 
     /// The next test to send.
@@ -76,7 +76,7 @@ impl FairQueue {
         lane.in_flight += 1;
         self.waiting -= 1;
         self.waiting_bytes -= claimed.event.payload.len();
-        self.ready(endpoint);
+        self.settle(endpoint);
         Some(claimed)
     }
 
@@ -87,11 +87,7 @@ impl FairQueue {
         };
         lane.in_flight = lane.in_flight.saturating_sub(1);
         let waiting = lane.waiting.len();
-        if waiting == 0 && lane.in_flight == 0 {
-            self.endpoints.remove(&endpoint);
-        } else {
-            self.ready(endpoint);
-        }
+        self.settle(endpoint);
         waiting
     }
 
@@ -117,6 +113,7 @@ impl FairQueue {
         let claimed = self.endpoints.get_mut(&endpoint)?.waiting.remove(at)?;
         self.waiting -= 1;
         self.waiting_bytes -= claimed.event.payload.len();
+        self.settle(endpoint);
         Some(claimed)
     }
 
@@ -126,26 +123,54 @@ impl FairQueue {
         self.tenants.clear();
         (self.waiting, self.waiting_bytes) = (0, 0);
         let mut all: Vec<Claimed> = self.express.drain(..).collect();
-        for lane in self.endpoints.values_mut() {
+        self.endpoints.retain(|_, lane| {
             lane.in_ring = false;
             all.extend(lane.waiting.drain(..));
-        }
+            lane.in_flight > 0
+        });
         all
     }
 
-    /// Puts an endpoint into its tenant's ring where it has something to send and may send it.
-    fn ready(&mut self, endpoint: i64) {
+    /// Brings an endpoint's place in its tenant's ring in line with whether it has something to send and may send it; one
+    /// with nothing waiting and nothing in flight is forgotten.
+    fn settle(&mut self, endpoint: i64) {
         let Some(lane) = self.endpoints.get_mut(&endpoint) else {
             return;
         };
-        if lane.in_ring || lane.waiting.is_empty() || lane.in_flight >= lane.cap {
-            return;
+        let tenant = lane.tenant;
+        let ready = !lane.waiting.is_empty() && lane.in_flight < lane.cap;
+        let idle = lane.waiting.is_empty() && lane.in_flight == 0;
+        let was_in_ring = std::mem::replace(&mut lane.in_ring, ready);
+        if idle {
+            self.endpoints.remove(&endpoint);
         }
-        lane.in_ring = true;
-        let ready = self.tenants.entry(lane.tenant).or_default();
+        match (was_in_ring, ready) {
+            (false, true) => self.enter(tenant, endpoint),
+            (true, false) => self.leave(tenant, endpoint),
+            _ => {}
+        }
+    }
+
+    fn enter(&mut self, tenant: i64, endpoint: i64) {
+        let ready = self.tenants.entry(tenant).or_default();
         if ready.is_empty() {
-            self.ring.push_back(lane.tenant);
+            self.ring.push_back(tenant);
         }
         ready.push_back(endpoint);
     }
+
+    /// Rare: somebody cancelled the last one that waited, or lowered the cap.
+    fn leave(&mut self, tenant: i64, endpoint: i64) {
+        let Some(ready) = self.tenants.get_mut(&tenant) else {
+            return;
+        };
+        ready.retain(|one| *one != endpoint);
+        if ready.is_empty() {
+            self.tenants.remove(&tenant);
+            self.ring.retain(|one| *one != tenant);
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use crate::dialect;
 use serde_json::Value;
 use utoipa::openapi::OpenApi;
 
-/// The whole document.
+/// The whole document: the generator knows only what this server answers, not what it sends.
 pub(crate) fn finished(generated: OpenApi) -> Value {
     // What was generated always serializes, as an object.
     let mut document = serde_json::to_value(with_operation_ids(generated)).unwrap_or_default();

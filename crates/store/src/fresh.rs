@@ -143,7 +143,7 @@ struct Room {
 
 /// Room for one delivery in memory, given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct RoomTicket {
+pub struct RoomTicket {
     room: Arc<Room>,
     bytes: i64,
 }

@@ -138,8 +138,8 @@ pub struct Claimed {
     pub due_at: Timestamp,
     /// Why it exists.
     pub trigger: Trigger,
-    /// Room in memory, held as long as the delivery is.
-    pub(crate) _room: Option<RoomTicket>,
+    /// Room in memory, held as long as the delivery is; one that was claimed holds none.
+    pub room: Option<RoomTicket>,
 }
 
 impl Claimed {
@@ -246,6 +246,4 @@ pub struct Cancel {
     pub attempt: u32,
     /// Why.
     pub reason: Reason,
-    /// When.
-    pub at: Timestamp,
 }

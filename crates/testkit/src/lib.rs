@@ -3,7 +3,7 @@
 //! - [`StepClock`]: stands still until a test steps it;
 //! - [`SeededChance`]: random numbers from a seed;
 //! - [`Receivers`]: the outgoing side of HTTP, without sockets;
-//! - [`World`]: a whole Stentor of them, on a real SQLite file.
+//! - [`World`]: a whole Stentor of them, on a real SQLite file, with the words that stories are told in.
 
 #![expect(
     clippy::panic,
@@ -18,4 +18,6 @@ mod world;
 pub use chance::SeededChance;
 pub use clock::StepClock;
 pub use receivers::{Received, Receivers, Reply};
-pub use world::World;
+pub use stentor_engine::endpoints::EndpointFields;
+pub use stentor_engine::publish::Publication;
+pub use world::{Setup, World, order_paid};

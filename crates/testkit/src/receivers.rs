@@ -1,5 +1,5 @@
 //! Simulated receivers: the outgoing side of HTTP, without sockets. They take the request that the real sender built, keep
-//! it, and answer as their script says.
+//! it, and answer as their script says, at once or when they are told to.
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -10,6 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 use stentor_delivery::transport::{Outgoing, Sent, Transport};
 use stentor_domain::attempt::{Answer, ErrorClass, Exchange, Outcome, Timing};
+use tokio::sync::watch;
 
 /// What a simulated receiver does with a request.
 #[derive(Clone, Debug)]
@@ -43,22 +44,39 @@ impl Received {
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default()
     }
+
+    /// The event that it is about.
+    pub fn id(&self) -> &str {
+        self.header("webhook-id")
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
 }
 
 /// All receivers of a simulated world, by URL. One without a script answers 200.
 #[derive(Debug, Default)]
-pub struct Receivers(Mutex<State>);
+pub struct Receivers {
+    state: Mutex<State>,
+    /// Do they keep their answers back?
+    silent: watch::Sender<bool>,
+    /// Requests that came and have no answer yet.
+    open: watch::Sender<usize>,
+}
 
 #[derive(Debug, Default)]
 struct State {
     scripts: HashMap<String, VecDeque<Reply>>,
     received: Vec<Received>,
+    open_most: usize,
 }
 
 impl Receivers {
     /// Lets the receiver at `url` answer its next requests so, one after the other; afterwards, the last one again and again.
     pub fn script(&self, url: &str, replies: &[Reply]) {
-        self.0
+        self.state
             .lock()
             .scripts
             .insert(url.to_owned(), replies.iter().cloned().collect());
@@ -66,11 +84,47 @@ impl Receivers {
 
     /// What was received since the last call, in order.
     pub fn take(&self) -> Vec<Received> {
-        std::mem::take(&mut self.0.lock().received)
+        std::mem::take(&mut self.state.lock().received)
+    }
+
+    /// From now on nobody answers.
+    pub fn fall_silent(&self) {
+        self.silent.send_replace(true);
+    }
+
+    /// Everybody answers what is open, and from now on at once.
+    pub fn speak(&self) {
+        self.silent.send_replace(false);
+    }
+
+    /// Returns once `count` requests are open.
+    pub async fn open(&self, count: usize) {
+        // The sender lives as long as `self`.
+        drop(self.open.subscribe().wait_for(|open| *open >= count).await);
+    }
+
+    /// The most requests that were ever open at once.
+    pub fn open_most(&self) -> usize {
+        self.state.lock().open_most
+    }
+
+    fn receive(&self, request: Outgoing) -> String {
+        let url = request.url.text().to_owned();
+        let received = Received {
+            url: url.clone(),
+            headers: request.headers,
+            body: request.body,
+            timeout: request.timeout,
+        };
+        let mut state = self.state.lock();
+        state.received.push(received);
+        self.open.send_modify(|open| *open += 1);
+        state.open_most = state.open_most.max(*self.open.borrow());
+        url
     }
 
     fn reply_to(&self, url: &str) -> Reply {
-        match self.0.lock().scripts.get_mut(url) {
+        match self.state.lock().scripts.get_mut(url) {
             Some(replies) if replies.len() > 1 => replies.pop_front().unwrap_or(Reply::Status(200)),
             Some(replies) => replies.front().cloned().unwrap_or(Reply::Status(200)),
             None => Reply::Status(200),
@@ -78,45 +132,49 @@ impl Receivers {
     }
 }
 
+/// An open request; answered or broken off, it is open no more.
+struct Open<'a>(&'a Receivers);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.send_modify(|open| *open -= 1);
+    }
+}
+
 impl Transport for Receivers {
     fn send(&self, request: Outgoing) -> BoxFuture<'_, Sent> {
-        let url = request.url.text().to_owned();
-        let reply = self.reply_to(&url);
-        let Outgoing {
-            headers,
-            body,
-            timeout,
-            ..
-        } = request;
-        self.0.lock().received.push(Received {
-            url,
-            headers,
-            body,
-            timeout,
-        });
-        let (outcome, retry_after) = match reply {
-            Reply::Status(status) => (Outcome::Answered(status), None),
-            Reply::RetryAfter(status, wait) => (Outcome::Answered(status), Some(wait.to_owned())),
-            Reply::Fails(class) => (Outcome::Failed(class), None),
-        };
-        let answer = outcome.status().map(|_| Answer {
-            headers: "server: simulated\n".into(),
-            ..Answer::default()
-        });
-        let timing = Timing {
-            total_micros: 1_000,
-            ..Timing::default()
-        };
-        let exchange = Exchange {
-            timing,
-            answer,
-            ..Exchange::default()
-        };
-        std::future::ready(Sent {
-            outcome,
-            exchange,
-            retry_after,
-        })
+        async move {
+            let url = self.receive(request);
+            let _open = Open(self);
+            drop(self.silent.subscribe().wait_for(|silent| !silent).await);
+            sent(self.reply_to(&url))
+        }
         .boxed()
+    }
+}
+
+fn sent(reply: Reply) -> Sent {
+    let (outcome, retry_after) = match reply {
+        Reply::Status(status) => (Outcome::Answered(status), None),
+        Reply::RetryAfter(status, wait) => (Outcome::Answered(status), Some(wait.to_owned())),
+        Reply::Fails(class) => (Outcome::Failed(class), None),
+    };
+    let answer = outcome.status().map(|_| Answer {
+        headers: "server: simulated\n".into(),
+        ..Answer::default()
+    });
+    let timing = Timing {
+        total_micros: 1_000,
+        ..Timing::default()
+    };
+    let exchange = Exchange {
+        timing,
+        answer,
+        ..Exchange::default()
+    };
+    Sent {
+        outcome,
+        exchange,
+        retry_after,
     }
 }

@@ -1,4 +1,12 @@
 //! A whole Stentor on one stepped clock: a real SQLite file, the real engine and dispatcher, simulated receivers.
+//!
+//! Here is its life: starts, ends, and the passing of time. What people do with it is in [`deeds`], what they see of it
+//! in [`views`].
+
+mod deeds;
+mod views;
+
+pub use deeds::order_paid;
 
 use crate::{Receivers, SeededChance, StepClock};
 use std::path::PathBuf;
@@ -8,13 +16,16 @@ use stentor_delivery::attempt::Attempting;
 use stentor_delivery::dispatch::{DispatchLimits, Dispatcher};
 use stentor_domain::address::AllowList;
 use stentor_domain::limits::{IN_FLIGHT_MAX, IN_FLIGHT_PER_ENDPOINT_MAX};
-use stentor_domain::{Chance, Clock};
+use stentor_domain::{Chance, Clock, Timestamp};
 use stentor_engine::{Caller, Engine, Settings};
 use stentor_store::{Fresh, MasterKey, MasterKeys, Options, Store};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 /// Rounds after which something that should come to rest has not.
 const ROUNDS_MAX: usize = 10_000;
+/// The file in a world's folder.
+const DATABASE: &str = "stentor.db";
 
 /// A whole Stentor, to be stepped.
 #[derive(Debug)]
@@ -29,58 +40,120 @@ pub struct World {
     pub receivers: Arc<Receivers>,
     /// A caller with the root key of the first start.
     pub root: Caller,
+    setup: Setup,
     dispatcher: Arc<Dispatcher>,
     fresh: Option<Fresh>,
+    flight: Option<JoinHandle<Option<Fresh>>>,
     folder: TempDir,
+}
+
+/// What an operator sets.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// About the engine.
+    pub settings: Settings,
+    /// About the dispatcher.
+    pub limits: DispatchLimits,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            settings: Settings::default(),
+            limits: DispatchLimits {
+                in_flight_max: IN_FLIGHT_MAX,
+                in_flight_per_endpoint_max: IN_FLIGHT_PER_ENDPOINT_MAX,
+            },
+        }
+    }
+}
+
+/// What outlives a process.
+struct Kept {
+    folder: TempDir,
+    clock: Arc<StepClock>,
+    receivers: Arc<Receivers>,
+    root: Option<Caller>,
+    setup: Setup,
 }
 
 impl World {
     /// A first start on an empty folder.
     pub async fn new() -> Self {
-        Self::start(
-            tempfile::tempdir().expect("a folder"),
-            Arc::default(),
-            Arc::default(),
-            None,
-        )
-        .await
+        Self::with(Setup::default()).await
+    }
+
+    /// The same by an operator who has set something.
+    pub async fn with(setup: Setup) -> Self {
+        let kept = Kept {
+            folder: tempfile::tempdir().expect("a folder"),
+            clock: Arc::default(),
+            receivers: Arc::default(),
+            root: None,
+            setup,
+        };
+        Self::start(kept).await
     }
 
     /// The same with everything in memory lost and nothing recorded any more, as after a `kill -9`, started again.
     pub async fn kill_and_restart(self) -> Self {
+        self.kill_and_restart_after(|_| ()).await
+    }
+
+    /// The same, `meanwhile` done to the database file before the next start.
+    pub async fn kill_and_restart_after(self, meanwhile: impl FnOnce(&rusqlite::Connection)) -> Self {
         let Self {
             clock,
             store,
+            engine,
             receivers,
             root,
-            folder,
+            setup,
             dispatcher,
             fresh,
-            engine,
+            flight,
+            folder,
         } = self;
-        drop((dispatcher, fresh, engine));
+        // Closed before anything else ends: nobody can give back or record any more.
         store.close().await;
-        drop(store);
-        Self::start(folder, clock, receivers, Some(root)).await
+        if let Some(flight) = flight {
+            flight.abort();
+            drop(flight.await);
+        }
+        drop((dispatcher, fresh, engine, store));
+        // Somebody had connections of their own to the receivers, which are closed now.
+        receivers.speak();
+        let connection =
+            rusqlite::Connection::open(folder.path().join(DATABASE)).expect("the database opens");
+        meanwhile(&connection);
+        connection.close().expect("the database closes");
+        Self::start(Kept {
+            folder,
+            clock,
+            receivers,
+            root: Some(root),
+            setup,
+        })
+        .await
     }
 
-    async fn start(
-        folder: TempDir,
-        clock: Arc<StepClock>,
-        receivers: Arc<Receivers>,
-        root: Option<Caller>,
-    ) -> Self {
+    async fn start(kept: Kept) -> Self {
+        let Kept {
+            folder,
+            clock,
+            receivers,
+            root,
+            setup,
+        } = kept;
         let chance: Arc<dyn Chance> = Arc::new(SeededChance::new(clock.now().micros().cast_unsigned()));
-        let path = folder.path().join("stentor.db");
-        let master = MasterKeys::new(MasterKey::new([7; 32]), vec![]);
         let options = Options {
-            path,
-            master,
+            path: folder.path().join(DATABASE),
+            master: MasterKeys::new(MasterKey::new([7; 32]), vec![]),
             clock: Arc::clone(&clock) as _,
             chance: Arc::clone(&chance),
         };
         let (store, fresh) = Store::open(options).expect("the store opens");
-        let engine = Engine::new(store.clone(), Settings::default());
+        let engine = Engine::new(store.clone(), setup.settings.clone());
         let made = engine.prepare(None).await.expect("the first project and key");
         let root = match (root, made) {
             (Some(root), _) => root,
@@ -98,19 +171,17 @@ impl World {
             chance,
             AllowList::default(),
         );
-        let limits = DispatchLimits {
-            in_flight_max: IN_FLIGHT_MAX,
-            in_flight_per_endpoint_max: IN_FLIGHT_PER_ENDPOINT_MAX,
-        };
-        let dispatcher = Dispatcher::new(store.clone(), Arc::clone(&clock) as _, attempting, limits);
+        let dispatcher = Dispatcher::new(store.clone(), Arc::clone(&clock) as _, attempting, setup.limits);
         Self {
             clock,
             store,
             engine,
             receivers,
             root,
+            setup,
             dispatcher,
             fresh: Some(fresh),
+            flight: None,
             folder,
         }
     }
@@ -120,9 +191,14 @@ impl World {
         self.fresh = None;
     }
 
+    /// What its clock says.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Where the database is.
     pub fn database(&self) -> PathBuf {
-        self.folder.path().join("stentor.db")
+        self.folder.path().join(DATABASE)
     }
 
     /// Ticks everything until there is nothing left to do at this moment. Tells how many attempts were made or deliveries
@@ -130,7 +206,7 @@ impl World {
     pub async fn settle(&mut self) -> usize {
         let mut attempted = 0;
         for _ in 0..ROUNDS_MAX {
-            let jobs = self.engine.tick_jobs().await.expect("background work");
+            let jobs = self.tick_jobs().await;
             let round = match &mut self.fresh {
                 Some(fresh) => self.dispatcher.tick(fresh).await,
                 None => self.dispatcher.tick_without_fresh().await,
@@ -144,9 +220,46 @@ impl World {
         panic!("the world does not come to rest");
     }
 
+    /// One slice of the background work, without the dispatcher. Tells how many rows it wrote.
+    pub async fn tick_jobs(&self) -> usize {
+        self.engine.tick_jobs().await.expect("background work")
+    }
+
     /// Lets `wait` pass, then settles.
     pub async fn after(&mut self, wait: Duration) -> usize {
         self.clock.step(wait);
         self.settle().await
+    }
+
+    /// Lets the receivers fall silent and starts what may start; returns once `count` requests are open.
+    pub async fn launch(&mut self, count: usize) {
+        self.receivers.fall_silent();
+        let (dispatcher, mut fresh) = (Arc::clone(&self.dispatcher), self.fresh.take());
+        self.flight = Some(tokio::spawn(async move {
+            match &mut fresh {
+                Some(fresh) => dispatcher.tick(fresh).await,
+                None => dispatcher.tick_without_fresh().await,
+            }
+            .expect("a round");
+            fresh
+        }));
+        self.receivers.open(count).await;
+    }
+
+    /// Lets the receivers answer, and returns once what was in flight is recorded; what follows waits for
+    /// [`settle`](Self::settle).
+    pub async fn land(&mut self) {
+        self.receivers.speak();
+        if let Some(flight) = self.flight.take() {
+            self.fresh = flight.await.expect("what was in flight lands");
+        }
+    }
+
+    /// Ends in good order while requests are open that nobody will answer in time, and starts again.
+    pub async fn stop_and_restart(mut self) -> Self {
+        self.dispatcher.finish(std::future::ready(())).await;
+        self.land().await;
+        self.drop_fresh();
+        self.kill_and_restart().await
     }
 }

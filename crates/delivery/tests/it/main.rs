@@ -1,4 +1,4 @@
-//! The sending side against receivers made of raw sockets, as hostile as they come.
+//! The sending side: against receivers made of raw sockets, as hostile as they come, and whole, in stories.
 //!
 //! - `world`: the clock, the names and the receivers of these tests;
 //! - `sign`: signatures against the vectors of Standard Webhooks;
@@ -6,7 +6,8 @@
 //! - `names`: name servers of every kind;
 //! - `kept`: which connections are used again;
 //! - `receivers`: what HTTP/1.1 receivers may do to us;
-//! - `encrypted`: the same over TLS and HTTP/2.
+//! - `encrypted`: the same over TLS and HTTP/2;
+//! - `stories`: a whole Stentor, from the publish to what people see of it.
 
 #![expect(
     clippy::unwrap_used,
@@ -20,4 +21,5 @@ mod kept;
 mod names;
 mod receivers;
 mod sign;
+mod stories;
 mod world;

@@ -203,7 +203,7 @@ impl Writer {
                     first_at: None,
                     due_at: event.accepted_at,
                     trigger: event.trigger,
-                    _room: Some(ticket),
+                    room: Some(ticket),
                 }),
                 None => effects.waiting.push(Waiting {
                     endpoint: delivery.endpoint,

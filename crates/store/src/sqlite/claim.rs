@@ -23,6 +23,12 @@ struct Row {
     trigger: Trigger,
 }
 
+/// What giving back a delivery depends on.
+struct Owned {
+    endpoint: i64,
+    cancel_requested: bool,
+}
+
 impl Writer {
     /// Makes this node the owner of what is due for an endpoint.
     pub(crate) fn claim(&mut self, claim: Claim, effects: &mut Effects) -> Result<ClaimedDue> {
@@ -39,7 +45,6 @@ impl Writer {
                             delivery: row.delivery.n(),
                             attempt: row.attempt,
                             reason: Reason::PayloadExpired,
-                            at: claim.now,
                         };
                         self.cancel(gone, effects)?;
                         continue;
@@ -56,7 +61,7 @@ impl Writer {
                 first_at: row.first_at,
                 due_at: row.due_at,
                 trigger: row.trigger,
-                _room: None,
+                room: None,
             });
         }
         deliveries.sort_by_key(|claimed| (claimed.due_at, claimed.delivery));
@@ -145,21 +150,22 @@ impl Writer {
         Ok(due.map(Timestamp::from_micros))
     }
 
-    /// Gives deliveries back: they wait in the store again, due when they were. One that somebody wants to end, ends.
-    pub(crate) fn release(&mut self, releases: &[Release]) -> Result<()> {
-        let (epoch, at) = (self.epoch, self.clock.now());
+    /// Gives deliveries back: they wait in the store again, due when they were. One that somebody wants to end, ends; so
+    /// does one whose endpoint was deleted, since the sweeper may have been there already.
+    pub(crate) fn release(&mut self, releases: &[Release], effects: &mut Effects) -> Result<()> {
         for release in releases {
-            let mut statement = self.connection().prepare_cached(
-                "UPDATE work SET owner = NULL WHERE n = ?1 AND attempt = ?2 AND owner = ?3 RETURNING cancel_requested",
-            )?;
-            let values = params![release.delivery, release.attempt, epoch];
-            let cancel_requested = statement
-                .query_row(values, |row| row.get(0))
-                .optional()?
-                .unwrap_or(false);
-            drop(statement);
-            if cancel_requested {
-                self.end_unattempted(release.delivery, Reason::Requested, at)?;
+            let Some(owned) = self.owned(release.delivery, release.attempt)? else {
+                continue;
+            };
+            if owned.cancel_requested {
+                self.end_unattempted(release.delivery, Reason::Requested, effects)?;
+            } else if self.config.endpoint(owned.endpoint).is_none() {
+                self.end_unattempted(release.delivery, Reason::EndpointDeleted, effects)?;
+            } else {
+                let mut statement = self
+                    .connection()
+                    .prepare_cached("UPDATE work SET owner = NULL WHERE n = ?1")?;
+                statement.execute([release.delivery])?;
             }
         }
         Ok(())
@@ -167,29 +173,45 @@ impl Writer {
 
     /// Ends a delivery of this node without an attempt.
     pub(crate) fn cancel(&mut self, cancel: Cancel, effects: &mut Effects) -> Result<()> {
-        let epoch = self.epoch;
-        let mut statement = self
-            .connection()
-            .prepare_cached("SELECT 1 FROM work WHERE n = ?1 AND attempt = ?2 AND owner = ?3")?;
-        let owned = statement.exists(params![cancel.delivery, cancel.attempt, epoch])?;
-        drop(statement);
-        if owned {
-            self.end_unattempted(cancel.delivery, cancel.reason, cancel.at)?;
-            effects.ended.push(cancel.delivery);
+        match self.owned(cancel.delivery, cancel.attempt)? {
+            Some(_) => self.end_unattempted(cancel.delivery, cancel.reason, effects),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    fn end_unattempted(&mut self, delivery: i64, reason: Reason, at: Timestamp) -> Result<()> {
+    /// The delivery's row, where this node owns it for this attempt.
+    fn owned(&mut self, delivery: i64, attempt: u32) -> Result<Option<Owned>> {
+        let epoch = self.epoch;
+        let mut statement = self.connection().prepare_cached(
+            "SELECT endpoint, cancel_requested FROM work WHERE n = ?1 AND attempt = ?2 AND owner = ?3",
+        )?;
+        let owned = statement.query_row(params![delivery, attempt, epoch], |row| {
+            Ok(Owned {
+                endpoint: row.get(0)?,
+                cancel_requested: row.get(1)?,
+            })
+        });
+        Ok(owned.optional()?)
+    }
+
+    /// An endpoint that went with its tenant reads so.
+    fn end_unattempted(&mut self, delivery: i64, reason: Reason, effects: &mut Effects) -> Result<()> {
+        let at = self.clock.now().micros();
         let mut statement = self.connection().prepare_cached(
             "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
-             SELECT n, tag, event, endpoint, tenant, 'cancelled', ?1, cause, attempt - 1, ?2 FROM work WHERE n = ?3",
+             SELECT n, tag, event, endpoint, tenant, 'cancelled',
+                    CASE WHEN ?1 = 'endpoint_deleted' AND EXISTS
+                           (SELECT 1 FROM tenants WHERE tenants.n = work.tenant AND deleted_at IS NOT NULL)
+                         THEN 'tenant_deleted' ELSE ?1 END,
+                    cause, attempt - 1, ?2
+             FROM work WHERE n = ?3",
         )?;
-        statement.execute(params![reason.as_str(), at.micros(), delivery])?;
+        statement.execute(params![reason.as_str(), at, delivery])?;
         drop(statement);
         self.connection()
             .prepare_cached("DELETE FROM work WHERE n = ?1")?
             .execute([delivery])?;
+        effects.ended.push(delivery);
         Ok(())
     }
 }

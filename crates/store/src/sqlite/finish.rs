@@ -74,7 +74,7 @@ impl Writer {
     }
 
     /// Leaves the delivery in `work`, due again later, and keeps the attempt apart; or ends it, where somebody asked for
-    /// that while it was in flight.
+    /// that, or its endpoint was deleted, while it was in flight: the sweeper may have been there already.
     fn wait(&mut self, finish: &Finish, columns: &Columns, effects: &mut Effects) -> Result<Recorded> {
         let Next::Retry {
             due_at,
@@ -84,6 +84,9 @@ impl Writer {
         else {
             return Ok(Recorded::Fenced);
         };
+        if let Some(reason) = self.deleted(finish)? {
+            return self.end(finish, columns, State::Cancelled, Some(reason));
+        }
         let epoch = self.epoch;
         let mut statement = self.connection().prepare_cached(
             "UPDATE work SET owner = NULL, attempt = attempt + 1, failed = ?1, first_at = ?2, due_at = ?3
@@ -111,6 +114,23 @@ impl Writer {
             due_at,
         });
         Ok(Recorded::Counted)
+    }
+
+    /// Why nothing is sent to the endpoint any more, if it was deleted.
+    fn deleted(&mut self, finish: &Finish) -> Result<Option<Reason>> {
+        if self.config.endpoint(finish.endpoint).is_some() {
+            return Ok(None);
+        }
+        let mut statement = self
+            .connection()
+            .prepare_cached("SELECT deleted_at IS NOT NULL FROM tenants WHERE n = ?1")?;
+        let with_tenant = statement
+            .query_row([finish.tenant], |row| row.get(0))
+            .optional()?;
+        Ok(Some(match with_tenant {
+            Some(true) => Reason::TenantDeleted,
+            _ => Reason::EndpointDeleted,
+        }))
     }
 
     fn insert_delivery(

@@ -102,7 +102,7 @@ impl Hot {
         match self {
             Self::Accept(accept, reply) => reply.answer = Some(writer.accept(accept, effects)?),
             Self::Claim(claim, reply) => reply.answer = Some(writer.claim(*claim, effects)?),
-            Self::Release(releases, reply) => reply.answer = Some(writer.release(releases)?),
+            Self::Release(releases, reply) => reply.answer = Some(writer.release(releases, effects)?),
             Self::Cancel(cancel, reply) => reply.answer = Some(writer.cancel(*cancel, effects)?),
             Self::Finish(finish, reply) => reply.answer = Some(writer.finish(finish, effects)?),
         }
@@ -274,7 +274,7 @@ impl Writer {
         };
         // Nobody listens (any more): the deliveries are committed as this node's, so they must be given back.
         let releases: Vec<_> = unsent.iter().map(Claimed::release).collect();
-        if let Err(error) = self.transaction(|writer, _| writer.release(&releases)) {
+        if let Err(error) = self.transaction(|writer, effects| writer.release(&releases, effects)) {
             tracing::error!(%error, "deliveries could not be given back; the next start recovers them");
         }
     }

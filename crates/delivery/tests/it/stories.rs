@@ -1,0 +1,34 @@
+//! Stories of deliveries: publish, settle, and look at what receivers got and what people see. A real file, the real engine
+//! and dispatcher, a clock that is stepped.
+//!
+//! - `schedule`: when a delivery is tried again, and when no more;
+//! - `signing`: what a request carries, and how secrets change;
+//! - `endpoints`: endpoints that are paused, gone, edited or deleted while deliveries are under way;
+//! - `steering`: cancelling and retrying by hand;
+//! - `restarts`: processes that die at every step;
+//! - `handover`: deliveries that never come by the short way from the commit;
+//! - `fairness`: whose turn it is, and how many at once.
+
+mod endpoints;
+mod fairness;
+mod handover;
+mod restarts;
+mod schedule;
+mod signing;
+mod steering;
+
+use std::time::Duration;
+use stentor_testkit::World;
+
+const URL: &str = "https://receiver.example/hook";
+
+/// A world with tenant `acme`.
+async fn world() -> World {
+    let world = World::new().await;
+    world.tenant("acme").await;
+    world
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}

@@ -1,0 +1,138 @@
+//! Whose turn it is, and how many at once.
+
+use super::{URL, seconds, world};
+use stentor_testkit::{EndpointFields, Reply, Setup, World};
+
+fn with_in_flight(most: i64) -> EndpointFields {
+    EndpointFields {
+        max_in_flight: Some(Some(most)),
+        ..EndpointFields::default()
+    }
+}
+
+#[tokio::test]
+async fn no_more_than_its_bound_are_in_flight_to_an_endpoint() {
+    let mut world = world().await;
+    world.endpoint_with("acme", URL, with_in_flight(3)).await;
+    // Handed over, and claimed: both ways keep the bound.
+    for restart in [false, true] {
+        world.publish_many("acme", 20).await;
+        if restart {
+            world = world.kill_and_restart().await;
+        }
+        world.launch(3).await;
+        world.land().await;
+        world.settle().await;
+        assert_eq!(world.receivers.open_most(), 3);
+    }
+    assert_eq!(world.receivers.take().len(), 40);
+}
+
+#[tokio::test]
+async fn no_more_than_the_servers_bound_are_in_flight_altogether() {
+    let mut setup = Setup::default();
+    setup.limits.in_flight_max = 5;
+    let mut world = World::with(setup).await;
+    for tenant in ["a", "b", "c"] {
+        world.tenant(tenant).await;
+        world
+            .endpoint(tenant, &format!("https://{tenant}.example/"))
+            .await;
+        world.publish_many(tenant, 10).await;
+    }
+    world.launch(5).await;
+    world.land().await;
+    world.settle().await;
+    assert_eq!(world.receivers.open_most(), 5);
+    assert_eq!(world.receivers.take().len(), 30);
+}
+
+#[tokio::test]
+async fn a_tenant_with_a_thousand_waiting_does_not_delay_anothers_first() {
+    let mut setup = Setup::default();
+    setup.limits.in_flight_max = 4;
+    let mut world = World::with(setup).await;
+    for tenant in ["big", "small"] {
+        world.tenant(tenant).await;
+        world
+            .endpoint(tenant, &format!("https://{tenant}.example/"))
+            .await;
+    }
+    world.publish_many("big", 1_000).await;
+    let first = world.publish("small", "{}").await;
+    world.launch(4).await;
+
+    let received = world.receivers.take();
+    assert!(
+        received.iter().any(|one| one.id() == first.to_string()),
+        "among the first four"
+    );
+    world.land().await;
+    world.settle().await;
+    assert_eq!(world.receivers.take().len(), 997);
+}
+
+#[tokio::test]
+async fn a_silent_receiver_delays_no_other() {
+    let mut world = world().await;
+    let fails = "https://slow.example/";
+    world.endpoint_with("acme", fails, with_in_flight(1)).await;
+    world.endpoint("acme", URL).await;
+    world.receivers.script(fails, &[Reply::Status(500)]);
+    world.publish_many("acme", 50).await;
+    world.settle().await;
+    assert_eq!(world.received_by_url()[URL], 50);
+    // What failed takes its turns when it is due, and what is new goes out meanwhile.
+    let event = world.publish("acme", "last").await;
+    world.settle().await;
+    let delivered = world
+        .deliveries(event)
+        .await
+        .iter()
+        .filter(|one| one.state.finished())
+        .count();
+    assert_eq!(delivered, 1);
+}
+
+/// Copies the only endpoint, which is quicker than making so many. The copies have no secrets: they are not of interest.
+fn copy_endpoint(connection: &rusqlite::Connection, copies: usize) {
+    let sql = "INSERT INTO endpoints (n, tag, tenant, project, number, shard, name, url, events, timeout_seconds,
+                                      retry_schedule, created_at, updated_at, config_version)
+               SELECT n + 256 * ?1, tag, tenant, project, number + ?1, (shard + ?1) % 256, name, url || '/' || ?1, events,
+                      timeout_seconds, retry_schedule, created_at, updated_at, config_version
+               FROM endpoints WHERE number = 1";
+    connection.execute_batch("BEGIN").unwrap();
+    for copy in 1..=copies {
+        connection.execute(sql, [copy as i64]).unwrap();
+    }
+    let next = "UPDATE tenants SET next_number = (SELECT max(number) + 1 FROM endpoints)";
+    connection.execute_batch(next).unwrap();
+    connection.execute_batch("COMMIT").unwrap();
+}
+
+#[tokio::test]
+async fn an_event_reaches_every_one_of_many_endpoints_exactly_once() {
+    const ENDPOINTS: usize = 2_100;
+    let mut setup = Setup::default();
+    setup.settings.endpoints_per_tenant_max = 10_000;
+    let world = World::with(setup).await;
+    world.tenant("acme").await;
+    world.endpoint("acme", URL).await;
+    let copy = |connection: &rusqlite::Connection| copy_endpoint(connection, ENDPOINTS - 1);
+    let world = world.kill_and_restart_after(copy).await;
+    let event = world.publish("acme", "{}").await;
+    // Those who come later are not meant, and a death in between loses none.
+    world.endpoint("acme", "https://receiver.example/late").await;
+    world.tick_jobs().await;
+    let mut world = world.kill_and_restart().await;
+    world.settle().await;
+    world.after(seconds(10)).await;
+
+    let received = world.received_by_url();
+    assert_eq!(received.len(), ENDPOINTS);
+    assert!(received.values().all(|times| *times == 1));
+    assert!(!received.contains_key("https://receiver.example/late"));
+    let deliveries = world.deliveries(event).await;
+    assert_eq!(deliveries.len(), ENDPOINTS);
+    assert!(deliveries.iter().all(|one| one.state.as_str() == "delivered"));
+}

@@ -1,0 +1,21 @@
+//! The store held to its rules, on real files.
+//!
+//! - `world`: stores that are opened, and the words of the hot path said by hand;
+//! - `groups`: members that share a commit, and those that fail in it;
+//! - `accepting`: versions that have moved on, producers' own ids, idempotency keys;
+//! - `claiming`: whose a delivery is, in which order, and what a record of somebody else may do;
+//! - `opening`: what a start finds, recovers and refuses;
+//! - `file`: what is in the files, how long the log grows, and backups.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails, in what tests share too"
+)]
+
+mod accepting;
+mod claiming;
+mod file;
+mod groups;
+mod opening;
+mod world;

@@ -1,0 +1,122 @@
+//! What a start finds, recovers and refuses.
+
+use crate::world::{Scene, number, open, still};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use stentor_domain::id::AuditId;
+use stentor_domain::key::Actor;
+use stentor_domain::{Clock, Timestamp};
+use stentor_store::StoreError;
+use stentor_store::change::By;
+use stentor_store::once::Done;
+use stentor_store::projects::ProjectSettings;
+
+/// A clock that may be set back, as the machine's may.
+#[derive(Default)]
+struct Unsteady(AtomicI64);
+
+impl Clock for Unsteady {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_seconds(self.0.load(Ordering::Relaxed))
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+#[track_caller]
+fn assert_refused(path: &Path, key: u8, because: &str) {
+    match open(path, key, still()) {
+        Err(StoreError::Unavailable(text)) => assert!(text.contains(because), "{text}"),
+        other => panic!("not refused: {:?}", other.map(drop)),
+    }
+}
+
+#[tokio::test]
+async fn what_a_dead_process_owned_is_due_at_once() {
+    let scene = Scene::new().await;
+    for n in 0..50 {
+        scene.accepted(&n.to_string()).await;
+    }
+    assert_eq!(scene.number("SELECT count(*) FROM work WHERE owner IS NULL"), 0);
+    let endpoint = scene.endpoint;
+    let world = scene.world.kill_and_restart().await;
+    let scene = Scene { world, endpoint };
+
+    let waiting = scene.store().waiting_endpoints((0, i64::MIN), 10).await.unwrap();
+    assert_eq!(waiting.len(), 1);
+    assert!(waiting[0].due_at <= scene.world.now());
+    assert_eq!(scene.claim(100).await.deliveries.len(), 50);
+}
+
+#[test]
+fn a_second_process_on_the_same_file_is_refused_until_the_first_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stentor.db");
+    let first = open(&path, 1, still()).unwrap();
+    assert_refused(&path, 1, "another process uses");
+    assert!(stentor_store::migrate_file(&path).is_err());
+    drop(first);
+    open(&path, 1, still()).unwrap();
+}
+
+#[test]
+fn a_database_of_a_newer_program_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stentor.db");
+    drop(open(&path, 1, still()).unwrap());
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    assert_refused(&path, 1, "schema version 99");
+    assert_eq!(number(&path, "PRAGMA user_version"), 99);
+}
+
+#[test]
+fn another_master_key_is_refused_and_the_right_one_still_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stentor.db");
+    drop(open(&path, 1, still()).unwrap());
+    assert_refused(&path, 2, "master key does not fit");
+    open(&path, 1, still()).unwrap();
+}
+
+#[test]
+fn what_is_no_database_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stentor.db");
+    std::fs::write(&path, "something else, long enough to be looked at".repeat(100)).unwrap();
+    assert!(open(&path, 1, still()).is_err());
+    assert_eq!(&std::fs::read(&path).unwrap()[..14], b"something else");
+}
+
+#[tokio::test]
+async fn ids_go_on_growing_when_the_clock_steps_back_between_two_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stentor.db");
+    let clock = Arc::new(Unsteady::default());
+    let mut last = 0;
+    for at in [2_000_000_000, 1_000_000_000, 3_000_000_000, 0] {
+        clock.0.store(at, Ordering::Relaxed);
+        let (store, _fresh) = open(&path, 1, Arc::<Unsteady>::clone(&clock)).unwrap();
+        for n in 0..10 {
+            let settings = ProjectSettings {
+                name: format!("{at} {n}"),
+            };
+            let by = By {
+                actor: Actor::SERVER,
+                at: store.clock().now(),
+                audit: AuditId(store.next_id()),
+            };
+            let Done::Now(made) = store.create_project(by, settings, None).await.unwrap() else {
+                panic!("made without an idempotency key");
+            };
+            assert!(made.id.n() > last);
+            last = made.id.n();
+        }
+        store.close().await;
+    }
+}

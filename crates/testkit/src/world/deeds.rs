@@ -1,0 +1,188 @@
+//! What people do in a story: tenants and endpoints are made and changed, events are published, deliveries are steered.
+//! A tenant is named by its uid; where a story names an event, it is one with a single delivery.
+
+use super::World;
+use std::collections::BTreeMap;
+use stentor_domain::delivery::Delivery;
+use stentor_domain::id::{EndpointId, EventId};
+use stentor_domain::limits::BATCH_EVENTS_MAX;
+use stentor_engine::endpoints::EndpointFields;
+use stentor_engine::publish::{Publication, Published, Publishing};
+use stentor_engine::tenants::NewTenant;
+use stentor_engine::{Caller, Result};
+use stentor_store::once::Done;
+
+impl World {
+    /// A caller with the root key, on behalf of a tenant.
+    pub fn on_behalf_of(&self, tenant: &str) -> Caller {
+        Caller {
+            tenant_named: Some(tenant.into()),
+            ..self.root.clone()
+        }
+    }
+
+    /// Makes a tenant.
+    pub async fn tenant(&self, uid: &str) {
+        let new = NewTenant {
+            name: uid.into(),
+            uid: Some(uid.into()),
+            metadata: None,
+        };
+        now(self.engine.create_tenant(&self.root, None, new, None).await);
+    }
+
+    /// Makes an endpoint at `url` that wants everything.
+    pub async fn endpoint(&self, tenant: &str, url: &str) -> EndpointId {
+        self.endpoint_with(tenant, url, EndpointFields::default()).await
+    }
+
+    /// Makes an endpoint at `url` with what `fields` say.
+    pub async fn endpoint_with(&self, tenant: &str, url: &str, fields: EndpointFields) -> EndpointId {
+        let fields = EndpointFields {
+            name: Some("an endpoint".into()),
+            url: Some(url.into()),
+            ..fields
+        };
+        let made = self
+            .engine
+            .create_endpoint(&self.root, Some(tenant), fields, None)
+            .await;
+        now(made).made.endpoint.id
+    }
+
+    /// Changes an endpoint.
+    pub async fn change(&self, endpoint: EndpointId, fields: EndpointFields) {
+        self.engine
+            .update_endpoint(&self.root, &endpoint.to_string(), fields)
+            .await
+            .expect("the endpoint is changed");
+    }
+
+    /// Pauses an endpoint.
+    pub async fn pause(&self, endpoint: EndpointId) {
+        self.change(endpoint, status("PAUSED")).await;
+    }
+
+    /// Makes an endpoint active.
+    pub async fn resume(&self, endpoint: EndpointId) {
+        self.change(endpoint, status("ACTIVE")).await;
+    }
+
+    /// Deletes an endpoint.
+    pub async fn delete(&self, endpoint: EndpointId) {
+        self.engine
+            .delete_endpoint(&self.root, &endpoint.to_string())
+            .await
+            .expect("the endpoint is deleted");
+    }
+
+    /// Deletes a tenant.
+    pub async fn delete_tenant(&self, tenant: &str) {
+        self.engine
+            .delete_tenant(&self.root, tenant)
+            .await
+            .expect("the tenant is deleted");
+    }
+
+    /// Draws a new secret beside the earlier ones, which go on for `grace_seconds`. Answers its text.
+    pub async fn rotate(&self, endpoint: EndpointId, grace_seconds: i64) -> String {
+        let rotated = self
+            .engine
+            .rotate_secret(&self.root, &endpoint.to_string(), Some(grace_seconds), None)
+            .await;
+        now(rotated).expose().to_owned()
+    }
+
+    /// Publishes an `order.paid` with this payload.
+    pub async fn publish(&self, tenant: &str, payload: &str) -> EventId {
+        let published = self.publish_all(vec![order_paid(tenant, payload)]).await;
+        published
+            .expect("the event is accepted")
+            .first()
+            .expect("one event")
+            .id
+    }
+
+    /// Publishes so many, with the payloads `0`, `1` and so on, in batches as large as a producer would make.
+    pub async fn publish_many(&self, tenant: &str, count: usize) -> Vec<EventId> {
+        let mut events = Vec::new();
+        while events.len() < count {
+            let batch = events.len()..count.min(events.len() + BATCH_EVENTS_MAX);
+            let batch = batch.map(|n| order_paid(tenant, &n.to_string())).collect();
+            let published = self.publish_all(batch).await.expect("the events are accepted");
+            events.extend(published.iter().map(|one| one.id));
+        }
+        events
+    }
+
+    /// Publishes events together.
+    pub async fn publish_all(&self, publications: Vec<Publication>) -> Result<Vec<Published>> {
+        let place = |at: usize| Some(format!("events.{at}"));
+        let publishing = self.engine.publish(&self.root, publications, place, |_| Ok(None));
+        match publishing.await? {
+            Publishing::Accepted(published) => Ok(published),
+            other => panic!("no idempotency key was given: {other:?}"),
+        }
+    }
+
+    /// Tries the delivery of an event again.
+    pub async fn retry(&self, event: EventId) -> Result<Delivery> {
+        let id = self.delivery(event).await.id.to_string();
+        let retried = self.engine.retry_delivery(&self.root, &id, None).await;
+        retried.map(now_of)
+    }
+
+    /// Cancels the delivery of an event.
+    pub async fn cancel(&self, event: EventId) -> Result<Delivery> {
+        let id = self.delivery(event).await.id.to_string();
+        let cancelled = self.engine.cancel_delivery(&self.root, &id, None).await;
+        cancelled.map(now_of)
+    }
+
+    /// Settles, and steps the clock to whenever the delivery of an event is due, until it has ended or is held.
+    pub async fn play(&mut self, event: EventId) {
+        self.settle().await;
+        while let Some(due_at) = self.delivery(event).await.next_attempt_at {
+            self.clock.step_to(due_at);
+            assert!(self.settle().await > 0, "what is due is attempted");
+        }
+    }
+
+    /// How many requests each receiver has got since the last look.
+    pub fn received_by_url(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for received in self.receivers.take() {
+            *counts.entry(received.url).or_insert(0) += 1;
+        }
+        counts
+    }
+}
+
+/// An event of a story.
+pub fn order_paid(tenant: &str, payload: &str) -> Publication {
+    Publication {
+        tenant: Some(tenant.into()),
+        event_type: "order.paid".into(),
+        payload: payload.to_owned().into(),
+        event_id: None,
+        occurred_at: None,
+    }
+}
+
+fn status(word: &str) -> EndpointFields {
+    EndpointFields {
+        status: Some(word.into()),
+        ..EndpointFields::default()
+    }
+}
+
+fn now<T: std::fmt::Debug>(done: Result<Done<T>>) -> T {
+    now_of(done.expect("it is done"))
+}
+
+fn now_of<T: std::fmt::Debug>(done: Done<T>) -> T {
+    match done {
+        Done::Now(made) => made,
+        other => panic!("no idempotency key was given: {other:?}"),
+    }
+}

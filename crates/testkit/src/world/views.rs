@@ -1,0 +1,70 @@
+//! What people see in a story: deliveries with their attempts, as the API would show them.
+
+use super::World;
+use stentor_domain::Timestamp;
+use stentor_domain::attempt::{Attempt, Outcome};
+use stentor_domain::delivery::Delivery;
+use stentor_domain::id::EventId;
+use stentor_store::deliveries::DeliveryFilter;
+
+/// More deliveries than a story's event has.
+const DELIVERIES_MAX: u32 = 10_000;
+
+impl World {
+    /// The deliveries of an event, newest first.
+    pub async fn deliveries(&self, event: EventId) -> Vec<Delivery> {
+        let filter = DeliveryFilter {
+            event: Some(event),
+            ..DeliveryFilter::default()
+        };
+        let page = self
+            .engine
+            .list_deliveries(&self.root, filter, None, DELIVERIES_MAX)
+            .await;
+        page.expect("deliveries are listed").items
+    }
+
+    /// The only delivery of an event.
+    pub async fn delivery(&self, event: EventId) -> Delivery {
+        let [delivery] = self.deliveries(event).await.try_into().expect("one delivery");
+        delivery
+    }
+
+    /// The attempts of the only delivery of an event.
+    pub async fn attempts(&self, event: EventId) -> Vec<Attempt> {
+        let id = self.delivery(event).await.id.to_string();
+        let (_, attempts) = self
+            .engine
+            .get_delivery(&self.root, &id)
+            .await
+            .expect("the delivery is read");
+        attempts.into_iter().map(|kept| kept.attempt).collect()
+    }
+
+    /// The story of an event's only delivery, a line for each attempt (number, why it was made, what came of it), and one
+    /// for where it is now.
+    pub async fn timeline(&self, event: EventId) -> Vec<String> {
+        let mut lines: Vec<String> = self.attempts(event).await.iter().map(line).collect();
+        let delivery = self.delivery(event).await;
+        let state = delivery.state.as_str();
+        lines.push(match delivery.reason {
+            Some(reason) => format!("{state}: {}", reason.as_str()),
+            None => state.into(),
+        });
+        lines
+    }
+
+    /// When each attempt of an event's only delivery started.
+    pub async fn attempted_at(&self, event: EventId) -> Vec<Timestamp> {
+        let attempts = self.attempts(event).await;
+        attempts.iter().map(|attempt| attempt.started_at).collect()
+    }
+}
+
+fn line(attempt: &Attempt) -> String {
+    let outcome = match attempt.outcome {
+        Outcome::Answered(status) => status.to_string(),
+        Outcome::Failed(class) => class.as_str().to_owned(),
+    };
+    format!("{} {} {outcome}", attempt.no, attempt.trigger.as_str())
+}
