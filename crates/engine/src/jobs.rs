@@ -51,14 +51,35 @@ impl Engine {
     async fn forget(&self) -> Result<usize> {
         Ok(self.store.forget_idempotency_keys(self.now()).await?)
     }
+
+    /// Writes when keys were last used. What cannot be written is written the next time.
+    async fn write_key_uses(&self) {
+        loop {
+            match self.store.write_key_uses().await {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) => {
+                    return tracing::warn!(%error, "the uses of keys could not be written; it is tried again");
+                }
+            }
+        }
+    }
 }
 
 /// How long to rest once nothing is left to do.
 const REST: Duration = Duration::from_secs(1);
 
+/// How often the uses of keys are written.
+const KEY_USES_EVERY: Duration = Duration::from_secs(60);
+
 /// Ticks until `stop` turns true.
 pub async fn run(engine: Engine, mut stop: watch::Receiver<bool>) {
+    let mut key_uses_due = engine.now().plus(KEY_USES_EVERY);
     loop {
+        if engine.now() >= key_uses_due {
+            key_uses_due = engine.now().plus(KEY_USES_EVERY);
+            engine.write_key_uses().await;
+        }
         let idle = match engine.tick_jobs().await {
             Ok(rows) => rows == 0,
             Err(error) => {
@@ -73,7 +94,8 @@ pub async fn run(engine: Engine, mut stop: watch::Receiver<bool>) {
         let rest = tokio::time::sleep(if idle { REST } else { Duration::ZERO });
         tokio::select! {
             () = rest => {}
-            _ = stop.wait_for(|stop| *stop) => return,
+            _ = stop.wait_for(|stop| *stop) => break,
         }
     }
+    engine.write_key_uses().await;
 }

@@ -6,6 +6,7 @@
 mod help;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::UnknownArgumentValueParser;
@@ -20,6 +21,8 @@ use crate::config::{About, Flags};
 
 const BENCH_SECONDS_MAX: u64 = 3_600;
 const BENCH_CONNECTIONS_MAX: u64 = 10_000;
+/// Endpoints that one tenant may have by default.
+const BENCH_FAN_OUT_MAX: u64 = 50;
 
 /// Stentor accepts events from your backend and delivers them, signed, to the URLs of your customers.
 #[derive(Debug, Parser)]
@@ -53,12 +56,15 @@ pub(crate) enum Command {
     /// Measure deliveries per second and their latency on this machine.
     #[command(after_help = help::BENCH)]
     Bench(BenchOptions),
+    /// What `bench` measures the server beside.
+    #[command(hide = true)]
+    BenchRelay(RelayOptions),
 }
 
 /// What `stentor demo` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoOptions {
-    /// Stop after one round instead of serving on.
+    /// End after the summary; code 1 if anything was not as it should be.
     #[arg(long)]
     pub(crate) once: bool,
 }
@@ -120,11 +126,25 @@ pub(crate) struct BenchOptions {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=BENCH_SECONDS_MAX))]
     pub(crate) seconds: u64,
     /// Connections over which events are published.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..=BENCH_CONNECTIONS_MAX))]
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=BENCH_CONNECTIONS_MAX))]
     pub(crate) connections: u64,
+    /// Endpoints that each event goes to.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=BENCH_FAN_OUT_MAX))]
+    pub(crate) fan_out: u64,
     /// Print one JSON object to standard output, for machines.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What `stentor bench-relay` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RelayOptions {
+    /// Where the bodies go.
+    #[arg(long)]
+    pub(crate) to: SocketAddr,
+    /// How often each goes there.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) fan_out: u64,
 }
 
 /// A command line that was understood.
@@ -364,10 +384,16 @@ mod tests {
             panic!("not a bench")
         };
         assert_eq!(
-            (options.seconds, options.connections, options.json),
-            (10, 32, false)
+            (
+                options.seconds,
+                options.connections,
+                options.fan_out,
+                options.json
+            ),
+            (10, 256, 1, false)
         );
         assert!(refused("stentor bench --seconds 0").contains("1..=3600"));
         assert!(refused("stentor bench --connections 0").contains("1..=10000"));
+        assert!(refused("stentor bench --fan-out 51").contains("1..=50"));
     }
 }

@@ -6,21 +6,16 @@
 //! - `telemetry` starts the log, `open_files` makes room for sockets;
 //! - `node` is one running node: store, engine, dispatcher and listener wired together, on the machine's clock (`system`)
 //!   and in its `data_folder`;
-//! - `commands` are the commands, one file each; `failure` is how they end when they do not succeed.
-
-#![cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "the commands read the configuration once they are wired; then this line goes"
-    )
-)]
+//! - `commands` are the commands, one file each; `failure` is how they end when they do not succeed;
+//! - `client` and `loopback` are the HTTP of the commands that call a server and bring a receiver of their own.
 
 mod cli;
+mod client;
 mod commands;
 mod config;
 mod data_folder;
 mod failure;
+mod loopback;
 mod node;
 mod open_files;
 mod system;
@@ -59,7 +54,11 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         Variables::of(std::env::vars_os()),
         invocation.config,
     )?;
-    telemetry::start(LogConfig::resolve(&layers)?).map_err(|error| Failure::Failed(error.to_string()))?;
+    let log = match invocation.command {
+        Command::Demo(_) => LogConfig::resolve_quiet(&layers)?,
+        _ => LogConfig::resolve(&layers)?,
+    };
+    telemetry::start(log).map_err(|error| Failure::Failed(error.to_string()))?;
     for complaint in layers.variables().complaints() {
         tracing::warn!("{complaint}");
     }
@@ -82,5 +81,6 @@ async fn dispatch(command: Command, layers: &Layers, open_files: u64) -> Result<
         Command::Backup(options) => commands::backup::run(options, StoreConfig::resolve(layers)?).await,
         Command::Migrate => commands::migrate::run(StoreConfig::resolve(layers)?).await,
         Command::Bench(options) => commands::bench::run(options, open_files).await,
+        Command::BenchRelay(options) => commands::bench::run_relay(options).await,
     }
 }

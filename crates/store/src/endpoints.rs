@@ -1,11 +1,11 @@
 //! Endpoints: what is stored of them, and every change of it.
 //!
-//! - [`create`], [`update`]: the changes, each in a transaction of its own;
-//! - [`rows`]: reading and writing rows of `endpoints`;
-//! - [`secrets`], [`header_sets`]: what is sealed, in tables of its own.
+//! - `create`, `update`: the changes, each in a transaction of its own;
+//! - `rows`: reading and writing rows of `endpoints`;
+//! - `secrets`, `header_sets`: what is sealed, in tables of its own.
 
 mod create;
-mod header_sets;
+pub(crate) mod header_sets;
 mod rows;
 mod secrets;
 mod update;

@@ -32,7 +32,6 @@ pub mod tenants;
 pub mod tx;
 
 mod exchange;
-mod header_sets;
 mod sqlite;
 mod waiters;
 

@@ -252,14 +252,17 @@ fn take_over(connection: &mut Connection, epoch: i64, now: Timestamp) -> Result<
         "INSERT INTO nodes (epoch, number, name, started_at, beat_at) VALUES (?1, 0, 'embedded', ?2, ?2)",
         params![epoch, now.micros()],
     )?;
-    // What somebody wanted to end while it was in flight ends without another attempt.
+    // What somebody wanted to end while it was in flight ends here: its attempt's record did not survive to decide.
     transaction.execute(
         "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
          SELECT n, tag, event, endpoint, tenant, 'cancelled', 'requested', cause, attempt - 1, ?1
-         FROM work WHERE cancel_requested = 1",
+         FROM work WHERE owner IS NOT NULL AND cancel_requested = 1",
         [now.micros()],
     )?;
-    transaction.execute("DELETE FROM work WHERE cancel_requested = 1", [])?;
+    transaction.execute(
+        "DELETE FROM work WHERE owner IS NOT NULL AND cancel_requested = 1",
+        [],
+    )?;
     transaction.execute("UPDATE work SET owner = NULL WHERE owner IS NOT NULL", [])?;
     // What was in memory when its endpoint was deleted waits again: the endpoint is swept once more.
     transaction.execute(

@@ -8,11 +8,9 @@
 )]
 
 mod body;
-mod endpoints;
 mod few_descriptors;
 mod http2;
 mod listen;
 mod problem;
 mod support;
 mod v1;
-mod world;

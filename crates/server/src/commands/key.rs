@@ -1,10 +1,86 @@
 //! `stentor key create`: makes an API key without a running server.
 
-use crate::cli::KeyOptions;
-use crate::config::StoreConfig;
-use crate::failure::Failure;
+use std::io::Write as _;
+use std::sync::Arc;
 
-/// Makes the key and prints it once to standard output.
-pub(crate) async fn run(_options: KeyOptions, _store: StoreConfig) -> Result<(), Failure> {
-    Err(super::not_wired("key create"))
+use stentor_domain::Timestamp;
+use stentor_domain::{Chance, Clock};
+use stentor_engine::error::Error;
+use stentor_engine::keys::{MadeKey, NewKey};
+use stentor_engine::{Engine, Settings};
+use stentor_store::{Options, Store};
+
+use crate::cli::{KeyOptions, Role};
+use crate::config::StoreConfig;
+use crate::data_folder;
+use crate::failure::Failure;
+use crate::system::{SystemChance, SystemClock};
+
+/// Makes the key and prints it once to standard output, alone, so that a script can take it; what it is goes to standard
+/// error.
+pub(crate) async fn run(options: KeyOptions, config: StoreConfig) -> Result<(), Failure> {
+    let chance: Arc<dyn Chance> = Arc::new(SystemChance);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    data_folder::make(&config)?;
+    let master = data_folder::master_keys(&config, &*chance)?;
+    let options_of_store = Options {
+        path: config.database,
+        master,
+        clock,
+        chance,
+    };
+    // What waits for delivery is left to the next start of a server: nobody reads what the store hands over here.
+    let (store, _fresh) = Store::open(options_of_store).map_err(|error| {
+        Failure::Failed(format!(
+            "{error} (if that is a running server, POST /v1/keys of it makes keys)"
+        ))
+    })?;
+    let engine = Engine::new(store.clone(), Settings::default());
+    let made = engine.create_key_offline(new_key(options)).await;
+    store.close().await;
+    print(&made.map_err(|error| Failure::Failed(reason(&error)))?);
+    Ok(())
+}
+
+fn new_key(options: KeyOptions) -> NewKey {
+    NewKey {
+        role: match options.role {
+            Role::Root => stentor_engine::keys::Role::Root,
+            Role::Project => stentor_engine::keys::Role::Project,
+            Role::Tenant => stentor_engine::keys::Role::Tenant,
+        },
+        project: options.project,
+        tenant: options.tenant,
+        read_only: options.read_only,
+        name: options.name,
+        expires_at: options
+            .expires_at
+            .map(|end| Timestamp::from_micros(end.as_microsecond())),
+    }
+}
+
+fn print(made: &MadeKey) {
+    let MadeKey { key, text } = made;
+    let read_only = if key.read_only { ", read-only" } else { "" };
+    let _ = writeln!(
+        std::io::stderr(),
+        "Made {} with role {}{read_only}. The key is shown this once:",
+        key.id,
+        key.scope.role()
+    );
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{}", text.expose());
+    let _ = out.flush();
+}
+
+/// Every broken rule, where the error itself says only that there are some.
+fn reason(error: &Error) -> String {
+    let Error::Invalid(rules) = error else {
+        return error.to_string();
+    };
+    let rules: Vec<String> = rules
+        .iter()
+        .map(|invalid| format!("--{} {}", invalid.field.replace('_', "-"), invalid.rule))
+        .collect();
+    rules.join("; ")
 }

@@ -18,12 +18,12 @@ mod variables;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use stentor_domain::address::AllowedDestination;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 pub(crate) use layers::{Flags, Layers};
 pub(crate) use refusal::Refusal;
@@ -35,6 +35,10 @@ pub(crate) use variables::Variables;
 const DATABASE_FILE: &str = "stentor.db";
 /// How many letters a name may be away from the one that it is taken for.
 const NEAREST_DISTANCE_MAX: usize = 3;
+/// What `stentor demo` lets deliveries reach: its own receiver.
+const LOOPBACK: &str = "127.0.0.0/8";
+/// Nothing in a demonstration is worth a long wait.
+const DEMO_SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
 /// How a line of the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +60,15 @@ impl LogConfig {
         Ok(Self {
             format: layers.one(&settings::LOG_FORMAT)?,
             level: layers.one(&settings::LOG_LEVEL)?,
+        })
+    }
+
+    /// The same for a command that prints for people: unless a level was asked for, warnings only.
+    pub(crate) fn resolve_quiet(layers: &Layers) -> Result<Self, Refusal> {
+        let quiet = || Targets::new().with_default(LevelFilter::WARN);
+        Ok(Self {
+            format: layers.one(&settings::LOG_FORMAT)?,
+            level: layers.optional(&settings::LOG_LEVEL)?.unwrap_or_else(quiet),
         })
     }
 }
@@ -140,6 +153,24 @@ impl ServeConfig {
     }
 }
 
+impl ServeConfig {
+    /// The defaults, on a folder of its own and without anything that was set for a real server.
+    pub(crate) fn demo(data: &Path, listen: SocketAddr) -> Result<Self, Refusal> {
+        let defaults = Self::resolve(&Layers::default())?;
+        Ok(Self {
+            store: StoreConfig {
+                data: data.to_owned(),
+                database: data.join(DATABASE_FILE),
+                master_keys: Vec::new(),
+            },
+            listen,
+            allow_destinations: LOOPBACK.parse().into_iter().collect(),
+            shutdown_grace: DEMO_SHUTDOWN_GRACE,
+            ..defaults
+        })
+    }
+}
+
 /// The known name that an unknown one was probably meant to be.
 fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known
@@ -151,8 +182,6 @@ fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn with_file(text: &str) -> Layers {
@@ -198,6 +227,18 @@ mod tests {
     fn zero_failed_authentications_turn_the_limit_off() {
         let config = ServeConfig::resolve(&with_file("failed_authentication_per_minute = 0")).unwrap();
         assert_eq!(config.failed_authentication_per_minute, None);
+    }
+
+    #[test]
+    fn a_command_for_people_logs_warnings_only_unless_a_level_was_asked_for() {
+        let quiet = |text| {
+            LogConfig::resolve_quiet(&with_file(text))
+                .unwrap()
+                .level
+                .to_string()
+        };
+        assert_eq!(quiet(""), "warn");
+        assert_eq!(quiet("log_level = 'info'"), "info");
     }
 
     /// An option that is in the table but that nothing reads would be accepted and ignored.

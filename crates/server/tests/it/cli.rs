@@ -1,25 +1,17 @@
 //! The command line: what it prints, where, and the code it ends with.
 
-use std::process::{Command, Output};
+use std::process::Output;
+
+use crate::support::{binary, stderr, stdout};
 
 /// Runs the binary in an environment of these variables alone, in a directory that is thrown away.
 fn stentor(words: &[&str], variables: &[(&str, &str)]) -> Output {
     let directory = tempfile::tempdir().expect("a directory can be made");
-    Command::new(env!("CARGO_BIN_EXE_stentor"))
-        .args(words)
-        .env_clear()
+    binary(words)
         .envs(variables.iter().copied())
         .current_dir(directory.path())
         .output()
         .expect("the binary runs")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("it prints UTF-8")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("it prints UTF-8")
 }
 
 /// An invocation that ends with code 2 and returns what it said to standard error, and nothing to standard output.

@@ -4,13 +4,14 @@
 //! only here, so that pausing or deleting an endpoint with a million deliveries changes one row.
 
 use super::KeptAttempt;
+use crate::endpoints::header_sets;
 use crate::error::{Result, StoreError};
 use crate::exchange;
-use crate::header_sets;
 use crate::period::columns;
 use crate::seal::MasterKeys;
 use crate::tx::{Row, Tx, values};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use stentor_domain::attempt::{Attempt, ErrorClass, Outcome, Trigger};
 use stentor_domain::custom_headers::CustomHeaders;
 use stentor_domain::delivery::{Delivery, Reason, State};
@@ -190,8 +191,8 @@ pub(super) async fn attempts(tx: &mut Tx, id: DeliveryId, master: &MasterKeys) -
         .await?;
     let mut sets: HashMap<i64, CustomHeaders> = HashMap::new();
     for n in attempts.iter().filter_map(|attempt| attempt.exchange.header_set) {
-        if !sets.contains_key(&n) {
-            sets.insert(n, header_set(tx, n, master).await?);
+        if let Entry::Vacant(unread) = sets.entry(n) {
+            unread.insert(header_set(tx, n, master).await?);
         }
     }
     let kept = attempts.into_iter().map(|attempt| KeptAttempt {

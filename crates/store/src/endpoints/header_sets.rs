@@ -10,7 +10,7 @@ const LAYOUT: u8 = 1;
 
 /// Writes a version of an endpoint's headers under the key `n`; tells the version that the endpoint has from now on, which
 /// is none where there are no headers.
-pub(super) async fn put(
+pub(crate) async fn put(
     tx: &mut Tx,
     n: i64,
     endpoint: i64,
@@ -31,7 +31,7 @@ pub(super) async fn put(
     Ok(Some(n))
 }
 
-pub(super) fn open(n: i64, sealed: &[u8], master: &MasterKeys) -> Result<CustomHeaders> {
+pub(crate) fn open(n: i64, sealed: &[u8], master: &MasterKeys) -> Result<CustomHeaders> {
     let unreadable = || StoreError::Unreadable(format!("{} has an unknown layout", identity(n)));
     let plain = master.open(&identity(n), sealed)?;
     let (&LAYOUT, pairs) = plain.split_first().ok_or_else(unreadable)? else {

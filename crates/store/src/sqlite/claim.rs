@@ -1,6 +1,6 @@
 //! Claiming what is due, and giving back what will not be sent now.
 
-use super::writer::Writer;
+use super::writer::{Effects, Writer};
 use crate::error::{Result, StoreError};
 use crate::hot::{Cancel, Claim, Claimed, ClaimedDue, ClaimedEvent, Release};
 use rusqlite::{OptionalExtension, params};
@@ -25,7 +25,7 @@ struct Row {
 
 impl Writer {
     /// Makes this node the owner of what is due for an endpoint.
-    pub(crate) fn claim(&mut self, claim: Claim) -> Result<ClaimedDue> {
+    pub(crate) fn claim(&mut self, claim: Claim, effects: &mut Effects) -> Result<ClaimedDue> {
         let mut events: HashMap<i64, Arc<ClaimedEvent>> = HashMap::new();
         let mut deliveries = Vec::new();
         for row in self.own(claim)? {
@@ -35,12 +35,13 @@ impl Writer {
                     Some(event) => Arc::clone(events.entry(row.event).or_insert(Arc::new(event))),
                     // Never an empty body: what has no payload any more ends with that reason.
                     None => {
-                        self.cancel(Cancel {
+                        let gone = Cancel {
                             delivery: row.delivery.n(),
                             attempt: row.attempt,
                             reason: Reason::PayloadExpired,
                             at: claim.now,
-                        })?;
+                        };
+                        self.cancel(gone, effects)?;
                         continue;
                     }
                 },
@@ -147,45 +148,46 @@ impl Writer {
     /// Gives deliveries back: they wait in the store again, due when they were. One that somebody wants to end, ends; so
     /// does one whose endpoint was deleted, since the sweeper may have been there already.
     pub(crate) fn release(&mut self, releases: &[Release]) -> Result<()> {
-        let epoch = self.epoch;
+        let (epoch, at) = (self.epoch, self.clock.now());
         for release in releases {
             let mut statement = self.connection().prepare_cached(
-                "SELECT endpoint, cancel_requested FROM work WHERE n = ?1 AND attempt = ?2 AND owner = ?3",
+                "UPDATE work SET owner = NULL WHERE n = ?1 AND attempt = ?2 AND owner = ?3
+                 RETURNING endpoint, cancel_requested",
             )?;
-            let owned = statement
-                .query_row(params![release.delivery, release.attempt, epoch], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })
+            let values = params![release.delivery, release.attempt, epoch];
+            let waits = statement
+                .query_row(values, |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
             drop(statement);
-            match owned {
-                None => {}
-                Some((_, true)) => self.end_given_back(release, Reason::Requested)?,
+            let reason = match waits {
+                Some((_, true)) => Reason::Requested,
                 Some((endpoint, false)) if self.config.endpoint(endpoint).is_none() => {
-                    self.end_given_back(release, Reason::EndpointDeleted)?;
+                    Reason::EndpointDeleted
                 }
-                Some((_, false)) => {
-                    self.connection()
-                        .prepare_cached("UPDATE work SET owner = NULL WHERE n = ?1")?
-                        .execute([release.delivery])?;
-                }
-            }
+                _ => continue,
+            };
+            self.end_unattempted(release.delivery, reason, at)?;
         }
         Ok(())
     }
 
-    fn end_given_back(&mut self, release: &Release, reason: Reason) -> Result<()> {
-        self.cancel(Cancel {
-            delivery: release.delivery,
-            attempt: release.attempt,
-            reason,
-            at: self.clock.now(),
-        })
+    /// Ends a delivery of this node without an attempt.
+    pub(crate) fn cancel(&mut self, cancel: Cancel, effects: &mut Effects) -> Result<()> {
+        let epoch = self.epoch;
+        let mut statement = self
+            .connection()
+            .prepare_cached("SELECT 1 FROM work WHERE n = ?1 AND attempt = ?2 AND owner = ?3")?;
+        let owned = statement.exists(params![cancel.delivery, cancel.attempt, epoch])?;
+        drop(statement);
+        if owned {
+            self.end_unattempted(cancel.delivery, cancel.reason, cancel.at)?;
+            effects.ended.push(cancel.delivery);
+        }
+        Ok(())
     }
 
-    /// Ends a delivery of this node without an attempt. An endpoint that went with its tenant reads so.
-    pub(crate) fn cancel(&mut self, cancel: Cancel) -> Result<()> {
-        let epoch = self.epoch;
+    /// An endpoint that went with its tenant reads so.
+    fn end_unattempted(&mut self, delivery: i64, reason: Reason, at: Timestamp) -> Result<()> {
         let mut statement = self.connection().prepare_cached(
             "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
              SELECT n, tag, event, endpoint, tenant, 'cancelled',
@@ -193,23 +195,13 @@ impl Writer {
                            (SELECT 1 FROM tenants WHERE tenants.n = work.tenant AND deleted_at IS NOT NULL)
                          THEN 'tenant_deleted' ELSE ?1 END,
                     cause, attempt - 1, ?2
-             FROM work WHERE n = ?3 AND attempt = ?4 AND owner = ?5",
+             FROM work WHERE n = ?3",
         )?;
-        let values = params![
-            cancel.reason.as_str(),
-            cancel.at.micros(),
-            cancel.delivery,
-            cancel.attempt,
-            epoch
-        ];
-        let ended = statement.execute(values)?;
+        statement.execute(params![reason.as_str(), at.micros(), delivery])?;
         drop(statement);
-        if ended == 1 {
-            let mut statement = self
-                .connection()
-                .prepare_cached("DELETE FROM work WHERE n = ?1")?;
-            statement.execute([cancel.delivery])?;
-        }
+        self.connection()
+            .prepare_cached("DELETE FROM work WHERE n = ?1")?
+            .execute([delivery])?;
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use crate::error::{Result, StoreError};
 use crate::tx::Tx;
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 /// Questions answered at once.
@@ -33,17 +34,13 @@ impl Readers {
 
     /// Runs `question` on a connection of its own, in one snapshot, on a thread that may block.
     pub(crate) async fn ask<T: Send + 'static>(
-        self: std::sync::Arc<Self>,
+        self: Arc<Self>,
         question: impl FnOnce(&mut Tx) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let blocking = tokio::task::spawn_blocking({
-            let readers = std::sync::Arc::clone(&self);
-            move || readers.ask_here(question)
-        });
         let _permit = self.permits.acquire().await.map_err(|_| StoreError::Closed)?;
-        blocking
-            .await
-            .map_err(|error| StoreError::Unavailable(format!("a question failed: {error}")))?
+        let readers = Arc::clone(&self);
+        let asked = tokio::task::spawn_blocking(move || readers.ask_here(question)).await;
+        asked.map_err(|error| StoreError::Unavailable(format!("a question failed: {error}")))?
     }
 
     fn ask_here<T>(&self, question: impl FnOnce(&mut Tx) -> Result<T>) -> Result<T> {

@@ -101,9 +101,9 @@ impl Hot {
     fn run(&mut self, writer: &mut Writer, effects: &mut Effects) -> Result<()> {
         match self {
             Self::Accept(accept, reply) => reply.answer = Some(writer.accept(accept, effects)?),
-            Self::Claim(claim, reply) => reply.answer = Some(writer.claim(*claim)?),
+            Self::Claim(claim, reply) => reply.answer = Some(writer.claim(*claim, effects)?),
             Self::Release(releases, reply) => reply.answer = Some(writer.release(releases)?),
-            Self::Cancel(cancel, reply) => reply.answer = Some(writer.cancel(*cancel)?),
+            Self::Cancel(cancel, reply) => reply.answer = Some(writer.cancel(*cancel, effects)?),
             Self::Finish(finish, reply) => reply.answer = Some(writer.finish(finish, effects)?),
         }
         Ok(())

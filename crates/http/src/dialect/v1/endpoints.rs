@@ -70,7 +70,7 @@ async fn list(State(app): State<App>, call: Call, uri: Uri) -> Result<Response, 
 }
 
 /// Get an endpoint.
-#[utoipa::path(get, path = "/v1/endpoints/{id}", tag = "endpoints", responses((status = 200, body = EndpointOut)))]
+#[utoipa::path(get, path = "/v1/endpoints/{id}", tag = "endpoints", params(("id" = String, Path, description = "Its id.")), responses((status = 200, body = EndpointOut)))]
 async fn get(
     State(app): State<App>,
     call: Call,
@@ -81,7 +81,7 @@ async fn get(
 }
 
 /// Change an endpoint. `PAUSED` holds its deliveries, `ACTIVE` resumes them from every state.
-#[utoipa::path(patch, path = "/v1/endpoints/{id}", tag = "endpoints", request_body = EndpointChange, responses((status = 200, body = EndpointOut)))]
+#[utoipa::path(patch, path = "/v1/endpoints/{id}", tag = "endpoints", params(("id" = String, Path, description = "Its id.")), request_body = EndpointChange, responses((status = 200, body = EndpointOut)))]
 async fn update(
     State(app): State<App>,
     call: Call,
@@ -97,7 +97,7 @@ async fn update(
 }
 
 /// Delete an endpoint; what is unfinished is cancelled.
-#[utoipa::path(delete, path = "/v1/endpoints/{id}", tag = "endpoints", responses((status = 204, description = "It is deleted.")))]
+#[utoipa::path(delete, path = "/v1/endpoints/{id}", tag = "endpoints", params(("id" = String, Path, description = "Its id.")), responses((status = 204, description = "It is deleted.")))]
 async fn delete(State(app): State<App>, call: Call, Path(id): Path<String>) -> Result<StatusCode, Problem> {
     app.engine().delete_endpoint(&call.caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -106,6 +106,7 @@ async fn delete(State(app): State<App>, call: Call, Path(id): Path<String>) -> R
 /// Draw a new secret. The earlier ones go on signing until the grace ends.
 #[utoipa::path(
     post, path = "/v1/endpoints/{id}/rotate-secret", tag = "endpoints", request_body = RotationIn,
+    params(("id" = String, Path, description = "Its id.")),
     responses((status = 200, body = RotationOut, description = "With the new secret, this once."))
 )]
 async fn rotate_secret(

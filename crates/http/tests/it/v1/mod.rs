@@ -2,7 +2,10 @@
 
 mod audit;
 mod authentication;
+mod deliveries;
+mod endpoints;
 mod event_types;
+mod events_read;
 mod first_start;
 mod keys;
 mod projects;

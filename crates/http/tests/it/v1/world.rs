@@ -14,7 +14,7 @@ use stentor_domain::key::KeyText;
 use stentor_engine::{Engine, Result, Settings};
 use stentor_http::listen::PeerAddr;
 use stentor_http::{App, AppSettings, router};
-use stentor_store::{MasterKey, MasterKeys, Options, Store};
+use stentor_store::{Fresh, MasterKey, MasterKeys, Options, Store};
 use stentor_testkit::{SeededChance, StepClock};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -28,6 +28,8 @@ pub(crate) struct World {
     pub(crate) clock: Arc<StepClock>,
     pub(crate) store: Store,
     pub(crate) engine: Engine,
+    /// What the dispatcher would be told.
+    pub(crate) fresh: Fresh,
     /// The text of the root key that the start made.
     pub(crate) root: String,
     router: Router,
@@ -41,6 +43,8 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     /// The document; null where there is none.
     pub(crate) body: Value,
+    /// The document as it was written.
+    pub(crate) raw: String,
 }
 
 impl Answer {
@@ -52,6 +56,19 @@ impl Answer {
     /// The status and, of a refusal, its code.
     pub(crate) fn verdict(&self) -> (u16, &str) {
         (self.status, self.body["code"].as_str().unwrap_or_default())
+    }
+
+    /// The document, where the status is the one that was expected.
+    pub(crate) fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.raw);
+        self.body.clone()
+    }
+
+    /// The code and the fields at fault of a refusal, where the status is the one that was expected.
+    pub(crate) fn refusal(&self, status: u16) -> (String, Vec<String>) {
+        self.expect(status);
+        let faults = self.faults().into_iter().map(str::to_owned);
+        (self.text("code"), faults.collect())
     }
 
     /// The fields at fault.
@@ -73,9 +90,14 @@ impl Answer {
 impl World {
     /// A first start.
     pub(crate) async fn start() -> Self {
+        Self::start_with(Settings::default()).await
+    }
+
+    /// A first start of an engine that an operator has set.
+    pub(crate) async fn start_with(settings: Settings) -> Self {
         let directory = TempDir::new().unwrap();
         let (clock, chance) = (Arc::new(StepClock::default()), SeededChance::default());
-        let mut world = Self::open(directory, clock, chance);
+        let mut world = Self::open(directory, clock, chance, settings);
         world.root = world.prepare(None).await.unwrap().unwrap();
         world
     }
@@ -83,7 +105,12 @@ impl World {
     /// A database that no server has been started with.
     pub(crate) fn untouched() -> Self {
         let directory = TempDir::new().unwrap();
-        Self::open(directory, Arc::default(), SeededChance::default())
+        Self::open(
+            directory,
+            Arc::default(),
+            SeededChance::default(),
+            Settings::default(),
+        )
     }
 
     /// Stops, and opens the same database again with other chance.
@@ -95,24 +122,25 @@ impl World {
             directory,
             engine,
             router,
+            ..
         } = self;
         store.close().await;
         drop((engine, router, store));
         Self {
             root,
-            ..Self::open(directory, clock, SeededChance::new(2))
+            ..Self::open(directory, clock, SeededChance::new(2), Settings::default())
         }
     }
 
-    fn open(directory: TempDir, clock: Arc<StepClock>, chance: SeededChance) -> Self {
-        let (store, _fresh) = Store::open(Options {
+    fn open(directory: TempDir, clock: Arc<StepClock>, chance: SeededChance, settings: Settings) -> Self {
+        let (store, fresh) = Store::open(Options {
             path: database(directory.path()),
             master: MasterKeys::new(MasterKey::new([7; 32]), vec![]),
             clock: Arc::<StepClock>::clone(&clock),
             chance: Arc::new(chance),
         })
         .unwrap();
-        let engine = Engine::new(store.clone(), Settings::default());
+        let engine = Engine::new(store.clone(), settings);
         let settings = AppSettings {
             failed_authentications_per_minute: NonZeroU32::new(FAILURES_PER_MINUTE),
             ..AppSettings::default()
@@ -122,6 +150,7 @@ impl World {
             store,
             router: router(App::new(engine.clone(), settings)),
             engine,
+            fresh,
             root: String::new(),
             directory,
         }
@@ -159,6 +188,22 @@ impl World {
     pub(crate) async fn tenant(&self, project: &str, uid: &str) -> String {
         let body = json!({ "name": uid, "uid": uid, "project": project });
         self.root().post("/v1/tenants", body).await.text("id")
+    }
+
+    /// Makes a tenant of project `default`; answers the text of a key for it.
+    pub(crate) async fn tenant_key(&self, uid: &str) -> String {
+        self.tenant("default", uid).await;
+        self.key(json!({ "role": "tenant", "tenant": uid }))
+            .await
+            .text("key")
+    }
+
+    /// All that the server has written into its directory.
+    pub(crate) fn bytes_on_disk(&self) -> Vec<u8> {
+        let files = std::fs::read_dir(self.directory.path()).unwrap();
+        files
+            .flat_map(|file| std::fs::read(file.unwrap().path()).unwrap())
+            .collect()
     }
 
     /// Makes a key; answers it with its text.
@@ -202,6 +247,17 @@ impl<'a> Asker<'a> {
         self.ask(Method::DELETE, path, Body::empty()).await
     }
 
+    /// Asks for an operation named as the contract names it: `POST /v1/events`.
+    pub(crate) async fn call(&self, operation: &str, body: Value) -> Answer {
+        let (method, path) = operation.split_once(' ').unwrap();
+        let body = if body.is_null() {
+            Body::empty()
+        } else {
+            Body::from(body.to_string())
+        };
+        self.ask(method.parse().unwrap(), path, body).await
+    }
+
     pub(crate) async fn ask(&self, method: Method, path: &str, body: Body) -> Answer {
         let peer: SocketAddr = PEER.parse().unwrap();
         let mut request = Request::builder()
@@ -220,6 +276,7 @@ impl<'a> Asker<'a> {
             status: parts.status.as_u16(),
             headers: parts.headers,
             body: serde_json::from_slice(&bytes).unwrap_or_default(),
+            raw: String::from_utf8(bytes.to_vec()).unwrap(),
         }
     }
 }

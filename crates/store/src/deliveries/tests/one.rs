@@ -2,11 +2,11 @@
 
 use super::world::{Published, World, only};
 use crate::deliveries::DeliveryError;
+use crate::endpoints::header_sets;
 use crate::fresh::{Handover, Waiting};
-use crate::header_sets;
 use crate::hot::Next;
 use crate::once::{Done, Once};
-use crate::tx::values;
+use crate::seal::Sealer;
 use std::time::Duration;
 use stentor_domain::attempt::{Outcome, Trigger};
 use stentor_domain::custom_headers::CustomHeaders;
@@ -105,13 +105,14 @@ async fn a_fenced_attempt_is_shown_beside_the_one_that_counted() {
 async fn an_attempt_tells_the_custom_headers_that_were_sent() {
     let world = World::new();
     let sent = CustomHeaders::stored(vec![("X-Team".into(), "blue".into())]);
-    let sealed = header_sets::seal(77, &sent, &world.store).unwrap();
-    let kept = world.store.change(move |tx| {
-        Box::pin(async move {
-            let sql = "INSERT INTO header_sets (n, endpoint, master_key, sealed) VALUES (77, 111, 0, ?1)";
-            tx.execute_one(sql, values![&sealed[..]]).await
-        })
-    });
+    let sealer = Sealer {
+        master: world.store.master().clone(),
+        chance: world.store.0.chance.clone(),
+    };
+    let headers = sent.clone();
+    let kept = world
+        .store
+        .change(move |tx| Box::pin(async move { header_sets::put(tx, 77, 111, &headers, &sealer).await }));
     kept.await.unwrap();
     let Published { delivery, .. } = world.publish(111, "order.paid").await;
     let answered = Outcome::Answered(200);

@@ -4,7 +4,7 @@ use crate::change::By;
 use crate::fresh::{Fresh, Handover};
 use crate::hot::{Accept, Accepted, Claim, Claimed, Finish, NewDelivery, NewEvent, Next, Release};
 use crate::tx::values;
-use crate::{MasterKey, MasterKeys, Options, Store, StoreError, migrate_file};
+use crate::{MasterKey, MasterKeys, Options, Store, migrate_file};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -236,9 +236,9 @@ impl World {
     }
 
     pub(super) async fn set(&self, sql: &'static str, n: i64) {
-        let set = self.store.change(move |tx| {
-            Box::pin(async move { tx.execute_one(sql, values![n]).await.map_err(StoreError::from) })
-        });
+        let set = self
+            .store
+            .change(move |tx| Box::pin(async move { tx.execute_one(sql, values![n]).await }));
         set.await.unwrap();
     }
 

@@ -1,15 +1,15 @@
 //! Making endpoints: fields, defaults, limits, repetitions.
 
-use super::{in_snapshot, made, path, plain, plain_with};
-use crate::world::{ROOT, World};
+use super::{call, in_snapshot, made, path, plain, plain_with, send, send_text};
+use crate::v1::world::World;
 use serde_json::{Value, json};
 use stentor_domain::limits::ENDPOINTS_PER_TENANT_MAX;
 use stentor_engine::Settings;
 
 #[tokio::test]
 async fn every_bad_value_is_refused_by_the_name_of_its_field() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let long = |length: usize| "x".repeat(length);
     let cases = [
         (json!({"name": ""}), "name"),
@@ -75,9 +75,7 @@ async fn every_bad_value_is_refused_by_the_name_of_its_field() {
         (json!({"max_in_flight": 1_001}), "max_in_flight"),
     ];
     for (fields, field) in cases {
-        let answer = world
-            .call(&key, "POST /v1/endpoints", plain_with(fields.clone()))
-            .await;
+        let answer = call(&world, &key, "POST /v1/endpoints", plain_with(fields.clone())).await;
         assert_eq!(
             answer.refusal(422),
             ("invalid_request".into(), vec![field.into()]),
@@ -85,29 +83,29 @@ async fn every_bad_value_is_refused_by_the_name_of_its_field() {
         );
     }
     assert_eq!(
-        world.call(&key, "GET /v1/endpoints", json!(null)).await.text,
+        call(&world, &key, "GET /v1/endpoints", json!(null)).await.raw,
         "[]"
     );
 }
 
 #[tokio::test]
 async fn a_caller_hears_of_all_faults_at_once() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let body = json!({"secret": "short", "timeout_seconds": 99, "events": ["b c"], "uid": "ep_x"});
-    let answer = world.call(&key, "POST /v1/endpoints", body).await;
+    let answer = call(&world, &key, "POST /v1/endpoints", body).await;
     assert_eq!(
         answer.refusal(422).1,
         ["name", "url", "secret", "timeout_seconds", "events.0", "uid"]
     );
-    let nothing = world.call(&key, "POST /v1/endpoints", Value::Null).await;
+    let nothing = call(&world, &key, "POST /v1/endpoints", Value::Null).await;
     assert_eq!(nothing.refusal(422).1, ["name", "url"]);
 }
 
 #[tokio::test]
 async fn what_is_not_built_yet_is_refused_by_name_and_unknown_fields_are_ignored() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let cases = [
         json!({"channels": ["a"]}),
         json!({"rate_limit": 5}),
@@ -122,11 +120,9 @@ async fn what_is_not_built_yet_is_refused_by_name_and_unknown_fields_are_ignored
     for fields in cases {
         let field = fields.as_object().unwrap().keys().next().unwrap().clone();
         let expected = ("not_supported".to_owned(), vec![field]);
-        let created = world
-            .call(&key, "POST /v1/endpoints", plain_with(fields.clone()))
-            .await;
+        let created = call(&world, &key, "POST /v1/endpoints", plain_with(fields.clone())).await;
         assert_eq!(created.refusal(422), expected);
-        let patched = world.call(&key, &path("PATCH", &endpoint), fields).await;
+        let patched = call(&world, &key, &path("PATCH", &endpoint), fields).await;
         assert_eq!(patched.refusal(422), expected);
     }
     let body = plain_with(json!({"channels": null, "colour": "blue", "number": 99, "status": "PAUSED"}));
@@ -136,8 +132,8 @@ async fn what_is_not_built_yet_is_refused_by_name_and_unknown_fields_are_ignored
 
 #[tokio::test]
 async fn values_at_their_limits_come_back_as_they_were_sent() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let fields = json!({
         "name": "ü".repeat(255),
         "url": format!("https://example.com/{}", "x".repeat(2_063)),
@@ -153,7 +149,7 @@ async fn values_at_their_limits_come_back_as_they_were_sent() {
         "max_in_flight": 1_000
     });
     let endpoint = made(&world, &key, fields.clone()).await;
-    let again = world.call(&key, &path("GET", &endpoint), json!(null)).await;
+    let again = call(&world, &key, &path("GET", &endpoint), json!(null)).await;
     let shown = again.expect(200);
     for (name, value) in fields.as_object().unwrap() {
         match name.as_str() {
@@ -175,15 +171,15 @@ async fn values_at_their_limits_come_back_as_they_were_sent() {
 
 #[tokio::test]
 async fn headers_keep_their_order_and_none_is_given_twice() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let create = |headers: &str| {
         let body = format!("{{\"name\":\"n\",\"url\":\"https://example.com/\",\"headers_json\":{headers}}}");
-        world.send_text(&key, "POST /v1/endpoints", &[], body)
+        send_text(&world, &key, "POST /v1/endpoints", &[], body)
     };
     let headers = "{\"X-B\":\"2\",\"X-A\":\"1\"}";
     let answer = create(headers).await;
-    assert!(answer.text.contains(headers), "{}", answer.text);
+    assert!(answer.raw.contains(headers), "{}", answer.raw);
     let twice = create("{\"X-A\":\"1\",\"X-A\":\"1\"}").await;
     assert_eq!(twice.refusal(422).1, ["headers_json.X-A"]);
     let malformed = create("{\"X-A\":\"1\"").await;
@@ -192,15 +188,14 @@ async fn headers_keep_their_order_and_none_is_given_twice() {
 
 #[tokio::test]
 async fn a_uid_is_free_again_once_its_endpoint_is_deleted_but_the_number_is_not() {
-    let world = World::new().await;
-    let (acme, other) = (world.tenant("acme").await, world.tenant("other").await);
+    let world = World::start().await;
+    let (acme, other) = (world.tenant_key("acme").await, world.tenant_key("other").await);
     let body = plain_with(json!({"uid": "orders"}));
     let first = made(&world, &acme, body.clone()).await;
-    let taken = world.call(&acme, "POST /v1/endpoints", body.clone()).await;
+    let taken = call(&world, &acme, "POST /v1/endpoints", body.clone()).await;
     assert_eq!(taken.refusal(409).0, "uid_taken");
     made(&world, &other, body.clone()).await;
-    world
-        .call(&acme, &path("DELETE", &first), json!(null))
+    call(&world, &acme, &path("DELETE", &first), json!(null))
         .await
         .expect(204);
     assert_eq!(made(&world, &acme, body).await["number"], json!(2));
@@ -208,17 +203,16 @@ async fn a_uid_is_free_again_once_its_endpoint_is_deleted_but_the_number_is_not(
 
 #[tokio::test]
 async fn a_crowd_of_requests_makes_no_more_endpoints_than_the_tenant_may_have() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
-    let create = || world.call(&key, "POST /v1/endpoints", plain());
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
+    let create = || call(&world, &key, "POST /v1/endpoints", plain());
     let answers = futures_util::future::join_all((0..60).map(|_| create())).await;
     let made = answers.iter().filter(|answer| answer.status == 201).count();
     assert_eq!(made, usize::try_from(ENDPOINTS_PER_TENANT_MAX).unwrap());
     for refused in answers.iter().filter(|answer| answer.status != 201) {
         assert_eq!(refused.refusal(409).0, "endpoint_limit_reached");
     }
-    let list = world
-        .call(&key, "GET /v1/endpoints", json!(null))
+    let list = call(&world, &key, "GET /v1/endpoints", json!(null))
         .await
         .expect(200);
     let mut numbers: Vec<i64> = list
@@ -229,8 +223,7 @@ async fn a_crowd_of_requests_makes_no_more_endpoints_than_the_tenant_may_have() 
         .collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=50).collect::<Vec<_>>());
-    world
-        .call(&key, &path("DELETE", &list[7]), json!(null))
+    call(&world, &key, &path("DELETE", &list[7]), json!(null))
         .await
         .expect(204);
     assert_eq!(create().await.status, 201);
@@ -242,33 +235,33 @@ async fn the_limit_is_the_operators_and_each_tenants_own() {
         endpoints_per_tenant_max: 1,
         ..Settings::default()
     };
-    let world = World::with(settings).await;
+    let world = World::start_with(settings).await;
     for uid in ["acme", "other"] {
-        let key = world.tenant(uid).await;
+        let key = world.tenant_key(uid).await;
         made(&world, &key, plain()).await;
-        let one_more = world.call(&key, "POST /v1/endpoints", plain()).await;
+        let one_more = call(&world, &key, "POST /v1/endpoints", plain()).await;
         assert_eq!(one_more.refusal(409).0, "endpoint_limit_reached");
     }
 }
 
 #[tokio::test]
 async fn a_repeated_request_makes_nothing_and_does_not_show_the_secret_again() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
-    world.tenant("other").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
+    world.tenant_key("other").await;
     let once = [("idempotency-key", "k1")];
-    let first = world.send(&key, "POST /v1/endpoints", &once, plain()).await;
-    let again = world.send(&key, "POST /v1/endpoints", &once, plain()).await;
+    let first = send(&world, &key, "POST /v1/endpoints", &once, plain()).await;
+    let again = send(&world, &key, "POST /v1/endpoints", &once, plain()).await;
     let mut expected = first.expect(201);
     assert!(expected.as_object_mut().unwrap().remove("secret").is_some());
     assert_eq!(again.expect(201), expected);
     assert_eq!(again.headers["idempotency-replayed"], "true");
     let other_body = plain_with(json!({"name": "x"}));
-    let conflict = world.send(&key, "POST /v1/endpoints", &once, other_body).await;
+    let conflict = send(&world, &key, "POST /v1/endpoints", &once, other_body).await;
     assert_eq!(conflict.refusal(409).0, "idempotency_key_reused");
 
     let for_other = [("idempotency-key", "k1"), ("x-tenant", "other")];
-    let elsewhere = world.send(ROOT, "POST /v1/endpoints", &for_other, plain()).await;
+    let elsewhere = send(&world, &world.root, "POST /v1/endpoints", &for_other, plain()).await;
     assert_ne!(
         elsewhere.expect(201)["id"],
         expected["id"],
@@ -278,8 +271,8 @@ async fn a_repeated_request_makes_nothing_and_does_not_show_the_secret_again() {
 
 #[tokio::test]
 async fn a_new_endpoint_is_in_the_snapshot_when_the_answer_is_there_and_after_a_restart() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let body = plain_with(json!({"headers_json": {"X-Api-Key": "s3cret-value"}, "retry_schedule": [7]}));
     let endpoint = made(&world, &key, body).await;
     let before = in_snapshot(&world, &endpoint).unwrap();
@@ -292,12 +285,11 @@ async fn a_new_endpoint_is_in_the_snapshot_when_the_answer_is_there_and_after_a_
         "s3cret-value"
     );
     let gone = made(&world, &key, plain()).await;
-    world
-        .call(&key, &path("DELETE", &gone), json!(null))
+    call(&world, &key, &path("DELETE", &gone), json!(null))
         .await
         .expect(204);
 
-    let world = world.restarted().await;
+    let world = world.restart().await;
     let after = in_snapshot(&world, &endpoint).unwrap();
     assert_eq!(after.endpoint, before.endpoint);
     assert_eq!(

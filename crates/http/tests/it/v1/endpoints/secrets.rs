@@ -1,7 +1,7 @@
 //! Signing secrets: shown once, rotated, replaced, and never readable on the disk.
 
-use super::{in_snapshot, made, path, plain, plain_with};
-use crate::world::World;
+use super::{call, in_snapshot, made, path, plain, plain_with, send};
+use crate::v1::world::World;
 use serde_json::{Value, json};
 use std::time::Duration;
 use stentor_domain::limits::SECRETS_VALID_MAX;
@@ -20,17 +20,16 @@ fn text(secret: &Value) -> String {
 
 async fn rotate(world: &World, key: &str, endpoint: &Value, body: Value) -> Value {
     let target = format!("{}/rotate-secret", path("POST", endpoint));
-    world.call(key, &target, body).await.expect(200)
+    call(world, key, &target, body).await.expect(200)
 }
 
 #[tokio::test]
 async fn a_secret_is_drawn_only_where_none_is_given_and_shown_only_then() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let drawn = made(&world, &key, plain()).await;
     assert!(text(&drawn).starts_with("whsec_") && text(&drawn).len() == 50);
-    let shown = world
-        .call(&key, &path("GET", &drawn), json!(null))
+    let shown = call(&world, &key, &path("GET", &drawn), json!(null))
         .await
         .expect(200);
     assert!(shown.get("secret").is_none());
@@ -44,8 +43,8 @@ async fn a_secret_is_drawn_only_where_none_is_given_and_shown_only_then() {
 
 #[tokio::test]
 async fn both_secrets_sign_until_the_grace_ends() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let endpoint = made(&world, &key, plain()).await;
     let rotated = rotate(&world, &key, &endpoint, json!(null)).await;
     assert_eq!(rotated.as_object().unwrap().len(), 1);
@@ -59,19 +58,19 @@ async fn both_secrets_sign_until_the_grace_ends() {
     assert_eq!(valid(&world, &endpoint, last), [new.clone(), old]);
     assert_eq!(
         valid(&world, &endpoint, last.plus(Duration::from_micros(1))),
-        [new.clone()]
+        [new.as_str()]
     );
 
     let newest = text(&rotate(&world, &key, &endpoint, json!({"grace_seconds": 0})).await);
-    assert_eq!(valid(&world, &endpoint, world.clock.now()), [newest.clone()]);
-    let world = world.restarted().await;
+    assert_eq!(valid(&world, &endpoint, world.clock.now()), [newest.as_str()]);
+    let world = world.restart().await;
     assert_eq!(valid(&world, &endpoint, world.clock.now()), [newest]);
 }
 
 #[tokio::test]
 async fn a_second_rotation_does_not_prolong_what_was_to_end() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let endpoint = made(&world, &key, plain()).await;
     rotate(&world, &key, &endpoint, json!({"grace_seconds": 60})).await;
     world.clock.step(Duration::from_secs(30));
@@ -84,8 +83,8 @@ async fn a_second_rotation_does_not_prolong_what_was_to_end() {
 
 #[tokio::test]
 async fn the_oldest_secret_makes_room_for_one_too_many() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let endpoint = made(&world, &key, plain()).await;
     let mut newest_first = vec![text(&endpoint)];
     for _ in 0..SECRETS_VALID_MAX + 1 {
@@ -97,13 +96,12 @@ async fn the_oldest_secret_makes_room_for_one_too_many() {
 
 #[tokio::test]
 async fn a_replaced_secret_ends_at_once_and_is_not_echoed() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let endpoint = made(&world, &key, plain()).await;
     rotate(&world, &key, &endpoint, json!({})).await;
     let body = json!({"secret": "the only one from now on"});
-    let patched = world
-        .call(&key, &path("PATCH", &endpoint), body)
+    let patched = call(&world, &key, &path("PATCH", &endpoint), body)
         .await
         .expect(200);
     assert!(patched.get("secret").is_none());
@@ -115,12 +113,12 @@ async fn a_replaced_secret_ends_at_once_and_is_not_echoed() {
 
 #[tokio::test]
 async fn a_grace_out_of_bounds_is_refused() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let endpoint = made(&world, &key, plain()).await;
     let target = format!("{}/rotate-secret", path("POST", &endpoint));
     for grace in [json!(-1), json!(604_801), json!("60"), json!(1.5)] {
-        let answer = world.call(&key, &target, json!({"grace_seconds": grace})).await;
+        let answer = call(&world, &key, &target, json!({"grace_seconds": grace})).await;
         assert_eq!(answer.refusal(422).1, ["grace_seconds"], "{grace}");
     }
     assert_eq!(valid(&world, &endpoint, world.clock.now()), [text(&endpoint)]);
@@ -128,14 +126,14 @@ async fn a_grace_out_of_bounds_is_refused() {
 
 #[tokio::test]
 async fn a_repeated_rotation_rotates_once_and_does_not_show_the_secret_again() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let endpoint = made(&world, &key, plain()).await;
     let target = format!("{}/rotate-secret", path("POST", &endpoint));
     let once = [("idempotency-key", "k1")];
-    let first = world.send(&key, &target, &once, json!({})).await.expect(200);
-    let again = world.send(&key, &target, &once, json!({})).await;
-    assert_eq!((again.status, again.text.as_str()), (200, "{}"));
+    let first = send(&world, &key, &target, &once, json!({})).await.expect(200);
+    let again = send(&world, &key, &target, &once, json!({})).await;
+    assert_eq!((again.status, again.raw.as_str()), (200, "{}"));
     assert_eq!(again.headers["idempotency-replayed"], "true");
     assert_eq!(
         valid(&world, &endpoint, world.clock.now()),
@@ -145,8 +143,8 @@ async fn a_repeated_rotation_rotates_once_and_does_not_show_the_secret_again() {
 
 #[tokio::test]
 async fn secrets_and_header_values_are_nowhere_on_the_disk() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let canaries = [
         "canary-given-secret",
         "canary-header-one",
@@ -154,15 +152,13 @@ async fn secrets_and_header_values_are_nowhere_on_the_disk() {
         "canary-patched-secret",
     ];
     let once = [("idempotency-key", "k1")];
-    let drawn = world
-        .send(&key, "POST /v1/endpoints", &once, plain())
+    let drawn = send(&world, &key, "POST /v1/endpoints", &once, plain())
         .await
         .expect(201);
     let body = plain_with(json!({"secret": canaries[0], "headers_json": {"X-Plain": canaries[1]}}));
     let endpoint = made(&world, &key, body).await;
     let body = json!({"headers_json": {"X-Token": canaries[2]}, "secret": canaries[3]});
-    world
-        .call(&key, &path("PATCH", &endpoint), body)
+    call(&world, &key, &path("PATCH", &endpoint), body)
         .await
         .expect(200);
     let rotated = rotate(&world, &key, &endpoint, json!({})).await;

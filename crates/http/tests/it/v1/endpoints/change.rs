@@ -1,7 +1,7 @@
 //! Changing endpoints: absent, null and value; masks; statuses.
 
-use super::{in_snapshot, made, path, plain, plain_with};
-use crate::world::World;
+use super::{call, in_snapshot, made, path, plain, plain_with};
+use crate::v1::world::World;
 use serde_json::{Value, json};
 use std::time::Duration;
 use stentor_domain::Timestamp;
@@ -21,11 +21,11 @@ fn full() -> Value {
 
 #[tokio::test]
 async fn absent_leaves_alone_null_clears_and_a_value_replaces() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let endpoint = made(&world, &key, full()).await;
     let target = path("PATCH", &endpoint);
-    let patch = |body: Value| world.call(&key, &target, body);
+    let patch = |body: Value| call(&world, &key, &target, body);
     let unchanged = patch(json!({})).await.expect(200);
     for field in [
         "description",
@@ -54,8 +54,8 @@ async fn absent_leaves_alone_null_clears_and_a_value_replaces() {
 
 #[tokio::test]
 async fn null_is_refused_where_nothing_can_be_cleared() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let endpoint = made(&world, &key, plain()).await;
     let fields = [
         "name",
@@ -69,53 +69,49 @@ async fn null_is_refused_where_nothing_can_be_cleared() {
         "status",
     ];
     for field in fields {
-        let answer = world
-            .call(&key, &path("PATCH", &endpoint), json!({field: null}))
-            .await;
+        let answer = call(&world, &key, &path("PATCH", &endpoint), json!({field: null})).await;
         assert_eq!(answer.refusal(422).1, [field]);
     }
 }
 
 #[tokio::test]
 async fn a_bad_change_changes_nothing_and_names_all_its_faults() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let endpoint = made(&world, &key, full()).await;
     made(&world, &key, plain_with(json!({"uid": "taken"}))).await;
-    let before = world.call(&key, &path("GET", &endpoint), json!(null)).await.text;
+    let before = call(&world, &key, &path("GET", &endpoint), json!(null)).await.raw;
     let bad = json!({"name": "new", "url": "https://10.0.0.1/", "timeout_seconds": 0, "status": "DISABLED"});
-    let answer = world.call(&key, &path("PATCH", &endpoint), bad).await;
+    let answer = call(&world, &key, &path("PATCH", &endpoint), bad).await;
     assert_eq!(answer.refusal(422).1, ["url", "timeout_seconds", "status"]);
     for status in ["DISABLED", "active", ""] {
-        let answer = world
-            .call(&key, &path("PATCH", &endpoint), json!({"status": status}))
-            .await;
+        let answer = call(&world, &key, &path("PATCH", &endpoint), json!({"status": status})).await;
         assert_eq!(answer.refusal(422).1, ["status"]);
     }
-    let taken = world
-        .call(
-            &key,
-            &path("PATCH", &endpoint),
-            json!({"name": "new", "uid": "taken"}),
-        )
-        .await;
+    let taken = call(
+        &world,
+        &key,
+        &path("PATCH", &endpoint),
+        json!({"name": "new", "uid": "taken"}),
+    )
+    .await;
     assert_eq!(taken.refusal(409).0, "uid_taken");
     assert_eq!(
-        world.call(&key, &path("GET", &endpoint), json!(null)).await.text,
+        call(&world, &key, &path("GET", &endpoint), json!(null)).await.raw,
         before
     );
 }
 
 #[tokio::test]
 async fn what_is_masked_keeps_its_value_when_it_is_sent_back() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let headers = json!({"Authorization": "Bearer abc", "X-Api-Key": "k1", "X-Team": "blue"});
     let endpoint = made(&world, &key, plain_with(json!({"headers_json": headers}))).await;
     let shown = json!({"Authorization": "***", "X-Api-Key": "***", "X-Team": "blue"});
     assert_eq!(endpoint["headers_json"], shown);
     let target = path("PATCH", &endpoint);
-    let patch = |headers: Value| world.call(&key, &target, json!({"headers_json": headers}));
+    let patch = |headers: Value| call(&world, &key, &target, json!({"headers_json": headers}));
     let stored = || {
         let headers = &in_snapshot(&world, &endpoint)
             .unwrap()
@@ -151,28 +147,27 @@ async fn what_is_masked_keeps_its_value_when_it_is_sent_back() {
 
 #[tokio::test]
 async fn masks_do_not_smuggle_headers_past_their_size() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let large = "v".repeat(4_000);
     let headers = json!({"X-Key-1": large, "X-Key-2": large});
     let endpoint = made(&world, &key, plain_with(json!({"headers_json": headers}))).await;
     let more = json!({"headers_json": {"X-Key-1": "***", "X-Key-2": "***", "X-Third": large}});
-    let answer = world.call(&key, &path("PATCH", &endpoint), more).await;
+    let answer = call(&world, &key, &path("PATCH", &endpoint), more).await;
     assert_eq!(answer.refusal(422).1, ["headers_json"]);
 }
 
 #[tokio::test]
 async fn pausing_again_keeps_the_first_time_and_resuming_wakes_the_dispatcher() {
-    let mut world = World::new().await;
-    let key = world.tenant("acme").await;
+    let mut world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let endpoint = made(&world, &key, plain()).await;
     let config = in_snapshot(&world, &endpoint).unwrap();
     let mut paused_at = Vec::new();
     for _ in 0..2 {
         world.clock.step(Duration::from_secs(60));
         let body = json!({"status": "PAUSED"});
-        let paused = world
-            .call(&key, &path("PATCH", &endpoint), body)
+        let paused = call(&world, &key, &path("PATCH", &endpoint), body)
             .await
             .expect(200);
         paused_at.push((paused["paused_at"].clone(), paused["updated_at"].clone()));
@@ -190,10 +185,14 @@ async fn pausing_again_keeps_the_first_time_and_resuming_wakes_the_dispatcher() 
     assert!(world.fresh.try_next().is_none());
 
     for _ in 0..2 {
-        world
-            .call(&key, &path("PATCH", &endpoint), json!({"status": "ACTIVE"}))
-            .await
-            .expect(200);
+        call(
+            &world,
+            &key,
+            &path("PATCH", &endpoint),
+            json!({"status": "ACTIVE"}),
+        )
+        .await
+        .expect(200);
     }
     let Some(Handover::Waiting(waiting)) = world.fresh.next().await else {
         panic!("the dispatcher was told nothing");
@@ -209,8 +208,8 @@ async fn pausing_again_keeps_the_first_time_and_resuming_wakes_the_dispatcher() 
 
 #[tokio::test]
 async fn every_change_makes_the_tenant_match_again() {
-    let world = World::new().await;
-    let key = world.tenant("acme").await;
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
     let endpoint = made(&world, &key, plain()).await;
     let tenant = in_snapshot(&world, &endpoint).unwrap().endpoint.tenant;
     let version = || world.store.config().tenant(tenant).unwrap().version;
@@ -221,8 +220,8 @@ async fn every_change_makes_the_tenant_match_again() {
         ("DELETE", "", json!(null)),
     ] {
         let target = format!("{}{below}", path(verb, &endpoint));
-        let answer = world.call(&key, &target, body).await;
-        assert!(answer.status < 300, "{}", answer.text);
+        let answer = call(&world, &key, &target, body).await;
+        assert!(answer.status < 300, "{}", answer.raw);
         assert!(version() > last, "{target}");
         last = version();
     }
