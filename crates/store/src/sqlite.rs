@@ -252,15 +252,17 @@ fn take_over(connection: &mut Connection, epoch: i64, now: Timestamp) -> Result<
         "INSERT INTO nodes (epoch, number, name, started_at, beat_at) VALUES (?1, 0, 'embedded', ?2, ?2)",
         params![epoch, now.micros()],
     )?;
-    // What somebody wanted to end while it was in flight ends here: its attempt's record did not survive to decide.
+    // What somebody wanted to end while it was in flight ends here: its attempt's record did not survive to decide. So does
+    // a test, for which nobody waits any more.
     transaction.execute(
         "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
-         SELECT n, tag, event, endpoint, tenant, 'cancelled', 'requested', cause, attempt - 1, ?1
-         FROM work WHERE owner IS NOT NULL AND cancel_requested = 1",
+         SELECT n, tag, event, endpoint, tenant, CASE cancel_requested WHEN 1 THEN 'cancelled' ELSE 'exhausted' END,
+                CASE cancel_requested WHEN 1 THEN 'requested' ELSE 'test_failed' END, cause, attempt - 1, ?1
+         FROM work WHERE cancel_requested = 1 OR cause = 'test'",
         [now.micros()],
     )?;
     transaction.execute(
-        "DELETE FROM work WHERE owner IS NOT NULL AND cancel_requested = 1",
+        "DELETE FROM work WHERE cancel_requested = 1 OR cause = 'test'",
         [],
     )?;
     transaction.execute("UPDATE work SET owner = NULL WHERE owner IS NOT NULL", [])?;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
-use stentor_domain::delivery::Reason;
+use stentor_domain::delivery::{Reason, State};
 use stentor_domain::id::{DeliveryId, EventId, Id};
 use stentor_domain::name::EventTypeName;
 
@@ -146,7 +146,8 @@ impl Writer {
     }
 
     /// Gives deliveries back: they wait in the store again, due when they were. One that somebody wants to end, ends; so
-    /// does one whose endpoint was deleted, since the sweeper may have been there already.
+    /// does one whose endpoint was deleted, since the sweeper may have been there already, and a test, which is made at
+    /// once or not at all.
     pub(crate) fn release(&mut self, releases: &[Release]) -> Result<()> {
         let (epoch, at) = (self.epoch, self.clock.now());
         for release in releases {
@@ -188,16 +189,20 @@ impl Writer {
 
     /// An endpoint that went with its tenant reads so.
     fn end_unattempted(&mut self, delivery: i64, reason: Reason, at: Timestamp) -> Result<()> {
+        let state = match reason {
+            Reason::TestFailed => State::Exhausted,
+            _ => State::Cancelled,
+        };
         let mut statement = self.connection().prepare_cached(
             "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
-             SELECT n, tag, event, endpoint, tenant, 'cancelled',
+             SELECT n, tag, event, endpoint, tenant, ?4,
                     CASE WHEN ?1 = 'endpoint_deleted' AND EXISTS
                            (SELECT 1 FROM tenants WHERE tenants.n = work.tenant AND deleted_at IS NOT NULL)
                          THEN 'tenant_deleted' ELSE ?1 END,
                     cause, attempt - 1, ?2
              FROM work WHERE n = ?3",
         )?;
-        statement.execute(params![reason.as_str(), at.micros(), delivery])?;
+        statement.execute(params![reason.as_str(), at.micros(), delivery, state.as_str()])?;
         drop(statement);
         self.connection()
             .prepare_cached("DELETE FROM work WHERE n = ?1")?

@@ -155,7 +155,7 @@ impl Scene {
 
     /// Answers a question about the file in one number.
     pub(crate) fn number(&self, sql: &str) -> u32 {
-        number(&self.world.database(), sql)
+        self.world.number(sql)
     }
 }
 
