@@ -176,7 +176,7 @@ impl Attempting {
             match record().await {
                 Ok(()) | Err(StoreError::Closed) => return,
                 Err(error) if !told => {
-                    tracing::error!(%error, "a delivery could not be {what}; it is tried again")
+                    tracing::error!(%error, "a delivery could not be {what}; it is tried again");
                 }
                 Err(_) => {}
             }

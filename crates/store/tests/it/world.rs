@@ -96,7 +96,13 @@ impl Scene {
     }
 
     pub(crate) async fn accept(&self, events: Vec<NewEvent>) -> Result<Accepted> {
-        self.store().accept_events(Accept { events, once: None }).await
+        self.store()
+            .accept_events(Accept {
+                events,
+                once: None,
+                known: vec![],
+            })
+            .await
     }
 
     /// Accepts an event that is due from now on, and tells its delivery.
