@@ -6,6 +6,7 @@ import pytest
 
 from support.api import make_endpoint, make_key, make_tenant, publish
 from support.client import Client
+from support.receiver import Receiver
 from support.server import ROOT_KEY, Server
 from support.waiting import until
 
@@ -142,9 +143,11 @@ def test_a_tenants_key_manages_its_endpoints_and_nothing_above(shared_server: Se
     publish(client, ours).problem(403)
 
 
-def test_what_belongs_to_another_tenant_does_not_exist(shared_server: Server, tenants: tuple[str, str]):
+def test_what_belongs_to_another_tenant_does_not_exist(
+    shared_server: Server, tenants: tuple[str, str], receiver: Receiver
+):
     ours, theirs = tenants
-    endpoint = make_endpoint(shared_server.root.for_tenant(theirs), "https://example.com/hook")
+    endpoint = make_endpoint(shared_server.root.for_tenant(theirs), receiver.url())
     event = publish(shared_server.root, theirs).expect(202)
     [delivery] = shared_server.root.for_tenant(theirs).pages(f"/v1/deliveries?event={event['id']}")
     client = tenant_client(shared_server, ours)

@@ -144,7 +144,7 @@ def test_the_master_key_that_was_made_is_for_its_owner_only(scene: Scene):
 
 
 def test_a_made_root_key_is_printed_once_and_not_logged_again(servers: Callable[..., Server]):
-    server = servers(variables={"STENTOR_ROOT_KEY": ""}, options=["--log-level", "trace"])
+    server = servers(root_key=None, options=["--log-level", "trace"])
     server.start()
     server.stop()
     server.start()

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import select
 import threading
 import time
 from dataclasses import dataclass
@@ -131,8 +132,17 @@ class Client:
             self._local.connection = None
 
     def _connection(self) -> http.client.HTTPConnection:
-        if time.monotonic() - getattr(self._local, "used_at", 0.0) > IDLE_SECONDS_MAX:
+        if time.monotonic() - getattr(self._local, "used_at", 0.0) > IDLE_SECONDS_MAX or self._was_closed():
             self.close()
         if getattr(self._local, "connection", None) is None:
             self._local.connection = http.client.HTTPConnection(self.host, self.port, timeout=REQUEST_SECONDS_MAX)
         return self._local.connection
+
+    def _was_closed(self) -> bool:
+        """Has the server closed this thread's connection, as it does when it ends? Between two requests there is
+        nothing else to read."""
+        connection = getattr(self._local, "connection", None)
+        if connection is None or connection.sock is None:
+            return False
+        readable, _, _ = select.select([connection.sock], [], [], 0)
+        return bool(readable)

@@ -11,7 +11,8 @@ COMMAND_SECONDS_MAX = 60
 
 def binary() -> Path:
     """`STENTOR_TEST_BINARY`, or the development build."""
-    path = Path(os.environ.get("STENTOR_TEST_BINARY", ROOT / "target" / "debug" / "stentor"))
+    built = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "debug" / "stentor"
+    path = Path(os.environ.get("STENTOR_TEST_BINARY", built))
     if not path.is_file():
         raise AssertionError(f"there is no binary at {path}: run ./test, or cargo build")
     return path

@@ -49,14 +49,16 @@ class Server:
         wrap: Sequence[str] = (),
         data: Path | None = None,
         allow: Sequence[str] = ("127.0.0.0/8",),
+        root_key: str | None = ROOT_KEY,
     ) -> None:
-        """`wrap` is a command that ends by replacing itself with the server; `allow` are destinations."""
+        """`wrap` is a command that ends by replacing itself with the server; `allow` are destinations. Without
+        `root_key` the server makes one."""
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.data = data or directory / "data"
         self.log_path = directory / "server.log"
         self.options, self.wrap, self.allow = list(options), list(wrap), list(allow)
-        self.variables = {"STENTOR_ROOT_KEY": ROOT_KEY} | dict(variables or {})
+        self.variables = dict(variables or {}) | ({"STENTOR_ROOT_KEY": root_key} if root_key else {})
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -70,7 +70,6 @@ impl Attempting {
                 delivery,
                 attempt,
                 reason,
-                at: self.clock.now(),
             };
             return self.insist("cancelled", || store.cancel_claimed(cancel)).await;
         };

@@ -425,7 +425,6 @@ impl Dispatcher {
             delivery: claimed.delivery.n(),
             attempt: claimed.attempt,
             reason,
-            at: self.clock.now(),
         }
     }
 }

@@ -80,7 +80,7 @@ impl App {
 pub fn router(app: App) -> Router {
     let payload_bytes_max = app.engine().settings().payload_bytes_max;
     let (routes, document) = dialect::v1::routes(payload_bytes_max).split_for_parts();
-    let document: Arc<str> = with_operation_ids(document).to_json().unwrap_or_default().into();
+    let document: Arc<str> = with_webhooks(with_operation_ids(document)).to_string().into();
     let served = move || {
         let document = Arc::clone(&document);
         async move {
@@ -116,6 +116,16 @@ fn with_operation_ids(mut document: OpenApi) -> OpenApi {
             let name = operation.operation_id.as_deref().unwrap_or_default();
             operation.operation_id = Some(format!("{tag}_{name}"));
         }
+    }
+    document
+}
+
+/// Adds what this server sends: the generator knows only what it answers.
+fn with_webhooks(document: OpenApi) -> serde_json::Value {
+    // What was generated always serializes, as an object.
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    if let Some(fields) = document.as_object_mut() {
+        fields.insert("webhooks".into(), dialect::v1::webhooks());
     }
     document
 }

@@ -21,13 +21,6 @@ use serde::Serialize;
 /// The media type of every document made here (RFC 9457, section 3).
 pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
 
-/// Marks an answer after which the connection must not be reused, because a part of the request is still unread.
-///
-/// The listener turns it into `Connection: close` on HTTP/1; on HTTP/2 the stream alone is reset. A handler cannot
-/// set the header itself, for it is forbidden on HTTP/2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CloseConnection;
-
 /// One thing wrong with one field of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldError {
@@ -45,7 +38,6 @@ pub struct Problem {
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
     headers: Vec<(http::HeaderName, HeaderValue)>,
-    closes: bool,
 }
 
 /// The document as it is written, in the order a person reads it.
@@ -71,29 +63,28 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             headers: Vec::new(),
-            closes: false,
         }
     }
 
-    /// 413: the body is larger than `bytes_max`. The connection is closed, for the rest of the body is not read.
+    /// 413: the body is larger than `bytes_max`.
     pub fn payload_too_large(bytes_max: usize) -> Self {
         let detail = format!("The body is larger than the {bytes_max} bytes accepted here.");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", detail).closing()
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", detail)
     }
 
-    /// 408: the body did not arrive whole within `limit`. The connection is closed.
+    /// 408: the body did not arrive whole within `limit`.
     pub fn request_timeout(limit: Duration) -> Self {
         let detail = format!(
             "The body did not arrive whole within {} seconds; send it again.",
             limit.as_secs_f64()
         );
-        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail).closing()
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail)
     }
 
     /// 400: the connection broke, or the framing of the body was wrong, before the body was whole.
     pub fn body_incomplete() -> Self {
         let detail = "The body ended early or its framing is malformed.";
-        Self::new(StatusCode::BAD_REQUEST, "body_incomplete", detail).closing()
+        Self::new(StatusCode::BAD_REQUEST, "body_incomplete", detail)
     }
 
     /// 415 for a `Content-Type` that is not JSON in UTF-8.
@@ -105,7 +96,6 @@ impl Problem {
             detail,
         )
         .with_header(ACCEPT, HeaderValue::from_static("application/json"))
-        .closing()
     }
 
     /// 415 for a `Content-Encoding`. `Accept-Encoding` says which would do, as RFC 9110, section 15.5.16, asks.
@@ -117,7 +107,6 @@ impl Problem {
             detail,
         )
         .with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
-        .closing()
     }
 
     /// 404 for a path that no route has, or an object that does not exist for this caller.
@@ -181,13 +170,6 @@ impl Problem {
         self.with_header(RETRY_AFTER, HeaderValue::from(seconds))
     }
 
-    /// Ends the connection after this answer (see [`CloseConnection`]).
-    #[must_use]
-    pub fn closing(mut self) -> Self {
-        self.closes = true;
-        self
-    }
-
     /// The answer's status.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -222,9 +204,6 @@ impl IntoResponse for Problem {
         let mut response = Response::new(Body::from(bytes));
         *response.status_mut() = self.status;
         *response.headers_mut() = headers;
-        if self.closes {
-            response.extensions_mut().insert(CloseConnection);
-        }
         response
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use stentor_domain::Chance;
-use stentor_store::MasterKeys;
+use stentor_store::{MasterKeys, is_sealed};
 
 use crate::config::{MasterKey, StoreConfig};
 use crate::failure::Failure;
@@ -34,8 +34,8 @@ pub(crate) fn make(config: &StoreConfig) -> Result<(), Failure> {
     })
 }
 
-/// The master keys: those that were configured, else the one in the data folder, which is made where there is none and the
-/// database is new. A database that exists without its key is refused: with another one its secrets are lost.
+/// The master keys: those that were configured, else the one in the data folder, which is made where there is none and
+/// nothing was sealed yet. A database without the key that it was sealed with is refused: with another its secrets are lost.
 pub(crate) fn master_keys(config: &StoreConfig, chance: &dyn Chance) -> Result<MasterKeys, Failure> {
     if let Some((current, earlier)) = config.master_keys.split_first() {
         return Ok(as_keys(current, earlier));
@@ -43,13 +43,13 @@ pub(crate) fn master_keys(config: &StoreConfig, chance: &dyn Chance) -> Result<M
     let path = config.data.join(MASTER_KEY_FILE);
     let text = match read(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound && !config.database.exists() => {
-            make_key(&path, chance).map_err(|error| broken(&path, &error.to_string()))?
-        }
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let why = "it is missing, and the database was made with it; restore it from the backup, \
-                       or set STENTOR_MASTER_KEY";
-            return Err(broken(&path, why));
+            if is_sealed(&config.database).map_err(|error| Failure::Failed(error.to_string()))? {
+                let why = "it is missing, and the database was made with it; restore it from the backup, \
+                           or set STENTOR_MASTER_KEY";
+                return Err(broken(&path, why));
+            }
+            make_key(&path, chance).map_err(|error| broken(&path, &error.to_string()))?
         }
         Err(error) => return Err(broken(&path, &error.to_string())),
     };

@@ -253,6 +253,4 @@ pub struct Cancel {
     pub attempt: u32,
     /// Why.
     pub reason: Reason,
-    /// When.
-    pub at: Timestamp,
 }

@@ -39,7 +39,7 @@ pub use config::Config;
 pub use error::{Result, StoreError};
 pub use fresh::{Fresh, Handover, Waiting};
 pub use seal::{MasterKey, MasterKeys};
-pub use sqlite::{Options, Recorded, back_up_file, migrate_file};
+pub use sqlite::{Options, Recorded, back_up_file, is_sealed, migrate_file};
 
 use crate::hot::{Accept, Accepted, Cancel, Claim, ClaimedDue, Finish, Release};
 use crate::seal::Sealer;

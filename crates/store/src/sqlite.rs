@@ -334,6 +334,22 @@ pub fn back_up_file(from: &Path, to: &Path) -> Result<()> {
     File::open(to).and_then(|file| file.sync_all()).map_err(broken)
 }
 
+/// Tells whether the database at `path` was ever opened with a master key, so that no other key will do. One that does not
+/// exist, or was only migrated, was not.
+pub fn is_sealed(path: &Path) -> Result<bool> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    let connection = open_reader(path)?;
+    let has_tables = connection.table_exists(None, "meta")?;
+    Ok(has_tables
+        && connection.query_row(
+            "SELECT EXISTS (SELECT 1 FROM meta WHERE name = ?1)",
+            [MASTER_CHECK.0],
+            |row| row.get(0),
+        )?)
+}
+
 /// Brings the schema of the database file at `path` up to date, with no server running. Tells the versions it had and
 /// has.
 pub fn migrate_file(path: &Path) -> Result<Range<usize>> {

@@ -5,7 +5,10 @@
 //! - [`Receivers`]: the outgoing side of HTTP, without sockets;
 //! - [`World`]: a whole Stentor of them, on a real SQLite file, with the words that stories are told in.
 
-#![expect(clippy::panic, reason = "a panic is how a test fails, in what tests share too")]
+#![expect(
+    clippy::panic,
+    reason = "a panic is how a test fails, in what tests share too"
+)]
 
 mod chance;
 mod clock;

@@ -12,6 +12,9 @@ mod health;
 mod keys;
 mod projects;
 mod tenants;
+mod webhooks;
+
+pub(crate) use webhooks::webhooks;
 mod test_send;
 
 use crate::app::App;

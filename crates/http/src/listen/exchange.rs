@@ -1,4 +1,4 @@
-//! One request and its answer: the router is called, a panic becomes a 500, and the answer is watched to its end.
+//! One request and its answer: the router is called, a panic becomes a 500, and both bodies are watched to their ends.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -18,7 +18,7 @@ use tower::ServiceExt as _;
 
 use super::PeerAddr;
 use super::seat::{Exchange, Seat};
-use crate::problem::{CloseConnection, Problem};
+use crate::problem::Problem;
 
 /// Carries out one request. It counts as in flight from this call on, even before the future is polled.
 pub(super) fn carry_out(
@@ -30,6 +30,12 @@ pub(super) fn carry_out(
     let version = request.version();
     let (exchange, may_run) = seat.request_began(version == Version::HTTP_2);
     request.extensions_mut().insert(peer);
+    let request = request.map(|incoming| AskedBody {
+        incoming,
+        ended: false,
+        // An HTTP/2 stream that is not read to its end is reset; its connection goes on.
+        seat: (version < Version::HTTP_2).then(|| Arc::clone(seat)),
+    });
     let router = router.clone();
     async move {
         let response = if may_run {
@@ -43,7 +49,7 @@ pub(super) fn carry_out(
 
 /// Calls the router. A panic in a handler is answered with 500 and costs nobody else anything: the connection and
 /// the process live on. What the panic said may quote what it was handling, and is left to the panic hook.
-async fn call(router: Router, request: Request<Incoming>) -> Response {
+async fn call(router: Router, request: Request<AskedBody>) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut answer = pin!(router.oneshot(request));
     let caught =
@@ -73,15 +79,57 @@ fn refuse() -> Response {
     .into_response()
 }
 
+/// By now the request's body was read or dropped, so that it is known whether the connection can be used again.
 fn finish(mut response: Response, version: Version, exchange: Exchange) -> http::Response<AnswerBody> {
-    let closes = response.extensions_mut().remove::<CloseConnection>().is_some();
-    if closes && version < Version::HTTP_2 {
+    if version < Version::HTTP_2 && exchange.seat().lingers() {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
-        exchange.seat().linger();
     }
     response.map(|body| AnswerBody { body, exchange })
+}
+
+/// A request's body. Dropped before its end, it is the last one of its connection on HTTP/1: what the client still sends
+/// of it stands where the next request would, and must be read for the client to get its answer.
+#[derive(Debug)]
+struct AskedBody {
+    incoming: Incoming,
+    ended: bool,
+    /// To be told; `None` on HTTP/2.
+    seat: Option<Arc<Seat>>,
+}
+
+impl HttpBody for AskedBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        self.ended = frame.is_none();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for AskedBody {
+    fn drop(&mut self) {
+        if let Some(seat) = &self.seat
+            && !self.ended
+            && !self.incoming.is_end_stream()
+        {
+            seat.linger();
+        }
+    }
 }
 
 /// An answer's body that ends its [`Exchange`] when hyper has taken all of it, or has no more use for it.

@@ -77,9 +77,14 @@ impl Seat {
         self.lingers.store(true, Ordering::Relaxed);
     }
 
+    /// Whether it was told to linger, and so must close.
+    pub(super) fn lingers(&self) -> bool {
+        self.lingers.load(Ordering::Relaxed)
+    }
+
     /// Takes over a socket that hyper has finished with, if it is still needed.
     pub(super) fn leave_behind(&self, socket: TcpStream) {
-        if self.lingers.load(Ordering::Relaxed) {
+        if self.lingers() {
             *self.left_behind.lock() = Some(socket);
         }
     }

@@ -168,3 +168,18 @@ async fn malformed_chunks_are_400() {
     let answer = server.ask(post_echo(&headers, "zz\r\n{}\r\n0\r\n\r\n")).await;
     assert_eq!(status(&answer), 400);
 }
+
+#[tokio::test]
+async fn a_client_whose_body_nobody_reads_still_gets_its_answer() {
+    const BODY_BYTES: usize = 100_000;
+    let server = start(ListenLimits::default()).await;
+    let head = format!("POST /missing HTTP/1.1\r\nhost: a\r\ncontent-length: {BODY_BYTES}\r\n\r\n");
+    let mut client = server.send(head).await;
+    let answer = read_answer(&mut client).await;
+    assert_eq!(status(&answer), 404);
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    within(client.write_all(&[b'x'; BODY_BYTES])).await.unwrap();
+    client.shutdown().await.unwrap();
+    let rest = within(client.read(&mut [0])).await;
+    assert_eq!(rest.unwrap(), 0, "closed in order, without a reset");
+}

@@ -199,8 +199,8 @@ impl Stage<'_> {
 
 /// What to do next, in lines that can be pasted.
 fn invite(printer: Printer, address: SocketAddr, key: &str, receiver: SocketAddr) {
-    let authorized = format!("-H 'Authorization: Bearer {key}'");
-    let posted = format!("{authorized} -H 'Content-Type: application/json'");
+    let authorized = format!("\\\n    -H 'Authorization: Bearer {key}'");
+    let posted = format!("{authorized} \\\n    -H 'Content-Type: application/json'");
     printer.line(&format!(
         "\nThe server goes on at http://{address} until Ctrl-C. Its root key:\n  {key}\n"
     ));

@@ -45,6 +45,7 @@ impl Checkpointer {
 
     /// The thread: empties the log whenever that is wanted, until the store is closed.
     pub(crate) fn run(&self, connection: &Connection) {
+        let mut fails = false;
         loop {
             {
                 let mut state = self.state.lock();
@@ -56,8 +57,14 @@ impl Checkpointer {
                 }
                 state.wanted = false;
             }
-            if let Err(error) = checkpoint(connection, "PASSIVE") {
-                tracing::warn!(%error, "the write-ahead log could not be emptied; it is tried again");
+            // On a full disk every commit leads here; once is enough to say so.
+            match checkpoint(connection, "PASSIVE") {
+                Ok(()) => fails = false,
+                Err(error) if !fails => {
+                    tracing::warn!(%error, "the write-ahead log could not be emptied; it is tried again");
+                    fails = true;
+                }
+                Err(_) => {}
             }
         }
     }

@@ -23,6 +23,13 @@ struct Row {
     trigger: Trigger,
 }
 
+/// What giving back a delivery depends on.
+struct Owned {
+    endpoint: i64,
+    cancel_requested: bool,
+    test: bool,
+}
+
 impl Writer {
     /// Makes this node the owner of what is due for an endpoint.
     pub(crate) fn claim(&mut self, claim: Claim, effects: &mut Effects) -> Result<ClaimedDue> {
@@ -39,7 +46,6 @@ impl Writer {
                             delivery: row.delivery.n(),
                             attempt: row.attempt,
                             reason: Reason::PayloadExpired,
-                            at: claim.now,
                         };
                         self.cancel(gone, effects)?;
                         continue;
@@ -148,47 +154,54 @@ impl Writer {
     /// Gives deliveries back: they wait in the store again, due when they were. One that somebody wants to end, ends; so
     /// does one whose endpoint was deleted, since the sweeper may have been there already, and a test, which is made at
     /// once or not at all.
-    pub(crate) fn release(&mut self, releases: &[Release]) -> Result<()> {
-        let (epoch, at) = (self.epoch, self.clock.now());
+    pub(crate) fn release(&mut self, releases: &[Release], effects: &mut Effects) -> Result<()> {
         for release in releases {
-            let mut statement = self.connection().prepare_cached(
-                "UPDATE work SET owner = NULL WHERE n = ?1 AND attempt = ?2 AND owner = ?3
-                 RETURNING endpoint, cancel_requested",
-            )?;
-            let values = params![release.delivery, release.attempt, epoch];
-            let waits = statement
-                .query_row(values, |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?;
-            drop(statement);
-            let reason = match waits {
-                Some((_, true)) => Reason::Requested,
-                Some((endpoint, false)) if self.config.endpoint(endpoint).is_none() => {
-                    Reason::EndpointDeleted
-                }
-                _ => continue,
+            let Some(owned) = self.owned(release.delivery, release.attempt)? else {
+                continue;
             };
-            self.end_unattempted(release.delivery, reason, at)?;
+            if owned.cancel_requested {
+                self.end_unattempted(release.delivery, Reason::Requested, effects)?;
+            } else if self.config.endpoint(owned.endpoint).is_none() {
+                self.end_unattempted(release.delivery, Reason::EndpointDeleted, effects)?;
+            } else if owned.test {
+                self.end_unattempted(release.delivery, Reason::TestFailed, effects)?;
+            } else {
+                let mut statement = self
+                    .connection()
+                    .prepare_cached("UPDATE work SET owner = NULL WHERE n = ?1")?;
+                statement.execute([release.delivery])?;
+            }
         }
         Ok(())
     }
 
     /// Ends a delivery of this node without an attempt.
     pub(crate) fn cancel(&mut self, cancel: Cancel, effects: &mut Effects) -> Result<()> {
-        let epoch = self.epoch;
-        let mut statement = self
-            .connection()
-            .prepare_cached("SELECT 1 FROM work WHERE n = ?1 AND attempt = ?2 AND owner = ?3")?;
-        let owned = statement.exists(params![cancel.delivery, cancel.attempt, epoch])?;
-        drop(statement);
-        if owned {
-            self.end_unattempted(cancel.delivery, cancel.reason, cancel.at)?;
-            effects.ended.push(cancel.delivery);
+        match self.owned(cancel.delivery, cancel.attempt)? {
+            Some(_) => self.end_unattempted(cancel.delivery, cancel.reason, effects),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The delivery's row, where this node owns it for this attempt.
+    fn owned(&mut self, delivery: i64, attempt: u32) -> Result<Option<Owned>> {
+        let epoch = self.epoch;
+        let mut statement = self.connection().prepare_cached(
+            "SELECT endpoint, cancel_requested, cause = 'test' FROM work WHERE n = ?1 AND attempt = ?2 AND owner = ?3",
+        )?;
+        let owned = statement.query_row(params![delivery, attempt, epoch], |row| {
+            Ok(Owned {
+                endpoint: row.get(0)?,
+                cancel_requested: row.get(1)?,
+                test: row.get(2)?,
+            })
+        });
+        Ok(owned.optional()?)
     }
 
     /// An endpoint that went with its tenant reads so.
-    fn end_unattempted(&mut self, delivery: i64, reason: Reason, at: Timestamp) -> Result<()> {
+    fn end_unattempted(&mut self, delivery: i64, reason: Reason, effects: &mut Effects) -> Result<()> {
+        let at = self.clock.now().micros();
         let state = match reason {
             Reason::TestFailed => State::Exhausted,
             _ => State::Cancelled,
@@ -202,11 +215,12 @@ impl Writer {
                     cause, attempt - 1, ?2
              FROM work WHERE n = ?3",
         )?;
-        statement.execute(params![reason.as_str(), at.micros(), delivery, state.as_str()])?;
+        statement.execute(params![reason.as_str(), at, delivery, state.as_str()])?;
         drop(statement);
         self.connection()
             .prepare_cached("DELETE FROM work WHERE n = ?1")?
             .execute([delivery])?;
+        effects.ended.push(delivery);
         Ok(())
     }
 }

@@ -18,7 +18,7 @@
 use super::checkpoint::Checkpointer;
 use super::queue::Queue;
 use crate::config::Config;
-use crate::error::{Result, StoreError};
+use crate::error::{Result, StoreError, is_disk_full};
 use crate::fresh::FreshSender;
 use crate::hot::{Accept, Accepted, Cancel, Claim, Claimed, ClaimedDue, Finish, Release};
 use crate::tx::Tx;
@@ -102,7 +102,7 @@ impl Hot {
         match self {
             Self::Accept(accept, reply) => reply.answer = Some(writer.accept(accept, effects)?),
             Self::Claim(claim, reply) => reply.answer = Some(writer.claim(*claim, effects)?),
-            Self::Release(releases, reply) => reply.answer = Some(writer.release(releases)?),
+            Self::Release(releases, reply) => reply.answer = Some(writer.release(releases, effects)?),
             Self::Cancel(cancel, reply) => reply.answer = Some(writer.cancel(*cancel, effects)?),
             Self::Finish(finish, reply) => reply.answer = Some(writer.finish(finish, effects)?),
         }
@@ -239,7 +239,8 @@ impl Writer {
     /// After an I/O error in a commit nobody knows what is on disk, and what the page cache shows may differ from it.
     /// Only a restart, which reads the disk, can tell.
     fn judge_failed_commit(&self, error: &rusqlite::Error) {
-        if error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure) {
+        let is_broken = error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure);
+        if is_broken && !is_disk_full(error) {
             tracing::error!(%error, "the disk failed during a commit; the process ends so that a restart recovers");
             std::process::abort();
         }
@@ -273,7 +274,7 @@ impl Writer {
         };
         // Nobody listens (any more): the deliveries are committed as this node's, so they must be given back.
         let releases: Vec<_> = unsent.iter().map(Claimed::release).collect();
-        if let Err(error) = self.transaction(|writer, _| writer.release(&releases)) {
+        if let Err(error) = self.transaction(|writer, effects| writer.release(&releases, effects)) {
             tracing::error!(%error, "deliveries could not be given back; the next start recovers them");
         }
     }

@@ -174,3 +174,23 @@ async fn a_disabled_endpoint_and_its_count_of_failures_survive() {
         .unwrap();
     assert_eq!(found.consecutive_failures, 0);
 }
+
+#[tokio::test]
+async fn what_was_in_memory_when_its_endpoint_was_deleted_is_ended_by_the_next_start() {
+    let world = world().await;
+    let endpoint = world.endpoint("acme", URL).await;
+    let event = world.publish("acme", "{}").await;
+    world.delete(endpoint).await;
+    while world.tick_jobs().await > 0 {}
+    assert_eq!(
+        world.unfinished(),
+        1,
+        "the sweeper leaves alone what is in memory"
+    );
+    let mut world = world.kill_and_restart().await;
+    world.settle().await;
+
+    assert_eq!(world.unfinished(), 0);
+    assert_eq!(world.timeline(event).await, ["cancelled: endpoint_deleted"]);
+    assert_eq!(world.receivers.take().len(), 0);
+}

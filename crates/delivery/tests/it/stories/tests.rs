@@ -102,3 +102,21 @@ async fn a_test_that_nobody_waits_for_any_more_is_not_left_behind() {
         assert_eq!(world.receivers.take().len(), 1);
     }
 }
+
+#[tokio::test]
+async fn the_caller_of_a_test_that_is_given_back_hears_so_at_once() {
+    let mut world = world().await;
+    let endpoint = world.endpoint("acme", URL).await;
+    let (engine, root) = (world.engine.clone(), world.root.clone());
+    let test = async move { engine.test_endpoint(&root, &endpoint.to_string(), None).await };
+    let test = tokio::spawn(test);
+    while world.unfinished() == 0 {
+        tokio::task::yield_now().await;
+    }
+    world.drop_fresh();
+    assert!(test.await.unwrap().is_err());
+    world.after(seconds(10)).await;
+
+    assert_eq!(world.unfinished(), 0);
+    assert_eq!(world.receivers.take().len(), 0);
+}
