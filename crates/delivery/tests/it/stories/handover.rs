@@ -90,3 +90,17 @@ async fn what_has_lost_its_payload_is_cancelled_not_sent_empty() {
     assert!(world.retry(events[0]).await.is_err());
     assert_eq!(world.receivers.take().len(), 0);
 }
+
+#[tokio::test]
+async fn a_dispatcher_that_works_by_itself_delivers_more_than_fits_into_memory() {
+    let mut world = world().await;
+    world.endpoint("acme", URL).await;
+    let mut events = world.publish_many("acme", MANY).await;
+    world.run();
+    events.extend(world.publish_many("acme", 100).await);
+    world.receivers.answered(events.len()).await;
+    world.stop().await;
+
+    assert_all_received_once(&world, &events);
+    assert_eq!(world.unfinished(), 0);
+}
