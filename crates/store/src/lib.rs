@@ -46,7 +46,7 @@ use crate::seal::Sealer;
 use crate::tx::Tx;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sqlite::{Command, Hot, Reply, Sqlite};
+use sqlite::{Command, Effects, Hot, Reply, Sqlite};
 use std::sync::Arc;
 use stentor_domain::id::{DeliveryId, Id};
 use stentor_domain::{Chance, Clock};
@@ -154,6 +154,18 @@ impl Store {
         E: From<StoreError> + Send + 'static,
         W: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
     {
+        self.change_and(work, |_, _| ()).await
+    }
+
+    /// The same, with what `follow` notes outside the database: the writer lets it out after the commit, whether or not
+    /// the caller is still there to do so.
+    pub(crate) async fn change_and<T, E, W, F>(&self, work: W, follow: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        W: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
+        F: FnOnce(&T, &mut Effects) + Send + 'static,
+    {
         let (sender, answer) = tokio::sync::oneshot::channel();
         let change = Box::new(move |writer: &mut sqlite::Writer| {
             let mut made = None;
@@ -163,7 +175,10 @@ impl Store {
                     .now_or_never()
                     .unwrap_or(Err(StoreError::Closed.into()));
                 effects.configured = true;
-                done.map(|value| made = Some(value))
+                done.map(|value| {
+                    follow(&value, effects);
+                    made = Some(value);
+                })
             });
             let answer = outcome.and_then(|()| made.ok_or_else(|| StoreError::Closed.into()));
             drop(sender.send(answer));
@@ -185,11 +200,5 @@ impl Store {
         readers
             .ask(move |tx| question(tx).now_or_never().unwrap_or(Err(StoreError::Closed)))
             .await
-    }
-
-    /// Tells the dispatcher something after a change.
-    pub(crate) fn tell(&self, handover: Handover) {
-        let told = Box::new(move |writer: &mut sqlite::Writer| drop(writer.fresh.send(handover)));
-        drop(self.0.queue.push(Command::Change(told)));
     }
 }

@@ -11,7 +11,7 @@ mod readers;
 mod writer;
 
 pub use writer::Recorded;
-pub(crate) use writer::{Command, Hot, Reply, Writer};
+pub(crate) use writer::{Command, Effects, Hot, Reply, Writer};
 
 use crate::config::Config;
 use crate::error::{Result, StoreError};
