@@ -168,7 +168,7 @@ impl Dispatcher {
     }
 
     /// After [`run`](Self::run): waits for what is in flight until `grace` completes, then breaks it off; gives back what
-    /// still waits. Returns when everything is recorded.
+    /// still waits. Returns when everything is recorded, or after the grace cannot be.
     pub async fn finish(&self, grace: impl Future<Output = ()>) {
         let waiting = self.state.lock().queue.drain();
         let releases: Vec<_> = waiting.iter().map(Claimed::release).collect();

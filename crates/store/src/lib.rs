@@ -114,9 +114,9 @@ impl Store {
         self.hot(|reply| Hot::Cancel(cancel, reply)).await
     }
 
-    /// Records an attempt and what follows from it.
-    pub async fn finish_attempt(&self, finish: Finish) -> Result<Recorded> {
-        self.hot(|reply| Hot::Finish(Box::new(finish), reply)).await
+    /// Records an attempt and what follows from it. Shared, so that it can be tried again without a copy.
+    pub async fn finish_attempt(&self, finish: impl Into<Arc<Finish>>) -> Result<Recorded> {
+        self.hot(|reply| Hot::Finish(finish.into(), reply)).await
     }
 
     /// Endpoints with deliveries that wait, in the order of shard and endpoint, those after `after`; at most `limit`.

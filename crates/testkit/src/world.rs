@@ -280,10 +280,15 @@ impl World {
         }
     }
 
-    /// Ends in good order while requests are open that nobody will answer in time, and starts again.
-    pub async fn stop_and_restart(mut self) -> Self {
+    /// Breaks off what is in flight, as at the end of a stop's grace.
+    pub async fn break_off(&mut self) {
         self.dispatcher.finish(std::future::ready(())).await;
         self.land().await;
+    }
+
+    /// Ends in good order while requests are open that nobody will answer in time, and starts again.
+    pub async fn stop_and_restart(mut self) -> Self {
+        self.break_off().await;
         self.drop_fresh();
         self.kill_and_restart().await
     }

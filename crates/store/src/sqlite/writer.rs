@@ -52,7 +52,7 @@ pub(crate) enum Hot {
     Claim(Claim, Reply<ClaimedDue>),
     Release(Vec<Release>, Reply<()>),
     Cancel(Cancel, Reply<()>),
-    Finish(Box<Finish>, Reply<Recorded>),
+    Finish(Arc<Finish>, Reply<Recorded>),
 }
 
 /// What became of a record.
