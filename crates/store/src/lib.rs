@@ -1,8 +1,9 @@
 //! Durable state, and the only crate that knows SQL.
 //!
 //! In reading order:
-//! - [`tx`], [`error`]: one transaction on whichever database there is, and what can go wrong;
-//! - [`hot`], [`fresh`]: the words of the hot path (accept, claim, finish) and the handing over to the dispatcher;
+//! - `tx`, [`error`]: one transaction on whichever database there is, and what can go wrong;
+//! - [`hot`], [`fresh`], `exchange`, `waiters`: the words of the hot path (accept, claim, finish), the handing over to the
+//!   dispatcher, how an exchange is kept, and who waits for a test;
 //! - [`sqlite`]: the embedded engine: the writer thread with its group commit, readers, checkpoints, migrations;
 //! - [`config`]: the snapshot of the configuration that matching, authentication and sending read;
 //! - [`change`], [`once`], [`seal`]: what all changes of the control plane share: clock, audit, idempotency, sealing;
@@ -29,10 +30,10 @@ pub mod period;
 pub mod projects;
 pub mod seal;
 pub mod tenants;
-pub mod tx;
 
 mod exchange;
 mod sqlite;
+mod tx;
 mod waiters;
 
 pub use config::Config;
