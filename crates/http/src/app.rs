@@ -2,6 +2,7 @@
 
 use crate::attempts_at_keys::AttemptsAtKeys;
 use crate::dialect;
+use crate::openapi;
 use crate::problem::{Problem, with_fallbacks};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -15,7 +16,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use stentor_engine::Engine;
 use tower::ServiceExt as _;
-use utoipa::openapi::OpenApi;
 
 /// What an operator may set about HTTP.
 #[derive(Clone, Debug, Default)]
@@ -80,7 +80,7 @@ impl App {
 pub fn router(app: App) -> Router {
     let payload_bytes_max = app.engine().settings().payload_bytes_max;
     let (routes, document) = dialect::v1::routes(payload_bytes_max).split_for_parts();
-    let document: Arc<str> = with_webhooks(with_operation_ids(document)).to_string().into();
+    let document: Arc<str> = openapi::finished(document).to_string().into();
     let served = move || {
         let document = Arc::clone(&document);
         async move {
@@ -99,35 +99,6 @@ pub fn router(app: App) -> Router {
     let without_slash = routes.clone();
     // Asked only for paths that no route has, so that the others pay nothing.
     routes.fallback(move |request: Request| retry_without_slash(without_slash, request))
-}
-
-/// Gives every operation an id of its own, such as `tenants_create`: handlers of different resources share their names.
-fn with_operation_ids(mut document: OpenApi) -> OpenApi {
-    for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
-        for operation in operations.into_iter().flatten() {
-            let tag = operation
-                .tags
-                .iter()
-                .flatten()
-                .next()
-                .map_or("", String::as_str)
-                .replace('-', "_");
-            let name = operation.operation_id.as_deref().unwrap_or_default();
-            operation.operation_id = Some(format!("{tag}_{name}"));
-        }
-    }
-    document
-}
-
-/// Adds what this server sends: the generator knows only what it answers.
-fn with_webhooks(document: OpenApi) -> serde_json::Value {
-    // What was generated always serializes, as an object.
-    let mut document = serde_json::to_value(document).unwrap_or_default();
-    if let Some(fields) = document.as_object_mut() {
-        fields.insert("webhooks".into(), dialect::v1::webhooks());
-    }
-    document
 }
 
 async fn retry_without_slash(routes: Router, mut request: Request) -> Response {

@@ -6,6 +6,7 @@
 //! - [`app`]: what every handler is given, and the router of all contracts;
 //! - [`call`], [`attempts_at_keys`]: who calls: authentication, idempotency keys, and guessers slowed down;
 //! - [`input`], [`paging`]: reading JSON, queries and cursors so that a fault names its field;
+//! - [`openapi`]: the document that describes the contracts to programs;
 //! - [`dialect`]: the contracts, a folder each, removable with its folder and one line.
 
 pub mod app;
@@ -17,6 +18,7 @@ pub mod problem;
 mod attempts_at_keys;
 mod call;
 mod input;
+mod openapi;
 mod paging;
 
 pub use app::{App, AppSettings, router};

@@ -36,25 +36,26 @@ pub(crate) async fn run(options: KeyOptions, config: StoreConfig) -> Result<(), 
         ))
     })?;
     let engine = Engine::new(store.clone(), Settings::default());
-    let made = engine.create_key_offline(new_key(options)).await;
+    let made = engine.create_key_offline(new_key(&options)).await;
     store.close().await;
-    print(&made.map_err(|error| Failure::Failed(reason(&error)))?);
+    print(&made.map_err(|error| Failure::Failed(reason(&error, &options)))?);
     Ok(())
 }
 
-fn new_key(options: KeyOptions) -> NewKey {
+fn new_key(options: &KeyOptions) -> NewKey {
     NewKey {
         role: match options.role {
             Role::Root => stentor_engine::keys::Role::Root,
             Role::Project => stentor_engine::keys::Role::Project,
             Role::Tenant => stentor_engine::keys::Role::Tenant,
         },
-        project: options.project,
-        tenant: options.tenant,
+        project: options.project.clone(),
+        tenant: options.tenant.clone(),
         read_only: options.read_only,
-        name: options.name,
+        name: options.name.clone(),
         expires_at: options
             .expires_at
+            .as_ref()
             .map(|end| Timestamp::from_micros(end.as_microsecond())),
     }
 }
@@ -73,14 +74,19 @@ fn print(made: &MadeKey) {
     let _ = out.flush();
 }
 
-/// Every broken rule, where the error itself says only that there are some.
-fn reason(error: &Error) -> String {
-    let Error::Invalid(rules) = error else {
-        return error.to_string();
-    };
-    let rules: Vec<String> = rules
-        .iter()
-        .map(|invalid| format!("--{} {}", invalid.field.replace('_', "-"), invalid.rule))
-        .collect();
-    rules.join("; ")
+/// Every broken rule, and the name that nobody has, where the error itself says only that there are such.
+fn reason(error: &Error, options: &KeyOptions) -> String {
+    let named = |name: &Option<String>| name.clone().unwrap_or_default();
+    match error {
+        Error::Invalid(rules) => {
+            let rules: Vec<String> = rules
+                .iter()
+                .map(|invalid| format!("--{} {}", invalid.field.replace('_', "-"), invalid.rule))
+                .collect();
+            rules.join("; ")
+        }
+        Error::NotFound("tenant") => format!("--tenant {}: {error}", named(&options.tenant)),
+        Error::NotFound("project") => format!("--project {}: {error}", named(&options.project)),
+        _ => error.to_string(),
+    }
 }
