@@ -29,8 +29,9 @@ pub(crate) const AGE_MAX: Duration = Duration::from_secs(5 * 60);
 /// The longest that a connection is kept unused; shorter than servers commonly wait before they close one, so that few
 /// are found closed.
 pub(crate) const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
-/// Idle HTTP/1.1 connections to one origin: as many as one endpoint may have in flight.
-pub(crate) const IDLE_PER_ORIGIN_MAX: usize = 16;
+/// Idle HTTP/1.1 connections to one origin. Many endpoints may live on one host: with fewer than they have in flight
+/// together, connections are opened and closed at every send.
+pub(crate) const IDLE_PER_ORIGIN_MAX: usize = 256;
 /// Idle HTTP/1.1 connections altogether, and as many of HTTP/2, idle or not.
 pub(crate) const IDLE_MAX: usize = 1_024;
 
