@@ -12,7 +12,7 @@ use stentor_domain::limits::FANOUT_INLINE_MAX;
 use stentor_domain::name::{EventTypeName, Invalid, check_uid};
 use stentor_store::StoreError;
 use stentor_store::config::TenantConfig;
-use stentor_store::hot::{Accept, Accepted, EventKey, KeptAnswer, NewDelivery, NewEvent};
+use stentor_store::hot::{Accept, Accepted, EventKey, ExistingEvent, KeptAnswer, NewDelivery, NewEvent};
 
 /// How often a publish is matched again because its tenant's configuration changed meanwhile. Each round loses against
 /// another change of the same tenant.
@@ -88,24 +88,33 @@ impl Engine {
     ) -> Result<Publishing> {
         caller.is_above_tenant()?;
         caller.may_change()?;
-        let mut checked = self.check_all(caller, &publications, &place)?;
+        let mut events = self.matched_all(&self.check_all(caller, &publications, &place)?);
+        let mut known = Vec::new();
         for _ in 0..MATCH_ROUNDS_MAX {
-            let events: Vec<NewEvent> = checked.iter().map(|event| self.matched(event)).collect();
-            let mut published: Vec<Published> = events.iter().map(as_published).collect();
+            let published = as_published(&events, &known);
             let once = keep(&published)?;
-            match self.store.accept_events(Accept { events, once }).await? {
+            // Only an answer that is to be kept can be refused for what it tells, and only then are they needed again.
+            let again = once.as_ref().map(|_| events.clone());
+            let accept = Accept {
+                events,
+                once,
+                known: known.clone(),
+            };
+            match self.store.accept_events(accept).await? {
                 Accepted::Written { existing } => {
-                    for (at, known) in existing {
-                        if let Some(slot) = published.get_mut(at) {
-                            (slot.id, slot.deliveries, slot.existing) = (known.id, known.matched, true);
-                        }
-                    }
-                    return Ok(Publishing::Accepted(published));
+                    return Ok(Publishing::Accepted(with_existing(published, &existing)));
                 }
                 Accepted::EventIdConflict(at) => return Err(event_id_taken(place(at))),
                 Accepted::Repeated { status, answer } => return Ok(Publishing::Repeated { status, answer }),
                 Accepted::OnceConflict => return Ok(Publishing::OnceConflict),
-                Accepted::Stale => checked = self.check_all(caller, &publications, &place)?,
+                Accepted::Known { existing } => {
+                    known = existing;
+                    events = again.unwrap_or_default();
+                }
+                Accepted::Stale => {
+                    known.clear();
+                    events = self.matched_all(&self.check_all(caller, &publications, &place)?);
+                }
             }
         }
         Err(
@@ -168,6 +177,10 @@ impl Engine {
         })
     }
 
+    fn matched_all(&self, checked: &[Checked]) -> Vec<NewEvent> {
+        checked.iter().map(|event| self.matched(event)).collect()
+    }
+
     /// The event with its deliveries, by the configuration as it is now.
     fn matched(&self, checked: &Checked) -> NewEvent {
         let id = EventId(self.store.next_id());
@@ -200,15 +213,26 @@ impl Engine {
     }
 }
 
-fn as_published(event: &NewEvent) -> Published {
-    Published {
+/// What is answered for events, of which those in `known` were there already.
+fn as_published(events: &[NewEvent], known: &[(usize, ExistingEvent)]) -> Vec<Published> {
+    let published = events.iter().map(|event| Published {
         id: event.id,
         tenant: event.tenant,
         event_type: event.event_type.clone(),
         event_id: event.event_id.as_ref().map(|key| key.text.clone()),
         deliveries: event.matched,
         existing: false,
+    });
+    with_existing(published.collect(), known)
+}
+
+fn with_existing(mut published: Vec<Published>, existing: &[(usize, ExistingEvent)]) -> Vec<Published> {
+    for (at, known) in existing {
+        if let Some(slot) = published.get_mut(*at) {
+            (slot.id, slot.deliveries, slot.existing) = (known.id, known.matched, true);
+        }
     }
+    published
 }
 
 fn event_id_taken(place: Option<String>) -> Error {

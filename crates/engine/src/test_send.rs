@@ -71,6 +71,7 @@ impl Engine {
                 .accept_events(Accept {
                     events: vec![event],
                     once: None,
+                    known: vec![],
                 })
                 .await?
             {

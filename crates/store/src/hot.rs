@@ -67,6 +67,8 @@ pub struct Accept {
     pub events: Vec<NewEvent>,
     /// The request's idempotency key, if it has one.
     pub once: Option<KeptAnswer>,
+    /// What the answer to be kept tells of as there already, by place.
+    pub known: Vec<(usize, ExistingEvent)>,
 }
 
 /// An answer to be kept under an idempotency key.
@@ -91,6 +93,11 @@ pub enum Accepted {
     /// same content.
     Written {
         /// Places of the events that were there already, and what is there.
+        existing: Vec<(usize, ExistingEvent)>,
+    },
+    /// Other events were there already than the answer to be kept tells of: render it anew. Nothing was written.
+    Known {
+        /// Places of the events that are there already, and what is there.
         existing: Vec<(usize, ExistingEvent)>,
     },
     /// The configuration of a tenant has moved on, or the tenant is gone: match again. Nothing was written.

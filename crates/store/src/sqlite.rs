@@ -252,14 +252,19 @@ fn take_over(connection: &mut Connection, epoch: i64, now: Timestamp) -> Result<
         "INSERT INTO nodes (epoch, number, name, started_at, beat_at) VALUES (?1, 0, 'embedded', ?2, ?2)",
         params![epoch, now.micros()],
     )?;
-    // What somebody wanted to end while it was in flight ends without another attempt.
+    // What somebody wanted to end while it was in flight ends here: its attempt's record did not survive to decide. So does
+    // a test, for which nobody waits any more.
     transaction.execute(
         "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
-         SELECT n, tag, event, endpoint, tenant, 'cancelled', 'requested', cause, attempt - 1, ?1
-         FROM work WHERE cancel_requested = 1",
+         SELECT n, tag, event, endpoint, tenant, CASE cancel_requested WHEN 1 THEN 'cancelled' ELSE 'exhausted' END,
+                CASE cancel_requested WHEN 1 THEN 'requested' ELSE 'test_failed' END, cause, attempt - 1, ?1
+         FROM work WHERE cancel_requested = 1 OR cause = 'test'",
         [now.micros()],
     )?;
-    transaction.execute("DELETE FROM work WHERE cancel_requested = 1", [])?;
+    transaction.execute(
+        "DELETE FROM work WHERE cancel_requested = 1 OR cause = 'test'",
+        [],
+    )?;
     transaction.execute("UPDATE work SET owner = NULL WHERE owner IS NOT NULL", [])?;
     // What was in memory when its endpoint was deleted waits again: the endpoint is swept once more.
     transaction.execute(

@@ -7,7 +7,7 @@
 
 #![expect(
     clippy::panic,
-    reason = "a panic is how a test fails, and this crate is only ever a part of tests"
+    reason = "a panic is how a test fails, in what tests share too"
 )]
 
 mod chance;

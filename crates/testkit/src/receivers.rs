@@ -64,6 +64,8 @@ pub struct Receivers {
     silent: watch::Sender<bool>,
     /// Requests that came and have no answer yet.
     open: watch::Sender<usize>,
+    /// Requests that were answered, ever.
+    answered: watch::Sender<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +103,16 @@ impl Receivers {
     pub async fn open(&self, count: usize) {
         // The sender lives as long as `self`.
         drop(self.open.subscribe().wait_for(|open| *open >= count).await);
+    }
+
+    /// Returns once `count` requests were answered, ever.
+    pub async fn answered(&self, count: usize) {
+        drop(
+            self.answered
+                .subscribe()
+                .wait_for(|answered| *answered >= count)
+                .await,
+        );
     }
 
     /// The most requests that were ever open at once.
@@ -147,6 +159,7 @@ impl Transport for Receivers {
             let url = self.receive(request);
             let _open = Open(self);
             drop(self.silent.subscribe().wait_for(|silent| !silent).await);
+            self.answered.send_modify(|answered| *answered += 1);
             sent(self.reply_to(&url))
         }
         .boxed()

@@ -20,6 +20,7 @@ use stentor_domain::{Chance, Clock, Timestamp};
 use stentor_engine::{Caller, Engine, Settings};
 use stentor_store::{Fresh, MasterKey, MasterKeys, Options, Store};
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Rounds after which something that should come to rest has not.
@@ -44,6 +45,7 @@ pub struct World {
     dispatcher: Arc<Dispatcher>,
     fresh: Option<Fresh>,
     flight: Option<JoinHandle<Option<Fresh>>>,
+    running: Option<(watch::Sender<bool>, JoinHandle<()>)>,
     folder: TempDir,
 }
 
@@ -112,6 +114,7 @@ impl World {
             dispatcher,
             fresh,
             flight,
+            running,
             folder,
         } = self;
         // Closed before anything else ends: nobody can give back or record any more.
@@ -119,6 +122,10 @@ impl World {
         if let Some(flight) = flight {
             flight.abort();
             drop(flight.await);
+        }
+        if let Some((_, run)) = running {
+            run.abort();
+            drop(run.await);
         }
         drop((dispatcher, fresh, engine, store));
         // Somebody had connections of their own to the receivers, which are closed now.
@@ -182,6 +189,7 @@ impl World {
             dispatcher,
             fresh: Some(fresh),
             flight: None,
+            running: None,
             folder,
         }
     }
@@ -252,6 +260,23 @@ impl World {
         self.receivers.speak();
         if let Some(flight) = self.flight.take() {
             self.fresh = flight.await.expect("what was in flight lands");
+        }
+    }
+
+    /// Lets the dispatcher work by itself from now on, as a server does, until [`stop`](Self::stop).
+    pub fn run(&mut self) {
+        let fresh = self.fresh.take().expect("nobody has dropped what is handed over");
+        let (stop, stopped) = watch::channel(false);
+        let run = tokio::spawn(Arc::clone(&self.dispatcher).run(fresh, stopped));
+        self.running = Some((stop, run));
+    }
+
+    /// Ends what [`run`](Self::run) began, in good order: what is in flight lands, what waits is given back.
+    pub async fn stop(&mut self) {
+        if let Some((stop, run)) = self.running.take() {
+            stop.send_replace(true);
+            run.await.expect("the dispatcher stops");
+            self.dispatcher.finish(std::future::pending()).await;
         }
     }
 

@@ -5,6 +5,7 @@
 //! - `signing`: what a request carries, and how secrets change;
 //! - `endpoints`: endpoints that are paused, gone, edited or deleted while deliveries are under way;
 //! - `steering`: cancelling and retrying by hand;
+//! - `tests`: test sends, past queue and status;
 //! - `restarts`: processes that die at every step;
 //! - `handover`: deliveries that never come by the short way from the commit;
 //! - `fairness`: whose turn it is, and how many at once.
@@ -16,6 +17,7 @@ mod restarts;
 mod schedule;
 mod signing;
 mod steering;
+mod tests;
 
 use std::time::Duration;
 use stentor_testkit::World;

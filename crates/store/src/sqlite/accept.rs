@@ -36,6 +36,9 @@ impl Writer {
             Ok(existing) => existing,
             Err(place) => return Ok(Accepted::EventIdConflict(place)),
         };
+        if accept.once.is_some() && existing != accept.known {
+            return Ok(Accepted::Known { existing });
+        }
         let is_new = |place: usize| !existing.iter().any(|(known, _)| *known == place);
         for (_, event) in accept
             .events
@@ -45,8 +48,7 @@ impl Writer {
         {
             self.write_event(event, effects)?;
         }
-        // An answer that tells of events of before is found again by their ids.
-        if let (Some(once), true) = (&accept.once, existing.is_empty()) {
+        if let Some(once) = &accept.once {
             self.keep_answer(once)?;
         }
         Ok(Accepted::Written { existing })

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
-use stentor_domain::delivery::Reason;
+use stentor_domain::delivery::{Reason, State};
 use stentor_domain::id::{DeliveryId, EventId, Id};
 use stentor_domain::name::EventTypeName;
 
@@ -27,6 +27,7 @@ struct Row {
 struct Owned {
     endpoint: i64,
     cancel_requested: bool,
+    test: bool,
 }
 
 impl Writer {
@@ -151,7 +152,8 @@ impl Writer {
     }
 
     /// Gives deliveries back: they wait in the store again, due when they were. One that somebody wants to end, ends; so
-    /// does one whose endpoint was deleted, since the sweeper may have been there already.
+    /// does one whose endpoint was deleted, since the sweeper may have been there already, and a test, which is made at
+    /// once or not at all.
     pub(crate) fn release(&mut self, releases: &[Release], effects: &mut Effects) -> Result<()> {
         for release in releases {
             let Some(owned) = self.owned(release.delivery, release.attempt)? else {
@@ -161,6 +163,8 @@ impl Writer {
                 self.end_unattempted(release.delivery, Reason::Requested, effects)?;
             } else if self.config.endpoint(owned.endpoint).is_none() {
                 self.end_unattempted(release.delivery, Reason::EndpointDeleted, effects)?;
+            } else if owned.test {
+                self.end_unattempted(release.delivery, Reason::TestFailed, effects)?;
             } else {
                 let mut statement = self
                     .connection()
@@ -183,12 +187,13 @@ impl Writer {
     fn owned(&mut self, delivery: i64, attempt: u32) -> Result<Option<Owned>> {
         let epoch = self.epoch;
         let mut statement = self.connection().prepare_cached(
-            "SELECT endpoint, cancel_requested FROM work WHERE n = ?1 AND attempt = ?2 AND owner = ?3",
+            "SELECT endpoint, cancel_requested, cause = 'test' FROM work WHERE n = ?1 AND attempt = ?2 AND owner = ?3",
         )?;
         let owned = statement.query_row(params![delivery, attempt, epoch], |row| {
             Ok(Owned {
                 endpoint: row.get(0)?,
                 cancel_requested: row.get(1)?,
+                test: row.get(2)?,
             })
         });
         Ok(owned.optional()?)
@@ -197,16 +202,20 @@ impl Writer {
     /// An endpoint that went with its tenant reads so.
     fn end_unattempted(&mut self, delivery: i64, reason: Reason, effects: &mut Effects) -> Result<()> {
         let at = self.clock.now().micros();
+        let state = match reason {
+            Reason::TestFailed => State::Exhausted,
+            _ => State::Cancelled,
+        };
         let mut statement = self.connection().prepare_cached(
             "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
-             SELECT n, tag, event, endpoint, tenant, 'cancelled',
+             SELECT n, tag, event, endpoint, tenant, ?4,
                     CASE WHEN ?1 = 'endpoint_deleted' AND EXISTS
                            (SELECT 1 FROM tenants WHERE tenants.n = work.tenant AND deleted_at IS NOT NULL)
                          THEN 'tenant_deleted' ELSE ?1 END,
                     cause, attempt - 1, ?2
              FROM work WHERE n = ?3",
         )?;
-        statement.execute(params![reason.as_str(), at, delivery])?;
+        statement.execute(params![reason.as_str(), at, delivery, state.as_str()])?;
         drop(statement);
         self.connection()
             .prepare_cached("DELETE FROM work WHERE n = ?1")?

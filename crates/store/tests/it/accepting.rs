@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 use stentor_domain::id::EndpointId;
 use stentor_engine::Error;
+use stentor_engine::publish::{Published, Publishing};
 use stentor_store::hot::{Accept, Accepted, EventKey, KeptAnswer, NewEvent};
 use stentor_testkit::{Publication, World, order_paid};
 
@@ -25,6 +26,7 @@ async fn accept_once(scene: &Scene, events: Vec<NewEvent>, body: u8) -> Accepted
     let accept = Accept {
         events,
         once: once(scene, body),
+        known: vec![],
     };
     scene.store().accept_events(accept).await.unwrap()
 }
@@ -197,4 +199,45 @@ async fn what_is_refused_keeps_no_idempotency_key() {
     assert!(matches!(refused, Accepted::EventIdConflict(0)));
     let mended = accept_once(&scene, vec![with_key(scene.event("2"), 2, 2)], 2).await;
     assert!(matches!(mended, Accepted::Written { .. }));
+}
+
+#[tokio::test]
+async fn a_repeated_request_makes_nothing_twice_even_where_some_of_its_events_were_there_before_it() {
+    let scene = Scene::new().await;
+    let world = &scene.world;
+    world.publish_all(vec![with_event_id("a", "1")]).await.unwrap();
+    let request = || {
+        vec![
+            with_event_id("a", "1"),
+            order_paid("acme", "2"),
+            with_event_id("b", "3"),
+            with_event_id("b", "3"),
+        ]
+    };
+    let ids = |published: &[Published]| {
+        published
+            .iter()
+            .map(|one| one.id.to_string())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let publish = async || {
+        let keep = |published: &[Published]| {
+            let answer = ids(published).into();
+            Ok(once(&scene, 1).map(|once| KeptAnswer { answer, ..once }))
+        };
+        world
+            .engine
+            .publish(&world.root, request(), |_| None, keep)
+            .await
+            .unwrap()
+    };
+    let Publishing::Accepted(first) = publish().await else {
+        panic!("a first request")
+    };
+    let Publishing::Repeated { answer, .. } = publish().await else {
+        panic!("a repeated request")
+    };
+    assert_eq!(answer, ids(&first));
+    assert_eq!(scene.number("SELECT count(*) FROM events"), 3);
 }

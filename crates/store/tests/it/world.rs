@@ -96,7 +96,13 @@ impl Scene {
     }
 
     pub(crate) async fn accept(&self, events: Vec<NewEvent>) -> Result<Accepted> {
-        self.store().accept_events(Accept { events, once: None }).await
+        self.store()
+            .accept_events(Accept {
+                events,
+                once: None,
+                known: vec![],
+            })
+            .await
     }
 
     /// Accepts an event that is due from now on, and tells its delivery.
@@ -155,7 +161,7 @@ impl Scene {
 
     /// Answers a question about the file in one number.
     pub(crate) fn number(&self, sql: &str) -> u32 {
-        number(&self.world.database(), sql)
+        self.world.number(sql)
     }
 }
 

@@ -9,6 +9,7 @@ use stentor_domain::limits::BATCH_EVENTS_MAX;
 use stentor_engine::endpoints::EndpointFields;
 use stentor_engine::publish::{Publication, Published, Publishing};
 use stentor_engine::tenants::NewTenant;
+use stentor_engine::test_send::TestSend;
 use stentor_engine::{Caller, Result};
 use stentor_store::once::Done;
 
@@ -123,6 +124,18 @@ impl World {
             Publishing::Accepted(published) => Ok(published),
             other => panic!("no idempotency key was given: {other:?}"),
         }
+    }
+
+    /// Sends a test to an endpoint, and answers what the caller hears of it.
+    pub async fn test(&mut self, endpoint: EndpointId) -> Result<TestSend> {
+        let (engine, root) = (self.engine.clone(), self.root.clone());
+        let test = async move { engine.test_endpoint(&root, &endpoint.to_string(), None).await };
+        let test = tokio::spawn(test);
+        while !test.is_finished() {
+            self.settle().await;
+            tokio::task::yield_now().await;
+        }
+        test.await.expect("the test ends").map(now_of)
     }
 
     /// Tries the delivery of an event again.

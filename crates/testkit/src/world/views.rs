@@ -54,6 +54,17 @@ impl World {
         lines
     }
 
+    /// Deliveries that wait or are in flight, in the table itself.
+    pub fn unfinished(&self) -> u32 {
+        self.number("SELECT count(*) FROM work")
+    }
+
+    /// Answers a question about the file in one number.
+    pub fn number(&self, sql: &str) -> u32 {
+        let connection = rusqlite::Connection::open(self.database()).expect("the database opens");
+        connection.query_row(sql, [], |row| row.get(0)).expect("a number")
+    }
+
     /// When each attempt of an event's only delivery started.
     pub async fn attempted_at(&self, event: EventId) -> Vec<Timestamp> {
         let attempts = self.attempts(event).await;

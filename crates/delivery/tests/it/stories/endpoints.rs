@@ -23,14 +23,6 @@ fn notices(world: &World) -> Vec<String> {
     rows.map(Result::unwrap).collect()
 }
 
-/// Deliveries that wait or are in flight, in the table itself.
-fn unfinished(world: &World) -> u32 {
-    let connection = rusqlite::Connection::open(world.database()).unwrap();
-    connection
-        .query_row("SELECT count(*) FROM work", [], |row| row.get(0))
-        .unwrap()
-}
-
 #[tokio::test]
 async fn gone_disables_the_endpoint_and_holds_the_delivery_until_it_is_active_again() {
     let mut world = world().await;
@@ -194,7 +186,7 @@ async fn what_waits_when_its_endpoint_is_deleted_is_cancelled_from_that_moment()
     }
     assert_eq!(world.receivers.take().len(), 0);
     assert_eq!(
-        unfinished(&world),
+        world.unfinished(),
         0,
         "the sweeper has written what was true already"
     );
@@ -217,7 +209,7 @@ async fn what_is_in_flight_when_its_endpoint_is_deleted_is_delivered_or_cancelle
             world.timeline(event).await,
             [format!("1 event {answer}"), end.into()]
         );
-        assert_eq!(unfinished(&world), 0);
+        assert_eq!(world.unfinished(), 0);
         assert_eq!(world.receivers.take().len(), 1);
     }
 }
@@ -246,5 +238,5 @@ async fn a_deleted_tenant_takes_its_deliveries_along() {
     }
     assert_eq!(world.timeline(others).await, ["1 event 200", "delivered"]);
     assert_eq!(world.receivers.take().len(), 1);
-    assert_eq!(unfinished(&world), 0);
+    assert_eq!(world.unfinished(), 0);
 }

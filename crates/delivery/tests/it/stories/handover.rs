@@ -47,7 +47,10 @@ async fn what_there_is_no_room_for_is_delivered_all_the_same() {
     let mut world = world().await;
     world.endpoint("acme", URL).await;
     let events = world.publish_many("acme", MANY).await;
-    assert!(unowned(&world) > 0, "the room is exhausted");
+    assert!(
+        world.number("SELECT count(*) FROM work WHERE owner IS NULL") > 0,
+        "the room is exhausted"
+    );
     world.settle().await;
     assert_all_received_once(&world, &events);
 }
@@ -63,7 +66,7 @@ async fn dropping_it_after_the_endpoint_was_deleted_leaves_nothing_behind() {
     world.after(seconds(10)).await;
 
     assert_eq!(world.timeline(event).await, ["cancelled: endpoint_deleted"]);
-    assert_eq!(rows(&world, "SELECT count(*) FROM work"), 0);
+    assert_eq!(world.unfinished(), 0);
 }
 
 #[tokio::test]
@@ -88,11 +91,16 @@ async fn what_has_lost_its_payload_is_cancelled_not_sent_empty() {
     assert_eq!(world.receivers.take().len(), 0);
 }
 
-fn unowned(world: &World) -> u32 {
-    rows(world, "SELECT count(*) FROM work WHERE owner IS NULL")
-}
+#[tokio::test]
+async fn a_dispatcher_that_works_by_itself_delivers_more_than_fits_into_memory() {
+    let mut world = world().await;
+    world.endpoint("acme", URL).await;
+    let mut events = world.publish_many("acme", MANY).await;
+    world.run();
+    events.extend(world.publish_many("acme", 100).await);
+    world.receivers.answered(events.len()).await;
+    world.stop().await;
 
-fn rows(world: &World, count: &str) -> u32 {
-    let connection = rusqlite::Connection::open(world.database()).unwrap();
-    connection.query_row(count, [], |row| row.get(0)).unwrap()
+    assert_all_received_once(&world, &events);
+    assert_eq!(world.unfinished(), 0);
 }

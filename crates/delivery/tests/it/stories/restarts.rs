@@ -1,6 +1,7 @@
 //! Processes that die at every step of a delivery, and those that end in good order.
 
 use super::{URL, seconds, world};
+use std::sync::Arc;
 use stentor_testkit::{EndpointFields, Reply};
 
 #[tokio::test]
@@ -173,4 +174,48 @@ async fn a_disabled_endpoint_and_its_count_of_failures_survive() {
         .await
         .unwrap();
     assert_eq!(found.consecutive_failures, 0);
+}
+
+#[tokio::test]
+async fn what_was_in_memory_when_its_endpoint_was_deleted_is_ended_by_the_next_start() {
+    let world = world().await;
+    let endpoint = world.endpoint("acme", URL).await;
+    let event = world.publish("acme", "{}").await;
+    world.delete(endpoint).await;
+    while world.tick_jobs().await > 0 {}
+    assert_eq!(
+        world.unfinished(),
+        1,
+        "the sweeper leaves alone what is in memory"
+    );
+    let mut world = world.kill_and_restart().await;
+    world.settle().await;
+
+    assert_eq!(world.unfinished(), 0);
+    assert_eq!(world.timeline(event).await, ["cancelled: endpoint_deleted"]);
+    assert_eq!(world.receivers.take().len(), 0);
+}
+
+#[tokio::test]
+async fn a_stop_in_the_middle_of_many_records_what_is_in_flight_and_leaves_the_rest_to_the_next_start() {
+    let mut world = world().await;
+    world.endpoint("acme", URL).await;
+    world.receivers.fall_silent();
+    world.run();
+    let events = world.publish_many("acme", 100).await;
+    world.receivers.open(16).await;
+    let receivers = Arc::clone(&world.receivers);
+    let ((), ()) = tokio::join!(world.stop(), async { receivers.speak() });
+    assert_eq!(
+        world.unfinished(),
+        84,
+        "sixteen have landed, and nothing else was started"
+    );
+    let mut world = world.kill_and_restart().await;
+    world.settle().await;
+
+    assert_eq!(world.receivers.take().len(), 100, "nothing is sent twice");
+    for event in &events {
+        assert_eq!(world.timeline(*event).await, ["1 event 200", "delivered"]);
+    }
 }

@@ -138,6 +138,7 @@ impl World {
         let accepted = self.store.accept_events(Accept {
             events: vec![new],
             once: None,
+            known: vec![],
         });
         assert!(matches!(accepted.await.unwrap(), Accepted::Written { .. }));
         Published {

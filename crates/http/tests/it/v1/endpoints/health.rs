@@ -36,6 +36,7 @@ async fn attempt(world: &mut World, endpoint: &Value, status: u16, effect: Effec
     let accept = Accept {
         events: vec![event],
         once: None,
+        known: vec![],
     };
     world.store.accept_events(accept).await.unwrap();
     // What earlier changes have told is of no interest.
