@@ -169,17 +169,12 @@ impl Attempting {
     }
 
     /// Repeats a record until the store takes it: what happened must not be forgotten, and as long as it cannot be written
-    /// down nothing more should be sent. Only a closed store ends it, or a stop that must come to its end although the
-    /// store is in trouble; the next start then repeats the attempt.
+    /// down nothing more should be sent. Only a closed store ends it; the next start then repeats the attempt.
     async fn insist<F: Future<Output = Result<(), StoreError>>>(&self, what: &str, record: impl Fn() -> F) {
         let mut told = false;
         loop {
             match record().await {
                 Ok(()) | Err(StoreError::Closed) => return,
-                Err(error) if *self.broken_off.borrow() => {
-                    tracing::error!(%error, "a delivery could not be {what}; the next start recovers it");
-                    return;
-                }
                 Err(error) if !told => {
                     tracing::error!(%error, "a delivery could not be {what}; it is tried again");
                 }

@@ -8,7 +8,6 @@
 //! - `receivers`: what HTTP/1.1 receivers may do to us;
 //! - `encrypted`: the same over TLS and HTTP/2;
 //! - `crowded`: a memory that one slow receiver fills, and everybody else;
-//! - `unrecorded`: a store that takes no record any more, and a server that is to stop;
 //! - `stories`: a whole Stentor, from the publish to what people see of it.
 
 #![expect(
@@ -25,5 +24,4 @@ mod names;
 mod receivers;
 mod sign;
 mod stories;
-mod unrecorded;
 mod world;
