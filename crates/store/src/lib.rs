@@ -100,7 +100,8 @@ impl Store {
         self.hot(|reply| Hot::Accept(Box::new(accept), reply)).await
     }
 
-    /// Makes this node the owner of what is due for an endpoint.
+    /// Makes this node the owner of what is due for an endpoint. Not to be dropped before its answer: what was claimed would
+    /// be in nobody's memory until the next start.
     pub async fn claim_due(&self, claim: Claim) -> Result<ClaimedDue> {
         self.hot(|reply| Hot::Claim(claim, reply)).await
     }
@@ -132,7 +133,8 @@ impl Store {
         self.0.waiters.register(delivery.n())
     }
 
-    /// Writes what was asked for so far, then closes. What is asked later gets [`StoreError::Closed`].
+    /// Writes what was asked for so far, then closes. What is to be written later gets [`StoreError::Closed`]; questions are
+    /// still answered.
     pub async fn close(&self) {
         let engine = Arc::clone(&self.0);
         drop(tokio::task::spawn_blocking(move || engine.close()).await);
