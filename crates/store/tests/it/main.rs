@@ -7,6 +7,7 @@
 //! - `departed`: callers who go away while their change is on its way;
 //! - `large`: payloads as large as they may be, in numbers;
 //! - `opening`: what a start finds, recovers and refuses;
+//! - `swept`: endpoints that are deleted, and what is written for them afterwards;
 //! - `file`: what is in the files, how long the log grows, and backups.
 
 #![expect(
@@ -23,4 +24,5 @@ mod file;
 mod groups;
 mod large;
 mod opening;
+mod swept;
 mod world;
