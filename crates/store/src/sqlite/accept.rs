@@ -2,7 +2,7 @@
 
 use super::writer::{Effects, Writer};
 use crate::error::Result;
-use crate::fresh::Waiting;
+use crate::fresh::{RoomTicket, Waiting};
 use crate::hot::{
     Accept, Accepted, Claimed, ClaimedEvent, EventKey, ExistingEvent, KeptAnswer, NewDelivery, NewEvent,
 };
@@ -193,10 +193,7 @@ impl Writer {
             payload: event.payload.clone(),
         });
         for delivery in &event.deliveries {
-            let ticket = match event.trigger {
-                Trigger::Test => self.fresh.reserve_express(event.payload.len()),
-                _ => self.fresh.reserve(event.payload.len()),
-            };
+            let ticket = self.room_for(event, delivery);
             let owner = ticket.is_some().then_some(self.epoch);
             self.insert_work(event, delivery, owner)?;
             match ticket {
@@ -230,6 +227,16 @@ impl Writer {
             statement.execute(params![event.id.n(), event.tenant.n(), last.endpoint])?;
         }
         Ok(())
+    }
+
+    /// Room in memory, where the delivery can be sent at once: what is held waits in the store.
+    fn room_for(&self, event: &NewEvent, delivery: &NewDelivery) -> Option<RoomTicket> {
+        if event.trigger == Trigger::Test {
+            return self.fresh.reserve_express(event.payload.len());
+        }
+        let configured = self.config.endpoint(delivery.endpoint)?;
+        let sends = configured.endpoint.status.sends();
+        sends.then(|| self.fresh.reserve(event.payload.len())).flatten()
     }
 
     fn insert_work(&mut self, event: &NewEvent, delivery: &NewDelivery, owner: Option<i64>) -> Result<()> {
