@@ -1,9 +1,10 @@
-//! Who calls, and under which idempotency key: what is read from a request's head, the same for all contracts.
+//! Who calls, about which object, and under which idempotency key: what is read from a request's head, the same for all
+//! contracts.
 
 use crate::app::App;
 use crate::listen::PeerAddr;
 use crate::problem::Problem;
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Path};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -67,6 +68,20 @@ impl FromRequestParts<App> for Call {
             caller,
             idempotency: idempotency(parts)?,
         })
+    }
+}
+
+/// The id or name in a request's path. What is no text is nobody's id.
+#[derive(Debug)]
+pub(crate) struct Named(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(named)| Self(named))
+            .map_err(|_| Problem::not_found())
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::filter::Faults;
 use crate::app::App;
-use crate::call::Call;
+use crate::call::{Call, Named};
 use crate::input;
 use crate::paging::{PageOut, PageQuery};
 use crate::problem::Problem;
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -126,7 +126,7 @@ async fn list(
 async fn get(
     State(app): State<App>,
     call: Call,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Json<KeptEventWithPayloadOut>, Problem> {
     let (event, payload) = app.engine().get_event(&call.caller, &id).await?;
     Ok(Json(KeptEventWithPayloadOut::of(&event, payload.as_ref())))

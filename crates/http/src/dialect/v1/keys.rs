@@ -2,12 +2,12 @@
 
 use crate::app::App;
 use crate::body::JsonBytes;
-use crate::call::{Call, answer};
+use crate::call::{Call, Named, answer};
 use crate::input::{self, Instant};
 use crate::paging::{PageOut, PageQuery};
 use crate::problem::Problem;
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -171,7 +171,7 @@ async fn list(
         (status = 409, description = "It is the last root key that may change things.")
     )
 )]
-async fn revoke(State(app): State<App>, call: Call, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+async fn revoke(State(app): State<App>, call: Call, Named(id): Named) -> Result<StatusCode, Problem> {
     app.engine().revoke_key(&call.caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -3,11 +3,11 @@
 use super::deliveries::wire::AttemptOut;
 use crate::app::App;
 use crate::body::JsonBytes;
-use crate::call::{Call, answer};
+use crate::call::{Call, Named, answer};
 use crate::input;
 use crate::problem::Problem;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
@@ -59,7 +59,7 @@ impl From<&TestSend> for TestOut {
 async fn test(
     State(app): State<App>,
     call: Call,
-    Path(id): Path<String>,
+    Named(id): Named,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
     let tenant = app.engine().endpoint(&call.caller, &id)?.endpoint.tenant;
