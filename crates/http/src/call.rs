@@ -87,15 +87,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
 
 impl Call {
     /// What makes a repetition of this request find its first answer, which `render` renders without what is shown only
-    /// once. The scope is project, tenant acted for, method and path (contract v1).
+    /// once. The scope is project (which the body may name), tenant acted for, method and path (contract v1).
     pub(crate) fn once<T>(
         &self,
         app: &App,
+        project: Option<&str>,
         tenant: Option<TenantId>,
         body: &[u8],
         render: impl FnOnce(&T) -> (StatusCode, Bytes) + Send + Sync + 'static,
     ) -> Result<Option<Once<T>>, Problem> {
-        let Some((hash, body_hash)) = self.hashes(app, tenant, body)? else {
+        let Some((hash, body_hash)) = self.hashes(app, project, tenant, body)? else {
             return Ok(None);
         };
         let render = Box::new(move |made: &T| {
@@ -118,7 +119,7 @@ impl Call {
         body: &[u8],
         answer: impl FnOnce() -> (StatusCode, Bytes),
     ) -> stentor_engine::Result<Option<KeptAnswer>> {
-        let Some((hash, body_hash)) = self.hashes(app, tenant, body)? else {
+        let Some((hash, body_hash)) = self.hashes(app, None, tenant, body)? else {
             return Ok(None);
         };
         let (status, answer) = answer();
@@ -135,13 +136,14 @@ impl Call {
     fn hashes(
         &self,
         app: &App,
+        project: Option<&str>,
         tenant: Option<TenantId>,
         body: &[u8],
     ) -> stentor_engine::Result<Option<([u8; 16], [u8; 16])>> {
         let Some(Idempotency { key, operation }) = &self.idempotency else {
             return Ok(None);
         };
-        let project = app.engine().project(&self.caller, None)?.id;
+        let project = app.engine().project(&self.caller, project)?.id;
         let scope = format!(
             "{project} {} {operation} {key}",
             tenant.map(|id| id.to_string()).unwrap_or_default()

@@ -170,11 +170,11 @@ fn once(
     body: &[u8],
     status: impl Fn(&Delivery) -> StatusCode + Send + Sync + 'static,
 ) -> Result<Option<Once<Delivery>>, Problem> {
-    let tenant = match app.engine().scope(&call.caller)? {
+    let tenant = match app.engine().scope_of_named(&call.caller)? {
         Scope::Tenant(_, tenant) => Some(tenant),
         Scope::Root | Scope::Project(_) => None,
     };
-    call.once(app, tenant, body, move |delivery| {
+    call.once(app, None, tenant, body, move |delivery| {
         (status(delivery), input::bytes(&DeliveryOut::from(delivery)))
     })
 }

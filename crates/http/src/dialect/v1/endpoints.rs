@@ -38,7 +38,7 @@ async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) 
     let mut input: EndpointIn = input::json(&body)?;
     let named = input.tenant.take();
     let tenant = app.engine().tenant(&call.caller, named.as_deref())?.id;
-    let once = call.once(&app, Some(tenant), &body, |made: &EndpointWithHealth| {
+    let once = call.once(&app, None, Some(tenant), &body, |made: &EndpointWithHealth| {
         (StatusCode::CREATED, input::bytes(&EndpointOut::from(made)))
     })?;
     let fields = input.fields()?;
@@ -113,7 +113,7 @@ async fn rotate_secret(
 ) -> Result<Response, Problem> {
     let input: RotationIn = input::json(&body)?;
     let tenant = app.engine().endpoint(&call.caller, &id)?.endpoint.tenant;
-    let once = call.once(&app, Some(tenant), &body, |(): &()| {
+    let once = call.once(&app, None, Some(tenant), &body, |(): &()| {
         (StatusCode::OK, input::bytes(&RotationOut::without_secret()))
     })?;
     let done = app

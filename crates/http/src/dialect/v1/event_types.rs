@@ -98,7 +98,7 @@ fn refuse_validation(schema: NotYet, validate: Option<bool>) -> Result<(), Probl
 async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) -> Result<Response, Problem> {
     let input: EventTypeIn = input::json(&body)?;
     refuse_validation(input.schema, input.validate)?;
-    let once = call.once(&app, None, &body, |made: &EventType| {
+    let once = call.once(&app, input.project.as_deref(), None, &body, |made: &EventType| {
         (StatusCode::CREATED, input::bytes(&EventTypeOut::from(made)))
     })?;
     let new = NewEventType {

@@ -142,7 +142,7 @@ impl From<KeyIn> for NewKey {
 )]
 async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) -> Result<Response, Problem> {
     let input: KeyIn = input::json(&body)?;
-    let once = call.once(&app, None, &body, |key: &Key| {
+    let once = call.once(&app, input.project.as_deref(), None, &body, |key: &Key| {
         (StatusCode::CREATED, input::bytes(&KeyOut::from(key)))
     })?;
     let done = app.engine().create_key(&call.caller, input.into(), once).await?;

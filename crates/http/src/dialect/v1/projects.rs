@@ -85,7 +85,7 @@ fn refuse_sandbox(sandbox: Option<bool>) -> Result<(), Problem> {
 async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) -> Result<Response, Problem> {
     let input: ProjectIn = input::json(&body)?;
     refuse_sandbox(input.sandbox)?;
-    let once = call.once(&app, None, &body, |made: &Project| {
+    let once = call.once(&app, None, None, &body, |made: &Project| {
         (StatusCode::CREATED, input::bytes(&ProjectOut::from(made)))
     })?;
     let done = app

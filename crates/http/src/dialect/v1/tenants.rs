@@ -93,7 +93,7 @@ impl From<&Tenant> for TenantOut {
 )]
 async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) -> Result<Response, Problem> {
     let input: TenantIn = input::json(&body)?;
-    let once = call.once(&app, None, &body, |made: &Tenant| {
+    let once = call.once(&app, input.project.as_deref(), None, &body, |made: &Tenant| {
         (StatusCode::CREATED, input::bytes(&TenantOut::from(made)))
     })?;
     let new = NewTenant {

@@ -63,7 +63,7 @@ async fn test(
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
     let tenant = app.engine().endpoint(&call.caller, &id)?.endpoint.tenant;
-    let once = call.once(&app, Some(tenant), &body, |made: &TestSend| {
+    let once = call.once(&app, None, Some(tenant), &body, |made: &TestSend| {
         (StatusCode::OK, input::bytes(&TestOut::from(made)))
     })?;
     let done = app.engine().test_endpoint(&call.caller, &id, once).await?;
