@@ -50,6 +50,7 @@ struct KeptEventOut {
     /// What receivers see as `webhook-id`.
     id: String,
     /// Your own id for it.
+    #[schema(required)]
     event_id: Option<String>,
     r#type: String,
     tenant: String,
@@ -57,6 +58,7 @@ struct KeptEventOut {
     deliveries: u32,
     created_at: String,
     /// When it happened, if you said so.
+    #[schema(required)]
     occurred_at: Option<String>,
 }
 
@@ -80,7 +82,7 @@ struct KeptEventWithPayloadOut {
     #[serde(flatten)]
     event: KeptEventOut,
     /// As it was published, byte for byte; null once it is not kept any more.
-    #[schema(value_type = Option<Value>)]
+    #[schema(required, value_type = Option<Value>)]
     payload: Option<Box<RawValue>>,
     /// Is the payload not kept any more?
     payload_expired: bool,

@@ -76,14 +76,19 @@ struct KeyOut {
     key: Option<String>,
     role: &'static str,
     /// The project's id; null for a root key.
+    #[schema(required)]
     project: Option<String>,
     /// The tenant's id; null but for a tenant key.
+    #[schema(required)]
     tenant: Option<String>,
     read_only: bool,
+    #[schema(required)]
     name: Option<String>,
     created_at: String,
+    #[schema(required)]
     expires_at: Option<String>,
     /// To the minute, and shown within a few minutes; null if never.
+    #[schema(required)]
     last_used_at: Option<String>,
 }
 

@@ -62,8 +62,9 @@ struct TenantChange {
 struct TenantOut {
     id: String,
     name: String,
+    #[schema(required)]
     uid: Option<String>,
-    #[schema(value_type = Option<Object>)]
+    #[schema(required, value_type = Option<Object>)]
     metadata: Option<Box<RawValue>>,
     created_at: String,
     updated_at: String,

@@ -26,6 +26,7 @@ struct TestOut {
     /// Did the receiver answer 2xx?
     success: bool,
     /// The status of the answer; null if none came.
+    #[schema(required)]
     status_code: Option<u16>,
     /// How long the exchange took.
     response_time_ms: u32,

@@ -78,3 +78,25 @@ async fn operations_have_ids_that_programs_can_use_and_every_post_an_idempotency
         assert_eq!(takes_key, method == "post", "{method} {path}");
     }
 }
+
+#[tokio::test]
+async fn fields_that_may_be_null_are_there_all_the_same_but_for_what_is_shown_once() {
+    let world = World::start().await;
+    let document = document(&world).await;
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for (name, schema) in schemas.iter().filter(|(name, _)| name.ends_with("Out")) {
+        let fields = schema["properties"].as_object().into_iter().flatten();
+        let required = schema["required"].as_array().cloned().unwrap_or_default();
+        for (field, _) in fields.filter(|(field, _)| !matches!(field.as_str(), "key" | "secret")) {
+            assert!(required.contains(&json!(field)), "{name}.{field}");
+        }
+    }
+    let made = world
+        .root()
+        .post("/v1/tenants", json!({"name": "Acme"}))
+        .await
+        .expect(201);
+    for field in schemas["TenantOut"]["required"].as_array().unwrap() {
+        assert!(made.get(field.as_str().unwrap()).is_some(), "{field}");
+    }
+}
