@@ -39,6 +39,9 @@ const ROUND_CLAIMS: usize = 256;
 /// Endpoints claimed for at once, so that they share a commit.
 const CLAIMS_AT_ONCE: usize = 32;
 
+/// How long the last attempts have to be recorded once they are broken off.
+const LAST_RECORDS_MAX: Duration = Duration::from_secs(5);
+
 /// Where the look begins: before every shard and endpoint.
 const START: (u16, i64) = (0, i64::MIN);
 
@@ -168,7 +171,8 @@ impl Dispatcher {
     }
 
     /// After [`run`](Self::run): waits for what is in flight until `grace` completes, then breaks it off; gives back what
-    /// still waits. Returns when everything is recorded.
+    /// still waits. Returns when everything is recorded, or when the store takes no records: the next start repeats what is
+    /// missing.
     pub async fn finish(&self, grace: impl Future<Output = ()>) {
         let waiting = self.state.lock().queue.drain();
         let releases: Vec<_> = waiting.iter().map(Claimed::release).collect();
@@ -180,7 +184,12 @@ impl Dispatcher {
             () = grace => {}
         }
         self.attempting.break_off();
-        self.idle().await;
+        tokio::select! {
+            () = self.idle() => {}
+            () = self.wait(LAST_RECORDS_MAX) => {
+                tracing::warn!("attempts could not be recorded before the end; the next start repeats them");
+            }
+        }
     }
 
     async fn idle(&self) {

@@ -73,6 +73,7 @@ struct State {
     scripts: HashMap<String, VecDeque<Reply>>,
     received: Vec<Received>,
     open_most: usize,
+    unanswered: usize,
 }
 
 impl Receivers {
@@ -120,6 +121,11 @@ impl Receivers {
         self.state.lock().open_most
     }
 
+    /// Requests that were broken off before they were answered, ever.
+    pub fn unanswered(&self) -> usize {
+        self.state.lock().unanswered
+    }
+
     fn receive(&self, request: Outgoing) -> String {
         let url = request.url.text().to_owned();
         let received = Received {
@@ -145,11 +151,19 @@ impl Receivers {
 }
 
 /// An open request; answered or broken off, it is open no more.
-struct Open<'a>(&'a Receivers);
+struct Open<'a> {
+    receivers: &'a Receivers,
+    answered: bool,
+}
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.0.open.send_modify(|open| *open -= 1);
+        self.receivers.open.send_modify(|open| *open -= 1);
+        if self.answered {
+            self.receivers.answered.send_modify(|answered| *answered += 1);
+        } else {
+            self.receivers.state.lock().unanswered += 1;
+        }
     }
 }
 
@@ -157,9 +171,12 @@ impl Transport for Receivers {
     fn send(&self, request: Outgoing) -> BoxFuture<'_, Sent> {
         async move {
             let url = self.receive(request);
-            let _open = Open(self);
+            let mut open = Open {
+                receivers: self,
+                answered: false,
+            };
             drop(self.silent.subscribe().wait_for(|silent| !silent).await);
-            self.answered.send_modify(|answered| *answered += 1);
+            open.answered = true;
             sent(self.reply_to(&url))
         }
         .boxed()

@@ -18,7 +18,7 @@ use stentor_domain::address::AllowList;
 use stentor_domain::limits::{IN_FLIGHT_MAX, IN_FLIGHT_PER_ENDPOINT_MAX};
 use stentor_domain::{Chance, Clock, Timestamp};
 use stentor_engine::{Caller, Engine, Settings};
-use stentor_store::{Fresh, MasterKey, MasterKeys, Options, Store};
+use stentor_store::{Fresh, MasterKey, MasterKeys, Options, Store, StoreError};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -44,7 +44,7 @@ pub struct World {
     setup: Setup,
     dispatcher: Arc<Dispatcher>,
     fresh: Option<Fresh>,
-    flight: Option<JoinHandle<Option<Fresh>>>,
+    flight: Option<JoinHandle<Result<Option<Fresh>, StoreError>>>,
     running: Option<(watch::Sender<bool>, JoinHandle<()>)>,
     folder: TempDir,
 }
@@ -247,9 +247,8 @@ impl World {
             match &mut fresh {
                 Some(fresh) => dispatcher.tick(fresh).await,
                 None => dispatcher.tick_without_fresh().await,
-            }
-            .expect("a round");
-            fresh
+            }?;
+            Ok(fresh)
         }));
         self.receivers.open(count).await;
     }
@@ -259,7 +258,8 @@ impl World {
     pub async fn land(&mut self) {
         self.receivers.speak();
         if let Some(flight) = self.flight.take() {
-            self.fresh = flight.await.expect("what was in flight lands");
+            let landed = flight.await.expect("what was in flight lands");
+            self.fresh = landed.expect("a round");
         }
     }
 

@@ -8,7 +8,8 @@
 //! - `tests`: test sends, past queue and status;
 //! - `restarts`: processes that die at every step;
 //! - `handover`: deliveries that never come by the short way from the commit;
-//! - `fairness`: whose turn it is, and how many at once.
+//! - `fairness`: whose turn it is, and how many at once;
+//! - `walks`: all of this in any order, and what holds in the end.
 
 mod endpoints;
 mod fairness;
@@ -18,6 +19,7 @@ mod schedule;
 mod signing;
 mod steering;
 mod tests;
+mod walks;
 
 use std::time::Duration;
 use stentor_testkit::World;

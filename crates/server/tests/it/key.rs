@@ -46,7 +46,7 @@ fn a_key_for_nobody_is_refused_by_the_rule_that_it_breaks() {
     let unknown = create(folder.path(), &["--role", "tenant", "--tenant", "acme"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(
-        stderr(&unknown).ends_with("error: there is no such tenant\n"),
+        stderr(&unknown).ends_with("error: --tenant acme: there is no such tenant\n"),
         "{}",
         stderr(&unknown)
     );

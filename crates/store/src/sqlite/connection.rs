@@ -88,3 +88,21 @@ fn lock_path(path: &Path) -> PathBuf {
     name.push(".lock");
     name.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opening_a_database_that_exists_writes_nothing_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        open_writer(&path)
+            .unwrap()
+            .execute_batch("CREATE TABLE t (n)")
+            .unwrap();
+        let before = std::fs::read(&path).unwrap();
+        drop(open_writer(&path).unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+}

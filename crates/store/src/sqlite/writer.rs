@@ -1,8 +1,8 @@
 //! The one thread that writes, and its group commit.
 //!
 //! Everything that waits shares one transaction and one fsync: up to [`GROUP_ROWS_MAX`] rows, [`GROUP_BYTES_MAX`] bytes
-//! or [`GROUP_WORK_MAX`] of work. There is no linger: with one caller a group is that caller, under load it grows by
-//! itself while the commit before it is on its way to the disk.
+//! or [`GROUP_WORK_MAX`] of work. With few callers there is no linger: a group is whoever waits. Under load it grows while
+//! the commit before it is on its way to the disk, and by a short rest after every large one.
 //!
 //! A group's states and its failures:
 //! 1. taken from the queue: the process dies - nothing was promised, nothing is on disk;
@@ -36,6 +36,12 @@ const GROUP_ROWS_MAX: usize = 2_000;
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Time that a group may take before its commit.
 const GROUP_WORK_MAX: Duration = Duration::from_millis(5);
+
+/// Members of a group from which on callers are many: the next group then waits for [`LINGER`].
+const LINGER_MEMBERS: usize = 16;
+/// How long the writer rests after a large group, so that the next one is large as well. A group writes whole pages of the
+/// indexes that it touches, whether for one row or for ten; and every caller of a large group has waited longer than this.
+const LINGER: Duration = Duration::from_micros(400);
 
 /// What the writer is asked to do.
 pub(crate) enum Command {
@@ -160,18 +166,24 @@ impl Writer {
     pub(crate) fn run(mut self, queue: &Queue<Command>) {
         let mut waiting = VecDeque::new();
         while queue.take_all(&mut waiting) {
-            match waiting.pop_front() {
+            let members = match waiting.pop_front() {
                 Some(Command::Hot(first)) => self.group(first, &mut waiting),
-                Some(Command::Change(change)) => change(&mut self),
-                None => {}
+                Some(Command::Change(change)) => {
+                    change(&mut self);
+                    1
+                }
+                None => 0,
+            };
+            if members >= LINGER_MEMBERS && waiting.is_empty() {
+                std::thread::sleep(LINGER);
             }
             let Tx::Sqlite(connection) = &self.tx;
             self.checkpointer.between_groups(connection);
         }
     }
 
-    /// Writes `first` and what follows it in the queue, as far as it fits, in one transaction.
-    fn group(&mut self, first: Hot, waiting: &mut VecDeque<Command>) {
+    /// Writes `first` and what follows it in the queue, as far as it fits, in one transaction. Tells how many it took.
+    fn group(&mut self, first: Hot, waiting: &mut VecDeque<Command>) -> usize {
         let started = self.clock.monotonic();
         let mut members = vec![first];
         let (mut rows, mut bytes) = (0, 0);
@@ -194,12 +206,14 @@ impl Writer {
             }
             Ok(())
         });
+        let count = members.len();
         match outcome {
-            Err(_) if members.len() > 1 => members.into_iter().for_each(|member| self.alone(member)),
+            Err(_) if count > 1 => members.into_iter().for_each(|member| self.alone(member)),
             outcome => members
                 .into_iter()
                 .for_each(|member| member.answer(outcome.clone())),
         }
+        count
     }
 
     fn alone(&mut self, mut member: Hot) {

@@ -1,0 +1,192 @@
+//! Random walks: publishing, steering, failing, dying in any order; then the world heals, and the books must balance.
+
+use super::seconds;
+use std::collections::HashMap;
+use stentor_domain::Chance;
+use stentor_domain::delivery::State;
+use stentor_domain::id::{DeliveryId, EndpointId, EventId};
+use stentor_testkit::{Reply, SeededChance, World};
+
+/// Walks, each from a seed of its own.
+const WALKS: u64 = 8;
+/// Steps of one walk.
+const STEPS: usize = 120;
+/// Rounds of a day after which everything has ended.
+const HEALING_DAYS: usize = 20;
+const TENANTS: [&str; 2] = ["acme", "other"];
+
+/// A walk and what it has to remember.
+struct Walk {
+    chance: SeededChance,
+    endpoints: Vec<(EndpointId, String)>,
+    events: Vec<EventId>,
+    made: usize,
+    in_flight: bool,
+}
+
+impl Walk {
+    fn new(seed: u64) -> Self {
+        Self {
+            chance: SeededChance::new(seed),
+            endpoints: Vec::new(),
+            events: Vec::new(),
+            made: 0,
+            in_flight: false,
+        }
+    }
+
+    fn below(&self, most: usize) -> usize {
+        usize::try_from(self.chance.up_to(most as u64 - 1)).unwrap()
+    }
+
+    fn one<'a, T>(&self, of: &'a [T]) -> Option<&'a T> {
+        of.get(self.below(of.len().max(1)))
+    }
+
+    async fn make_endpoint(&mut self, world: &World) {
+        let url = format!("https://receiver.example/{}", self.made);
+        let endpoint = world.endpoint(TENANTS[self.made % 2], &url).await;
+        self.endpoints.push((endpoint, url));
+        self.made += 1;
+    }
+
+    async fn a_delivery(&self, world: &World) -> Option<DeliveryId> {
+        let deliveries = world.deliveries(*self.one(&self.events)?).await;
+        self.one(&deliveries).map(|delivery| delivery.id)
+    }
+
+    async fn land(&mut self, world: &mut World) {
+        world.land().await;
+        self.in_flight = false;
+    }
+
+    /// One step. What is refused is no matter: it is for others to say when it must be.
+    async fn step(&mut self, mut world: World) -> World {
+        let (endpoint, url) = self.one(&self.endpoints).unwrap().clone();
+        match self.below(16) {
+            0..=3 => self
+                .events
+                .push(world.publish(TENANTS[self.below(2)], "{}").await),
+            4 => world.pause(endpoint).await,
+            5 => world.resume(endpoint).await,
+            6 => {
+                let answer = [200, 500, 503, 410][self.below(4)];
+                world.receivers.script(&url, &[Reply::Status(answer)]);
+            }
+            7 => {
+                if let Some(id) = self.a_delivery(&world).await {
+                    drop(
+                        world
+                            .engine
+                            .cancel_delivery(&world.root, &id.to_string(), None)
+                            .await,
+                    );
+                }
+            }
+            8 => {
+                if let Some(id) = self.a_delivery(&world).await {
+                    drop(
+                        world
+                            .engine
+                            .retry_delivery(&world.root, &id.to_string(), None)
+                            .await,
+                    );
+                }
+            }
+            9 | 10 if !self.in_flight => {
+                world.launch(0).await;
+                self.in_flight = true;
+            }
+            11 if self.below(2) == 0 => {
+                world = world.kill_and_restart().await;
+                self.in_flight = false;
+            }
+            12 if self.below(3) == 0 => {
+                self.endpoints.retain(|(known, _)| *known != endpoint);
+                world.delete(endpoint).await;
+                self.make_endpoint(&world).await;
+            }
+            // What is in flight stays so for a while.
+            _ if self.in_flight && self.below(2) == 0 => {}
+            _ => {
+                self.land(&mut world).await;
+                world.after(seconds(self.chance.up_to(7_200))).await;
+            }
+        }
+        world
+    }
+
+    /// Everybody answers well from now on, and time passes.
+    async fn heal(&mut self, world: &mut World) {
+        self.land(world).await;
+        for (endpoint, url) in &self.endpoints {
+            world.receivers.script(url, &[Reply::Status(200)]);
+            world.resume(*endpoint).await;
+        }
+        for _ in 0..HEALING_DAYS {
+            world.after(seconds(86_400 + 86_400 / 5)).await;
+        }
+    }
+}
+
+/// Every delivery has ended, its attempts are told without a gap, and every request is in the books: those that were
+/// recorded, and those that a death broke off.
+async fn assert_balanced(world: &World, walk: &Walk, seed: u64) {
+    assert_eq!(world.unfinished(), 0, "seed {seed}");
+    let mut requests: HashMap<String, usize> = HashMap::new();
+    let received = world.receivers.take();
+    for one in &received {
+        *requests.entry(one.id().to_owned()).or_default() += 1;
+    }
+    let mut recorded = 0;
+    for event in &walk.events {
+        for delivery in world.deliveries(*event).await {
+            let id = delivery.id.to_string();
+            let (delivery, attempts) = world.engine.get_delivery(&world.root, &id).await.unwrap();
+            let numbers: Vec<u32> = attempts.iter().map(|one| one.attempt.no).collect();
+            assert_eq!(
+                numbers,
+                (1..=delivery.attempts).collect::<Vec<_>>(),
+                "seed {seed}"
+            );
+            assert!(
+                delivery.state.finished() && delivery.finished_at.is_some(),
+                "seed {seed}"
+            );
+            if delivery.state == State::Delivered {
+                let last = attempts.last().unwrap();
+                assert!(last.attempt.outcome.succeeded(), "seed {seed}");
+            }
+            recorded += attempts.len();
+        }
+    }
+    assert_eq!(
+        received.len(),
+        recorded + world.receivers.unanswered(),
+        "seed {seed}"
+    );
+    let published: HashMap<String, ()> = walk.events.iter().map(|event| (event.to_string(), ())).collect();
+    assert!(
+        requests.keys().all(|id| published.contains_key(id)),
+        "seed {seed}"
+    );
+}
+
+#[tokio::test]
+async fn whatever_happens_in_whatever_order_every_delivery_ends_and_every_request_is_in_the_books() {
+    for seed in 0..WALKS {
+        let mut world = World::new().await;
+        let mut walk = Walk::new(seed);
+        for tenant in TENANTS {
+            world.tenant(tenant).await;
+        }
+        for _ in 0..4 {
+            walk.make_endpoint(&world).await;
+        }
+        for _ in 0..STEPS {
+            world = walk.step(world).await;
+        }
+        walk.heal(&mut world).await;
+        assert_balanced(&world, &walk, seed).await;
+    }
+}
