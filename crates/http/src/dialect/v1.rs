@@ -1,8 +1,8 @@
 //! Contract v1, the native API: what a producer, an operator and a dashboard use. A file for each resource, and beside
 //! them:
-//! - [`errors`]: how this contract says no, and [`filter`]: how it reads the filters of lists;
-//! - [`webhooks`]: the outgoing webhook, for the OpenAPI document;
-//! - [`health`]: what load balancers ask.
+//! - `errors`: how this contract says no, and `filter`: how it reads the filters of lists;
+//! - `webhooks`: the outgoing webhook, for the OpenAPI document;
+//! - `health`: what load balancers ask.
 
 mod audit;
 mod deliveries;
