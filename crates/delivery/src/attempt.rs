@@ -14,12 +14,16 @@ use stentor_domain::judge::{Policy, Step, Tried, judge};
 use stentor_domain::retry_after;
 use stentor_domain::{Chance, Clock};
 use stentor_store::config::EndpointConfig;
-use stentor_store::hot::{Cancel, Claimed, Finish, Next};
+use stentor_store::hot::{Claimed, Finish, Next};
 use stentor_store::{Recorded, Store, StoreError};
 use tokio::sync::watch;
 
 /// The wait before a record that the store could not take is tried again.
 const RECORD_AGAIN: Duration = Duration::from_millis(500);
+
+/// Endpoints whose requests are kept prepared, about 2 KiB each. Beyond it all are forgotten, those of deleted endpoints with
+/// their keys too, and made anew when they are needed.
+const PREPARED_MAX: usize = 10_000;
 
 /// Makes attempts.
 pub struct Attempting {
@@ -64,21 +68,15 @@ impl Attempting {
     /// what became of it is recorded.
     pub(crate) async fn attempt(&self, store: &Store, claimed: Claimed) {
         let Some(configured) = store.config().endpoint(claimed.endpoint) else {
-            let (delivery, attempt) = (claimed.delivery.n(), claimed.attempt);
-            let reason = Reason::EndpointDeleted;
-            let cancel = Cancel {
-                delivery,
-                attempt,
-                reason,
-            };
+            let cancel = claimed.cancel(Reason::EndpointDeleted);
             return self.insist("cancelled", || store.cancel_claimed(cancel)).await;
         };
         if claimed.trigger != Trigger::Test && !configured.endpoint.status.sends() {
             let release = claimed.release();
             return self.insist("given back", || store.release(vec![release])).await;
         }
-        let finish = self.exchange(&claimed, &configured).await;
-        let recorded = async || match store.finish_attempt(finish.clone()).await {
+        let finish = Arc::new(self.exchange(&claimed, &configured).await);
+        let recorded = async || match store.finish_attempt(Arc::clone(&finish)).await {
             Ok(Recorded::Fenced) => {
                 tracing::warn!(delivery = %claimed.delivery, "an attempt was recorded after its lease was lost");
                 Ok(())
@@ -161,6 +159,9 @@ impl Attempting {
             .filter(|known| known.version == configured.version)
         {
             return Arc::clone(known);
+        }
+        if prepared.len() >= PREPARED_MAX {
+            prepared.clear();
         }
         let fresh = Arc::new(Prepared::new(configured));
         prepared.insert(n, Arc::clone(&fresh));

@@ -20,15 +20,15 @@ use std::time::Duration;
 use stentor_domain::attempt::Trigger;
 use stentor_domain::delivery::Reason;
 use stentor_domain::{Clock, Timestamp};
-use stentor_store::hot::{Cancel, Claim, Claimed};
+use stentor_store::hot::{Claim, Claimed};
 use stentor_store::{Fresh, Handover, Store, StoreError, Waiting};
 use tokio::sync::{Notify, watch};
 
 /// Deliveries that one claim takes, as a multiple of the endpoint's cap: enough to keep it busy while the next is claimed.
 const CLAIM_CAPS: usize = 2;
-/// Deliveries that wait in memory before no more are claimed.
+/// Claimed deliveries that wait in memory before no more are claimed.
 const WAITING_MAX: usize = 4_096;
-/// Bytes of payload that wait in memory before no more is claimed.
+/// Bytes of claimed payload that wait in memory before no more is claimed.
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Endpoints that one look into the store finds.
 const LOOK_ENDPOINTS: usize = 1_000;
@@ -252,9 +252,12 @@ impl Dispatcher {
                 // What is in flight is left alone: its record decides.
                 let removed = self.state.lock().queue.remove(delivery.n());
                 if let Some(claimed) = removed {
-                    self.store
-                        .cancel_claimed(self.cancel_of(&claimed, Reason::Requested))
-                        .await?;
+                    let cancel = claimed.cancel(Reason::Requested);
+                    if let Err(error) = self.store.cancel_claimed(cancel).await {
+                        // Nobody else knows of it: forgotten here, it would wait for the next start.
+                        self.enqueue(claimed);
+                        return Err(error);
+                    }
                 }
             }
         }
@@ -428,17 +431,9 @@ impl Dispatcher {
         drop(state);
         self.landed.notify_waiters();
     }
-
-    fn cancel_of(&self, claimed: &Claimed, reason: Reason) -> Cancel {
-        Cancel {
-            delivery: claimed.delivery.n(),
-            attempt: claimed.attempt,
-            reason,
-        }
-    }
 }
 
 fn has_room(state: &State) -> bool {
-    let (waiting, bytes) = state.queue.size();
+    let (waiting, bytes) = state.queue.claimed();
     waiting < WAITING_MAX && bytes < WAITING_BYTES_MAX
 }

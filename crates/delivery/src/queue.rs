@@ -18,8 +18,9 @@ pub(crate) struct FairQueue {
     ring: VecDeque<i64>,
     /// Tests, past every queue: somebody waits for each of them.
     express: VecDeque<Claimed>,
-    waiting: usize,
-    waiting_bytes: usize,
+    /// Those that wait without room of their own, and the bytes of their payloads.
+    roomless: usize,
+    roomless_bytes: usize,
 }
 
 /// One endpoint's queue.
@@ -39,8 +40,9 @@ impl FairQueue {
             self.express.push_back(claimed);
             return;
         }
-        self.waiting += 1;
-        self.waiting_bytes += claimed.event.payload.len();
+        let (count, bytes) = roomless(&claimed);
+        self.roomless += count;
+        self.roomless_bytes += bytes;
         let endpoint = claimed.endpoint;
         let lane = self.endpoints.entry(endpoint).or_insert_with(|| Lane {
             tenant: claimed.event.tenant,
@@ -74,8 +76,7 @@ impl FairQueue {
         lane.in_ring = false;
         let claimed = lane.waiting.pop_front()?;
         lane.in_flight += 1;
-        self.waiting -= 1;
-        self.waiting_bytes -= claimed.event.payload.len();
+        self.forget(&claimed);
         self.settle(endpoint);
         Some(claimed)
     }
@@ -96,9 +97,10 @@ impl FairQueue {
         self.endpoints.get(&endpoint).map_or(0, |lane| lane.waiting.len())
     }
 
-    /// How many wait altogether, and the bytes of their payloads (shared ones counted again).
-    pub(crate) fn size(&self) -> (usize, usize) {
-        (self.waiting, self.waiting_bytes)
+    /// How many wait that were claimed, and the bytes of their payloads (shared ones counted again). What was handed over
+    /// has room of its own: a burst of it to a slow receiver must not keep anything else from being claimed.
+    pub(crate) fn claimed(&self) -> (usize, usize) {
+        (self.roomless, self.roomless_bytes)
     }
 
     /// Takes out a delivery that waits; `None` where it does not.
@@ -111,8 +113,7 @@ impl FairQueue {
             Some((*endpoint, at))
         })?;
         let claimed = self.endpoints.get_mut(&endpoint)?.waiting.remove(at)?;
-        self.waiting -= 1;
-        self.waiting_bytes -= claimed.event.payload.len();
+        self.forget(&claimed);
         self.settle(endpoint);
         Some(claimed)
     }
@@ -121,7 +122,7 @@ impl FairQueue {
     pub(crate) fn drain(&mut self) -> Vec<Claimed> {
         self.ring.clear();
         self.tenants.clear();
-        (self.waiting, self.waiting_bytes) = (0, 0);
+        (self.roomless, self.roomless_bytes) = (0, 0);
         let mut all: Vec<Claimed> = self.express.drain(..).collect();
         self.endpoints.retain(|_, lane| {
             lane.in_ring = false;
@@ -129,6 +130,12 @@ impl FairQueue {
             lane.in_flight > 0
         });
         all
+    }
+
+    fn forget(&mut self, claimed: &Claimed) {
+        let (count, bytes) = roomless(claimed);
+        self.roomless -= count;
+        self.roomless_bytes -= bytes;
     }
 
     /// Brings an endpoint's place in its tenant's ring in line with whether it has something to send and may send it; one
@@ -169,6 +176,14 @@ impl FairQueue {
             self.tenants.remove(&tenant);
             self.ring.retain(|one| *one != tenant);
         }
+    }
+}
+
+/// What a delivery adds to those that wait without room of their own: a count and bytes.
+fn roomless(claimed: &Claimed) -> (usize, usize) {
+    match claimed.room {
+        None => (1, claimed.event.payload.len()),
+        Some(_) => (0, 0),
     }
 }
 

@@ -21,7 +21,6 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("Stentor/", env!("CA
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What every request to one version of an endpoint has in common.
-#[derive(Debug)]
 pub(crate) struct Prepared {
     /// The version of the endpoint that this was made for.
     pub(crate) version: i64,

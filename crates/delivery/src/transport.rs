@@ -22,6 +22,7 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use hyper::body::Incoming;
 use rustls_pki_types::CertificateDer;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use stentor_domain::Clock;
@@ -30,8 +31,8 @@ use stentor_domain::endpoint_url::EndpointUrl;
 use stentor_domain::limits::CONNECT_TIMEOUT;
 use tokio::time::timeout;
 
-/// A request to be sent, once.
-#[derive(Clone, Debug)]
+/// A request to be sent, once. Its `Debug` shows no headers and no body: they hold secrets and payloads.
+#[derive(Clone)]
 pub struct Outgoing {
     /// Where to.
     pub url: EndpointUrl,
@@ -44,6 +45,15 @@ pub struct Outgoing {
     /// Bytes kept of the answer's body when it is a success; a failure keeps
     /// [`ANSWER_BYTES_FAILED_MAX`](stentor_domain::limits::ANSWER_BYTES_FAILED_MAX).
     pub keep: usize,
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("url", &self.url)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What became of a request.

@@ -1,7 +1,7 @@
 //! What follows from an attempt: the only place that decides.
 
 use crate::attempt::{ErrorClass, Outcome, Trigger};
-use crate::limits::OWN_FAULT_WAIT;
+use crate::limits::{JITTER_PERCENT, OWN_FAULT_WAIT};
 use crate::schedule::{Anchor, Schedule};
 use crate::{Chance, Timestamp};
 use std::time::Duration;
@@ -141,7 +141,7 @@ fn next_anchored(
     for &wait in schedule.waits() {
         place = place.plus(Duration::from_secs(u64::from(wait)));
         if place > now {
-            let jitter_most = u64::from(wait).saturating_mul(1_000_000) / 5;
+            let jitter_most = u64::from(wait) * 1_000_000 / 100 * JITTER_PERCENT;
             let jitter = chance.up_to(jitter_most.min(ANCHORED_JITTER_SECONDS_MAX * 1_000_000));
             return Some(place.plus(Duration::from_micros(jitter)));
         }

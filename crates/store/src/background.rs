@@ -2,13 +2,12 @@
 
 use crate::Store;
 use crate::error::Result;
-use crate::fresh::{Handover, Waiting};
+use crate::fresh::Waiting;
 use crate::hot::NewDelivery;
 use crate::tx::{Tx, values};
 use stentor_domain::Timestamp;
 use stentor_domain::delivery::Reason;
-use stentor_domain::id::TenantId;
-use stentor_domain::id::{EventId, Id};
+use stentor_domain::id::{EventId, Id, TenantId};
 use stentor_domain::name::EventTypeName;
 
 /// Rows that one slice writes, so that no publisher waits long behind it.
@@ -48,10 +47,11 @@ impl Store {
                 due_at: now,
             })
             .collect();
-        self.change(move |tx| Box::pin(continue_fanout(tx, fanout, now, deliveries)))
-            .await?;
-        self.tell(Handover::Waiting(waiting));
-        Ok(())
+        self.change_and(
+            move |tx| Box::pin(continue_fanout(tx, fanout, now, deliveries)),
+            |(), effects| effects.waiting.extend(waiting),
+        )
+        .await
     }
 
     /// Ends what waits for a deleted endpoint, a slice at a time. Tells how many rows it wrote; none: nothing is left.
@@ -122,6 +122,12 @@ async fn continue_fanout(
                 i64::from(delivery.shard),
                 now,
             ],
+        )
+        .await?;
+        // Its endpoint may have been deleted, and swept, since it was matched: then it is swept once more.
+        tx.execute(
+            "UPDATE endpoints SET swept_at = NULL WHERE n = ?1 AND swept_at IS NOT NULL",
+            values![delivery.endpoint],
         )
         .await?;
     }

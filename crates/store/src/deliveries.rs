@@ -14,7 +14,6 @@ mod tests;
 use crate::Store;
 use crate::change::By;
 use crate::error::{Result, StoreError};
-use crate::fresh::Handover;
 use crate::once::{Done, Once};
 use crate::period::Period;
 use stentor_domain::attempt::Attempt;
@@ -127,12 +126,12 @@ impl Store {
         id: DeliveryId,
         once: Option<Once<Delivery>>,
     ) -> Result<Done<Delivery>, DeliveryError> {
-        let (done, waiting) = self
-            .change(move |tx| Box::pin(change::retry(tx, by, scope, id, once)))
+        let (done, _) = self
+            .change_and(
+                move |tx| Box::pin(change::retry(tx, by, scope, id, once)),
+                |(_, waiting), effects| effects.waiting.extend(*waiting),
+            )
             .await?;
-        if let Some(waiting) = waiting {
-            self.tell(Handover::Waiting(vec![waiting]));
-        }
         Ok(done)
     }
 
@@ -145,14 +144,14 @@ impl Store {
         id: DeliveryId,
         once: Option<Once<Delivery>>,
     ) -> Result<Done<Delivery>, DeliveryError> {
-        let done = self
-            .change(move |tx| Box::pin(change::cancel(tx, by, scope, id, once)))
-            .await?;
-        match &done {
-            Done::Now(delivery) if delivery.state.finished() => self.0.waiters.wake(&[id.n()]),
-            Done::Now(_) => self.tell(Handover::CancelRequested(id)),
-            Done::Before { .. } | Done::Conflict => {}
-        }
-        Ok(done)
+        self.change_and(
+            move |tx| Box::pin(change::cancel(tx, by, scope, id, once)),
+            move |done, effects| match done {
+                Done::Now(delivery) if delivery.state.finished() => effects.ended.push(id.n()),
+                Done::Now(_) => effects.cancel_requested.push(id),
+                Done::Before { .. } | Done::Conflict => {}
+            },
+        )
+        .await
     }
 }

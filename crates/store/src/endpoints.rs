@@ -16,7 +16,7 @@ use crate::Store;
 use crate::change::{Audit, By, record, touch_tenant};
 use crate::config::EndpointConfig;
 use crate::error::{Result, StoreError};
-use crate::fresh::{Handover, Waiting};
+use crate::fresh::Waiting;
 use crate::once::{Done, Once};
 use crate::seal::MasterKeys;
 use crate::tx::{Tx, values};
@@ -119,16 +119,17 @@ impl Store {
         let at = by.at;
         let prepared = update::prepare(self, id, secret)?;
         let updated = self
-            .change(move |tx| Box::pin(update::update(tx, by, prepared, change)))
+            .change_and(
+                move |tx| Box::pin(update::update(tx, by, prepared, change)),
+                move |updated, effects| {
+                    effects.waiting.extend(updated.resumed.then_some(Waiting {
+                        endpoint: id.n(),
+                        shard: updated.shard,
+                        due_at: at,
+                    }));
+                },
+            )
             .await?;
-        if updated.resumed {
-            let waiting = Waiting {
-                endpoint: id.n(),
-                shard: updated.shard,
-                due_at: at,
-            };
-            self.tell(Handover::Waiting(vec![waiting]));
-        }
         Ok(updated.endpoint)
     }
 

@@ -157,6 +157,15 @@ impl Claimed {
             attempt: self.attempt,
         }
     }
+
+    /// How this node ends it without an attempt.
+    pub fn cancel(&self, reason: Reason) -> Cancel {
+        Cancel {
+            delivery: self.delivery.n(),
+            attempt: self.attempt,
+            reason,
+        }
+    }
 }
 
 /// What is delivered.

@@ -1,8 +1,9 @@
 //! Durable state, and the only crate that knows SQL.
 //!
 //! In reading order:
-//! - [`tx`], [`error`]: one transaction on whichever database there is, and what can go wrong;
-//! - [`hot`], [`fresh`]: the words of the hot path (accept, claim, finish) and the handing over to the dispatcher;
+//! - `tx`, [`error`]: one transaction on whichever database there is, and what can go wrong;
+//! - [`hot`], [`fresh`], `exchange`, `waiters`: the words of the hot path (accept, claim, finish), the handing over to the
+//!   dispatcher, how an exchange is kept, and who waits for a test;
 //! - [`sqlite`]: the embedded engine: the writer thread with its group commit, readers, checkpoints, migrations;
 //! - [`config`]: the snapshot of the configuration that matching, authentication and sending read;
 //! - [`change`], [`once`], [`seal`]: what all changes of the control plane share: clock, audit, idempotency, sealing;
@@ -29,10 +30,10 @@ pub mod period;
 pub mod projects;
 pub mod seal;
 pub mod tenants;
-pub mod tx;
 
 mod exchange;
 mod sqlite;
+mod tx;
 mod waiters;
 
 pub use config::Config;
@@ -46,7 +47,7 @@ use crate::seal::Sealer;
 use crate::tx::Tx;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sqlite::{Command, Hot, Reply, Sqlite};
+use sqlite::{Command, Effects, Hot, Reply, Sqlite};
 use std::sync::Arc;
 use stentor_domain::id::{DeliveryId, Id};
 use stentor_domain::{Chance, Clock};
@@ -99,7 +100,8 @@ impl Store {
         self.hot(|reply| Hot::Accept(Box::new(accept), reply)).await
     }
 
-    /// Makes this node the owner of what is due for an endpoint.
+    /// Makes this node the owner of what is due for an endpoint. Not to be dropped before its answer: what was claimed would
+    /// be in nobody's memory until the next start.
     pub async fn claim_due(&self, claim: Claim) -> Result<ClaimedDue> {
         self.hot(|reply| Hot::Claim(claim, reply)).await
     }
@@ -114,9 +116,9 @@ impl Store {
         self.hot(|reply| Hot::Cancel(cancel, reply)).await
     }
 
-    /// Records an attempt and what follows from it.
-    pub async fn finish_attempt(&self, finish: Finish) -> Result<Recorded> {
-        self.hot(|reply| Hot::Finish(Box::new(finish), reply)).await
+    /// Records an attempt and what follows from it. Shared, so that it can be tried again without a copy.
+    pub async fn finish_attempt(&self, finish: impl Into<Arc<Finish>>) -> Result<Recorded> {
+        self.hot(|reply| Hot::Finish(finish.into(), reply)).await
     }
 
     /// Endpoints with deliveries that wait, in the order of shard and endpoint, those after `after`; at most `limit`.
@@ -131,7 +133,8 @@ impl Store {
         self.0.waiters.register(delivery.n())
     }
 
-    /// Writes what was asked for so far, then closes. What is asked later gets [`StoreError::Closed`].
+    /// Writes what was asked for so far, then closes. What is to be written later gets [`StoreError::Closed`]; questions are
+    /// still answered.
     pub async fn close(&self) {
         let engine = Arc::clone(&self.0);
         drop(tokio::task::spawn_blocking(move || engine.close()).await);
@@ -154,6 +157,18 @@ impl Store {
         E: From<StoreError> + Send + 'static,
         W: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
     {
+        self.change_and(work, |_, _| ()).await
+    }
+
+    /// The same, with what `follow` notes outside the database: the writer lets it out after the commit, whether or not
+    /// the caller is still there to do so.
+    pub(crate) async fn change_and<T, E, W, F>(&self, work: W, follow: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        W: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
+        F: FnOnce(&T, &mut Effects) + Send + 'static,
+    {
         let (sender, answer) = tokio::sync::oneshot::channel();
         let change = Box::new(move |writer: &mut sqlite::Writer| {
             let mut made = None;
@@ -163,7 +178,10 @@ impl Store {
                     .now_or_never()
                     .unwrap_or(Err(StoreError::Closed.into()));
                 effects.configured = true;
-                done.map(|value| made = Some(value))
+                done.map(|value| {
+                    follow(&value, effects);
+                    made = Some(value);
+                })
             });
             let answer = outcome.and_then(|()| made.ok_or_else(|| StoreError::Closed.into()));
             drop(sender.send(answer));
@@ -185,11 +203,5 @@ impl Store {
         readers
             .ask(move |tx| question(tx).now_or_never().unwrap_or(Err(StoreError::Closed)))
             .await
-    }
-
-    /// Tells the dispatcher something after a change.
-    pub(crate) fn tell(&self, handover: Handover) {
-        let told = Box::new(move |writer: &mut sqlite::Writer| drop(writer.fresh.send(handover)));
-        drop(self.0.queue.push(Command::Change(told)));
     }
 }

@@ -1,4 +1,11 @@
 //! The embedded engine: one file, one writer thread, a few readers.
+//!
+//! - `connection`, `migrate`: a file opened, locked and brought up to date;
+//! - `queue`, `writer`: what waits to be written, and the thread that writes it in groups;
+//! - `accept`, `claim`, `finish`: the members of a group;
+//! - `readers`, `checkpoint`: questions beside the writer, and emptying its log.
+//!
+//! Here the parts are put together and taken apart, and a start takes over what an earlier life has left.
 
 mod accept;
 mod checkpoint;
@@ -11,7 +18,7 @@ mod readers;
 mod writer;
 
 pub use writer::Recorded;
-pub(crate) use writer::{Command, Hot, Reply, Writer};
+pub(crate) use writer::{Command, Effects, Hot, Reply, Writer};
 
 use crate::config::Config;
 use crate::error::{Result, StoreError};
@@ -38,6 +45,23 @@ use stentor_domain::{Chance, Clock, Timestamp};
 
 /// What the check value in the database says, sealed: a start with the wrong master key cannot open it.
 const MASTER_CHECK: (&str, &[u8]) = ("master-key-check", b"stentor");
+
+/// The tables whose keys are drawn from one sequence, and their columns.
+const KEYED: [(&str, &str); 13] = [
+    ("nodes", "epoch"),
+    ("projects", "n"),
+    ("api_keys", "n"),
+    ("tenants", "n"),
+    ("event_types", "n"),
+    ("endpoints", "n"),
+    ("secrets", "n"),
+    ("header_sets", "n"),
+    ("events", "n"),
+    ("work", "n"),
+    ("deliveries", "n"),
+    ("audit", "n"),
+    ("jobs", "n"),
+];
 
 /// How to open an embedded store.
 pub struct Options {
@@ -222,24 +246,10 @@ fn check_master_key(connection: &Connection, master: &MasterKeys, chance: &dyn C
 /// The greatest key in use, so that ids go on from there even if the clock has been set back.
 fn greatest_key(connection: &Connection) -> Result<i64> {
     let mut greatest = 0;
-    for table in [
-        "nodes",
-        "projects",
-        "api_keys",
-        "tenants",
-        "event_types",
-        "endpoints",
-        "secrets",
-        "header_sets",
-    ]
-    .iter()
-    .chain(&["events", "work", "deliveries", "audit", "jobs"])
-    {
-        let column = if *table == "nodes" { "epoch" } else { "n" };
+    for (table, column) in KEYED {
         let sql = format!("SELECT coalesce(max({column}), 0) FROM {table}");
-        greatest = connection
-            .query_row(&sql, [], |row| row.get::<_, i64>(0))?
-            .max(greatest);
+        let key: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
+        greatest = greatest.max(key);
     }
     Ok(greatest)
 }

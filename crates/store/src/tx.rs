@@ -6,14 +6,14 @@ use stentor_domain::Timestamp;
 
 /// A transaction, or a connection on its way to one. Each arm is an engine.
 #[derive(Debug)]
-pub enum Tx {
+pub(crate) enum Tx {
     /// The embedded database.
     Sqlite(rusqlite::Connection),
 }
 
 /// A parameter of a statement.
 #[derive(Clone, Copy, Debug)]
-pub enum Value<'a> {
+pub(crate) enum Value<'a> {
     /// NULL.
     Null,
     /// Any integer: keys, times, flags.
@@ -26,14 +26,14 @@ pub enum Value<'a> {
 
 /// A row of an answer, read by position.
 #[derive(Debug)]
-pub enum Row<'a> {
+pub(crate) enum Row<'a> {
     /// Of the embedded database.
     Sqlite(&'a rusqlite::Row<'a>),
 }
 
 impl Tx {
     /// Runs a statement and tells how many rows it changed.
-    pub async fn execute(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<usize> {
+    pub(crate) async fn execute(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<usize> {
         match self {
             Self::Sqlite(connection) => {
                 let mut statement = connection.prepare_cached(sql)?;
@@ -43,7 +43,7 @@ impl Tx {
     }
 
     /// Runs a statement that must change exactly one row.
-    pub async fn execute_one(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<()> {
+    pub(crate) async fn execute_one(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<()> {
         match self.execute(sql, values).await? {
             1 => Ok(()),
             rows => Err(StoreError::Unreadable(format!(
@@ -53,7 +53,7 @@ impl Tx {
     }
 
     /// The rows that a statement answers, each read by `read`.
-    pub async fn rows<T: Send>(
+    pub(crate) async fn rows<T: Send>(
         &mut self,
         sql: &'static str,
         values: &[Value<'_>],
@@ -73,7 +73,7 @@ impl Tx {
     }
 
     /// The first row that a statement answers, if any.
-    pub async fn row<T: Send>(
+    pub(crate) async fn row<T: Send>(
         &mut self,
         sql: &'static str,
         values: &[Value<'_>],
@@ -85,70 +85,70 @@ impl Tx {
 
 impl Row<'_> {
     /// The integer in column `at`.
-    pub fn int(&self, at: usize) -> Result<i64> {
+    pub(crate) fn int(&self, at: usize) -> Result<i64> {
         match self {
             Self::Sqlite(row) => Ok(row.get(at)?),
         }
     }
 
     /// The integer in column `at`, if it is not NULL.
-    pub fn int_or_null(&self, at: usize) -> Result<Option<i64>> {
+    pub(crate) fn int_or_null(&self, at: usize) -> Result<Option<i64>> {
         match self {
             Self::Sqlite(row) => Ok(row.get(at)?),
         }
     }
 
     /// The flag in column `at`.
-    pub fn flag(&self, at: usize) -> Result<bool> {
+    pub(crate) fn flag(&self, at: usize) -> Result<bool> {
         Ok(self.int(at)? != 0)
     }
 
     /// The small count in column `at`.
-    pub fn count(&self, at: usize) -> Result<u32> {
+    pub(crate) fn count(&self, at: usize) -> Result<u32> {
         let count = self.int(at)?;
         u32::try_from(count).map_err(|_| StoreError::Unreadable(format!("{count} is not a count")))
     }
 
     /// The instant in column `at`.
-    pub fn time(&self, at: usize) -> Result<Timestamp> {
+    pub(crate) fn time(&self, at: usize) -> Result<Timestamp> {
         self.int(at).map(Timestamp::from_micros)
     }
 
     /// The instant in column `at`, if it is not NULL.
-    pub fn time_or_null(&self, at: usize) -> Result<Option<Timestamp>> {
+    pub(crate) fn time_or_null(&self, at: usize) -> Result<Option<Timestamp>> {
         Ok(self.int_or_null(at)?.map(Timestamp::from_micros))
     }
 
     /// The text in column `at`.
-    pub fn text(&self, at: usize) -> Result<String> {
+    pub(crate) fn text(&self, at: usize) -> Result<String> {
         match self {
             Self::Sqlite(row) => Ok(row.get(at)?),
         }
     }
 
     /// The text in column `at`, if it is not NULL.
-    pub fn text_or_null(&self, at: usize) -> Result<Option<String>> {
+    pub(crate) fn text_or_null(&self, at: usize) -> Result<Option<String>> {
         match self {
             Self::Sqlite(row) => Ok(row.get(at)?),
         }
     }
 
     /// The bytes in column `at`.
-    pub fn bytes(&self, at: usize) -> Result<Vec<u8>> {
+    pub(crate) fn bytes(&self, at: usize) -> Result<Vec<u8>> {
         match self {
             Self::Sqlite(row) => Ok(row.get(at)?),
         }
     }
 
     /// The bytes in column `at`, if it is not NULL.
-    pub fn bytes_or_null(&self, at: usize) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn bytes_or_null(&self, at: usize) -> Result<Option<Vec<u8>>> {
         match self {
             Self::Sqlite(row) => Ok(row.get(at)?),
         }
     }
 
     /// The word in column `at`, read by `parse`.
-    pub fn word<T>(&self, at: usize, parse: impl FnOnce(&str) -> Option<T>) -> Result<T> {
+    pub(crate) fn word<T>(&self, at: usize, parse: impl FnOnce(&str) -> Option<T>) -> Result<T> {
         let word = self.text(at)?;
         parse(&word).ok_or_else(|| StoreError::Unreadable(format!("{word:?} is not a known word")))
     }

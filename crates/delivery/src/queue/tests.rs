@@ -174,7 +174,7 @@ proptest! {
         let (mut queue, mut model) = (FairQueue::default(), Model::default());
         for (now, deed) in deeds.into_iter().enumerate() {
             keep(&mut queue, &mut model, deed, now);
-            prop_assert_eq!(queue.size(), (model.count(), 3 * model.count()));
+            prop_assert_eq!(queue.claimed(), (model.count(), 3 * model.count()));
             for endpoint in 0..9 {
                 prop_assert_eq!(queue.waiting_for(endpoint), model.waiting.get(&endpoint).map_or(0, Vec::len));
             }

@@ -7,6 +7,7 @@
 //! - `kept`: which connections are used again;
 //! - `receivers`: what HTTP/1.1 receivers may do to us;
 //! - `encrypted`: the same over TLS and HTTP/2;
+//! - `crowded`: a memory that one slow receiver fills, and everybody else;
 //! - `stories`: a whole Stentor, from the publish to what people see of it.
 
 #![expect(
@@ -15,6 +16,7 @@
     reason = "a panic is how a test fails, in what tests share too"
 )]
 
+mod crowded;
 mod encrypted;
 mod guard;
 mod kept;

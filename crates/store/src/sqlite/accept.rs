@@ -39,7 +39,12 @@ impl Writer {
         if accept.once.is_some() && existing != accept.known {
             return Ok(Accepted::Known { existing });
         }
-        let is_new = |place: usize| !existing.iter().any(|(known, _)| *known == place);
+        // They are in the order of their places.
+        let is_new = |place: usize| {
+            existing
+                .binary_search_by_key(&place, |(known, _)| *known)
+                .is_err()
+        };
         for (_, event) in accept
             .events
             .iter()

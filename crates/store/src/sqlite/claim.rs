@@ -10,7 +10,11 @@ use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
 use stentor_domain::delivery::{Reason, State};
 use stentor_domain::id::{DeliveryId, EventId, Id};
+use stentor_domain::limits::{IN_FLIGHT_PER_ENDPOINT_MAX, PAYLOAD_BYTES_MAX};
 use stentor_domain::name::EventTypeName;
+
+/// Payload bytes that one claim brings into memory: what a full cap of the largest payloads takes.
+const CLAIM_BYTES_MAX: usize = IN_FLIGHT_PER_ENDPOINT_MAX * PAYLOAD_BYTES_MAX;
 
 /// A row of `work`, as a claim reads it.
 struct Row {
@@ -31,11 +35,16 @@ struct Owned {
 }
 
 impl Writer {
-    /// Makes this node the owner of what is due for an endpoint.
+    /// Makes this node the owner of what is due for an endpoint, as far as its payloads have room in memory.
     pub(crate) fn claim(&mut self, claim: Claim, effects: &mut Effects) -> Result<ClaimedDue> {
         let mut events: HashMap<i64, Arc<ClaimedEvent>> = HashMap::new();
         let mut deliveries = Vec::new();
+        let mut bytes = 0;
         for row in self.own(claim)? {
+            if bytes >= CLAIM_BYTES_MAX {
+                self.disown(row.delivery.n())?;
+                continue;
+            }
             let event = match events.get(&row.event) {
                 Some(event) => Arc::clone(event),
                 None => match self.event(row.event)? {
@@ -52,6 +61,7 @@ impl Writer {
                     }
                 },
             };
+            bytes += event.payload.len();
             deliveries.push(Claimed {
                 delivery: row.delivery,
                 event,
@@ -65,13 +75,13 @@ impl Writer {
                 room: None,
             });
         }
-        deliveries.sort_by_key(|claimed| (claimed.due_at, claimed.delivery));
         Ok(ClaimedDue {
             deliveries,
             next_due_at: self.next_due(claim)?,
         })
     }
 
+    /// Takes the rows of a claim, those due first in front.
     fn own(&mut self, claim: Claim) -> Result<Vec<Row>> {
         let epoch = self.epoch;
         let mut statement = self.connection().prepare_cached(
@@ -107,12 +117,22 @@ impl Writer {
                 ))
             },
         )?;
-        rows.map(|row| {
+        let rows = rows.map(|row| {
             let (row, cause) = row?;
             let trigger = Trigger::parse(&cause).ok_or_else(|| unknown(&cause))?;
             Ok(Row { trigger, ..row })
-        })
-        .collect()
+        });
+        // RETURNING promises no order.
+        let mut rows = rows.collect::<Result<Vec<Row>>>()?;
+        rows.sort_unstable_by_key(|row| (row.due_at, row.delivery));
+        Ok(rows)
+    }
+
+    fn disown(&mut self, delivery: i64) -> Result<()> {
+        self.connection()
+            .prepare_cached("UPDATE work SET owner = NULL WHERE n = ?1")?
+            .execute([delivery])?;
+        Ok(())
     }
 
     fn event(&mut self, n: i64) -> Result<Option<ClaimedEvent>> {
@@ -166,10 +186,7 @@ impl Writer {
             } else if owned.test {
                 self.end_unattempted(release.delivery, Reason::TestFailed, effects)?;
             } else {
-                let mut statement = self
-                    .connection()
-                    .prepare_cached("UPDATE work SET owner = NULL WHERE n = ?1")?;
-                statement.execute([release.delivery])?;
+                self.disown(release.delivery)?;
             }
         }
         Ok(())

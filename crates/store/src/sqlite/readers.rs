@@ -20,7 +20,7 @@ const STEP_OPERATIONS: i32 = 1_000;
 pub(crate) struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Tx>>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
 }
 
 impl Readers {
@@ -28,7 +28,7 @@ impl Readers {
         Self {
             path: path.to_owned(),
             idle: Mutex::new(Vec::new()),
-            permits: Semaphore::new(READERS),
+            permits: Arc::new(Semaphore::new(READERS)),
         }
     }
 
@@ -37,9 +37,14 @@ impl Readers {
         self: Arc<Self>,
         question: impl FnOnce(&mut Tx) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let _permit = self.permits.acquire().await.map_err(|_| StoreError::Closed)?;
-        let readers = Arc::clone(&self);
-        let asked = tokio::task::spawn_blocking(move || readers.ask_here(question)).await;
+        let permits = Arc::clone(&self.permits);
+        let permit = permits.acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let asked = tokio::task::spawn_blocking(move || {
+            // Held to the end of the question, which goes on when whoever asked has gone.
+            let _permit = permit;
+            self.ask_here(question)
+        })
+        .await;
         asked.map_err(|error| StoreError::Unavailable(format!("a question failed: {error}")))?
     }
 
@@ -49,9 +54,10 @@ impl Readers {
             None => Tx::Sqlite(open_reader(&self.path)?),
         };
         let answer = in_snapshot(&mut tx, question);
-        let mut idle = self.idle.lock();
-        if idle.len() < READERS {
-            idle.push(tx);
+        let Tx::Sqlite(connection) = &tx;
+        // One that could not leave its snapshot would hold the log open and answer nothing any more.
+        if connection.is_autocommit() {
+            self.idle.lock().push(tx);
         }
         answer
     }
@@ -70,4 +76,37 @@ fn in_snapshot<T>(tx: &mut Tx, question: impl FnOnce(&mut Tx) -> Result<T>) -> R
     let Tx::Sqlite(connection) = tx;
     connection.execute_batch("ROLLBACK")?;
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+    use std::sync::mpsc;
+
+    #[tokio::test]
+    async fn a_question_counts_until_its_end_even_where_nobody_waits_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stentor.db");
+        rusqlite::Connection::open(&path)
+            .unwrap()
+            .execute_batch("CREATE TABLE t (n)")
+            .unwrap();
+        let readers = Arc::new(Readers::new(&path));
+        let (end, ended) = mpsc::channel::<()>();
+        let asked = Arc::clone(&readers).ask(move |_| {
+            let _ = ended.recv();
+            Ok(())
+        });
+        // Polled once and dropped, as when a client goes away.
+        assert!(asked.now_or_never().is_none());
+        assert_eq!(readers.permits.available_permits(), READERS - 1);
+        drop(end);
+        drop(
+            readers
+                .permits
+                .acquire_many(u32::try_from(READERS).unwrap())
+                .await,
+        );
+    }
 }

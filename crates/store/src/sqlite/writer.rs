@@ -19,7 +19,7 @@ use super::checkpoint::Checkpointer;
 use super::queue::Queue;
 use crate::config::Config;
 use crate::error::{Result, StoreError, is_disk_full};
-use crate::fresh::FreshSender;
+use crate::fresh::{FreshSender, Handover, Waiting};
 use crate::hot::{Accept, Accepted, Cancel, Claim, Claimed, ClaimedDue, Finish, Release};
 use crate::tx::Tx;
 use crate::waiters::Waiters;
@@ -28,6 +28,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use stentor_domain::Clock;
+use stentor_domain::id::DeliveryId;
 use tokio::sync::oneshot;
 
 /// Rows that a group may write.
@@ -57,7 +58,7 @@ pub(crate) enum Hot {
     Claim(Claim, Reply<ClaimedDue>),
     Release(Vec<Release>, Reply<()>),
     Cancel(Cancel, Reply<()>),
-    Finish(Box<Finish>, Reply<Recorded>),
+    Finish(Arc<Finish>, Reply<Recorded>),
 }
 
 /// What became of a record.
@@ -125,13 +126,15 @@ impl Hot {
     }
 }
 
-/// What a group does outside the database, once it is committed.
+/// What a group, or a change, does outside the database, once it is committed.
 #[derive(Default)]
 pub(crate) struct Effects {
     /// To be handed over.
     pub(crate) claimed: Vec<Claimed>,
     /// To be told to the dispatcher.
-    pub(crate) waiting: Vec<crate::fresh::Waiting>,
+    pub(crate) waiting: Vec<Waiting>,
+    /// Deliveries in a node's memory that somebody wants to end.
+    pub(crate) cancel_requested: Vec<DeliveryId>,
     /// Deliveries that ended, of those that somebody may wait for.
     pub(crate) ended: Vec<i64>,
     /// The configuration changed.
@@ -275,15 +278,16 @@ impl Writer {
         }
         if !effects.waiting.is_empty() {
             // Where nobody listens, the dispatcher's own rounds find them.
-            drop(self.fresh.send(crate::fresh::Handover::Waiting(effects.waiting)));
+            drop(self.fresh.send(Handover::Waiting(effects.waiting)));
+        }
+        for delivery in effects.cancel_requested {
+            drop(self.fresh.send(Handover::CancelRequested(delivery)));
         }
         self.waiters.wake(&effects.ended);
     }
 
     fn hand_over(&mut self, claimed: Vec<Claimed>) {
-        let Err(crate::fresh::Handover::Claimed(unsent)) =
-            self.fresh.send(crate::fresh::Handover::Claimed(claimed))
-        else {
+        let Err(Handover::Claimed(unsent)) = self.fresh.send(Handover::Claimed(claimed)) else {
             return;
         };
         // Nobody listens (any more): the deliveries are committed as this node's, so they must be given back.

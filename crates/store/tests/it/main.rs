@@ -4,7 +4,10 @@
 //! - `groups`: members that share a commit, and those that fail in it;
 //! - `accepting`: versions that have moved on, producers' own ids, idempotency keys;
 //! - `claiming`: whose a delivery is, in which order, and what a record of somebody else may do;
+//! - `departed`: callers who go away while their change is on its way;
+//! - `large`: payloads as large as they may be, in numbers;
 //! - `opening`: what a start finds, recovers and refuses;
+//! - `swept`: endpoints that are deleted, and what is written for them afterwards;
 //! - `file`: what is in the files, how long the log grows, and backups.
 
 #![expect(
@@ -16,7 +19,10 @@
 
 mod accepting;
 mod claiming;
+mod departed;
 mod file;
 mod groups;
+mod large;
 mod opening;
+mod swept;
 mod world;
