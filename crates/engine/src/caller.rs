@@ -144,6 +144,16 @@ impl Engine {
         Ok(Scope::Tenant(tenant.project, tenant.id))
     }
 
+    /// Where an object may be that the caller names by its id, which implies project and tenant: for a root key anywhere,
+    /// unless it names one of them all the same.
+    pub fn scope_of_named(&self, caller: &Caller) -> Result<Scope> {
+        let names_none = caller.project_named.is_none() && caller.tenant_named.is_none();
+        if caller.key.scope == Scope::Root && names_none {
+            return Ok(Scope::Root);
+        }
+        self.scope(caller)
+    }
+
     /// The tenant of `project` with this id or uid.
     pub(crate) fn tenant_of(&self, project: &ProjectConfig, named: &str) -> Option<Arc<TenantConfig>> {
         let config = self.store.config();

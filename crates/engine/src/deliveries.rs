@@ -27,7 +27,7 @@ impl Engine {
     /// A delivery with its attempts, in their order.
     pub async fn get_delivery(&self, caller: &Caller, id: &str) -> Result<(Delivery, Vec<KeptAttempt>)> {
         let id = parse(id)?;
-        let scope = self.scope(caller)?;
+        let scope = self.scope_of_named(caller)?;
         let found = self.store.delivery_with_attempts(scope, id).await?;
         found.ok_or(Error::NotFound("delivery"))
     }
@@ -41,7 +41,7 @@ impl Engine {
     ) -> Result<Done<Delivery>> {
         caller.may_change()?;
         let id = parse(id)?;
-        let scope = self.scope(caller)?;
+        let scope = self.scope_of_named(caller)?;
         let retried = self.store.retry_delivery(self.by(caller), scope, id, once);
         Ok(retried.await?)
     }
@@ -55,7 +55,7 @@ impl Engine {
     ) -> Result<Done<Delivery>> {
         caller.may_change()?;
         let id = parse(id)?;
-        let scope = self.scope(caller)?;
+        let scope = self.scope_of_named(caller)?;
         let cancelled = self.store.cancel_delivery(self.by(caller), scope, id, once);
         Ok(cancelled.await?)
     }

@@ -26,7 +26,7 @@ impl Engine {
     /// An event and its payload, byte for byte, unless that is not kept any more.
     pub async fn get_event(&self, caller: &Caller, id: &str) -> Result<(Event, Option<Bytes>)> {
         let id = EventId::parse(id).ok_or(Error::NotFound("event"))?;
-        let scope = self.scope(caller)?;
+        let scope = self.scope_of_named(caller)?;
         let found = self.store.event(scope, id).await?;
         found.ok_or(Error::NotFound("event"))
     }

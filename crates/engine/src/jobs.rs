@@ -9,6 +9,11 @@ use stentor_domain::limits::FANOUT_INLINE_MAX;
 use stentor_store::hot::NewDelivery;
 use tokio::sync::watch;
 
+/// How long to rest once nothing is left to do.
+const REST: Duration = Duration::from_secs(1);
+/// How often the uses of keys are written.
+const KEY_USES_EVERY: Duration = Duration::from_secs(60);
+
 impl Engine {
     /// One slice of every kind. Tells how many rows it wrote in all: where that is none, nothing is left to do.
     pub async fn tick_jobs(&self) -> Result<usize> {
@@ -65,12 +70,6 @@ impl Engine {
         }
     }
 }
-
-/// How long to rest once nothing is left to do.
-const REST: Duration = Duration::from_secs(1);
-
-/// How often the uses of keys are written.
-const KEY_USES_EVERY: Duration = Duration::from_secs(60);
 
 /// Ticks until `stop` turns true.
 pub async fn run(engine: Engine, mut stop: watch::Receiver<bool>) {

@@ -4,7 +4,11 @@
 //! - [`caller`]: who asks, and on whose behalf;
 //! - [`error`]: every way to say no, once, for all contracts to render;
 //! - [`prepare`]: what a start finds or makes;
-//! - [`tenants`] and its neighbours: a file for each resource, an `impl Engine` in each.
+//! - [`projects`], [`keys`], [`tenants`], [`event_types`], [`endpoints`]: managing them, a file and an `impl Engine` for each
+//!   resource;
+//! - [`publish`], [`test_send`]: what makes deliveries;
+//! - [`events`], [`deliveries`], [`audit`]: reading what happened, retrying and cancelling;
+//! - [`jobs`]: the background work.
 
 pub mod audit;
 pub mod caller;

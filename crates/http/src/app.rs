@@ -111,7 +111,10 @@ async fn retry_without_slash(routes: Router, mut request: Request) -> Response {
         Some(query) => format!("{shorter}?{query}"),
         None => shorter.to_owned(),
     };
-    let Ok(target) = Uri::try_from(target) else {
+    // Scheme and authority stay: on HTTP/2 they alone name the host.
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = target.try_into().ok();
+    let Ok(target) = Uri::from_parts(parts) else {
         return Problem::not_found().into_response();
     };
     *request.uri_mut() = target;
@@ -132,16 +135,20 @@ async fn check_host(State(app): State<App>, request: Request, next: Next) -> Res
         .get(HOST)
         .and_then(|host| host.to_str().ok())
         .or(request.uri().host());
-    let name = host.map(|host| {
-        host.rsplit_once(':')
-            .map_or(host, |(name, _)| name)
-            .to_ascii_lowercase()
-    });
+    let name = host.map(|host| without_port(host).to_ascii_lowercase());
     if name.is_some_and(|name| app.settings().public_hosts.contains(&name)) {
         next.run(request).await
     } else {
         let detail =
             "This server does not answer for that host; the operator names its hosts with --public-host.";
         Problem::new(StatusCode::MISDIRECTED_REQUEST, "unknown_host", detail).into_response()
+    }
+}
+
+/// The host before its port. The colons inside an IPv6 address's brackets begin none.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => name,
+        _ => host,
     }
 }

@@ -1,9 +1,10 @@
-//! Who calls, and under which idempotency key: what is read from a request's head, the same for all contracts.
+//! Who calls, about which object, and under which idempotency key: what is read from a request's head, the same for all
+//! contracts.
 
 use crate::app::App;
 use crate::listen::PeerAddr;
 use crate::problem::Problem;
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Path};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -70,17 +71,32 @@ impl FromRequestParts<App> for Call {
     }
 }
 
+/// The id or name in a request's path. What is no text is nobody's id.
+#[derive(Debug)]
+pub(crate) struct Named(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(named)| Self(named))
+            .map_err(|_| Problem::not_found())
+    }
+}
+
 impl Call {
     /// What makes a repetition of this request find its first answer, which `render` renders without what is shown only
-    /// once. The scope is project, tenant acted for, method and path (contract v1).
+    /// once. The scope is project (which the body may name), tenant acted for, method and path (contract v1).
     pub(crate) fn once<T>(
         &self,
         app: &App,
+        project: Option<&str>,
         tenant: Option<TenantId>,
         body: &[u8],
         render: impl FnOnce(&T) -> (StatusCode, Bytes) + Send + Sync + 'static,
     ) -> Result<Option<Once<T>>, Problem> {
-        let Some((hash, body_hash)) = self.hashes(app, tenant, body)? else {
+        let Some((hash, body_hash)) = self.hashes(app, project, tenant, body)? else {
             return Ok(None);
         };
         let render = Box::new(move |made: &T| {
@@ -103,7 +119,7 @@ impl Call {
         body: &[u8],
         answer: impl FnOnce() -> (StatusCode, Bytes),
     ) -> stentor_engine::Result<Option<KeptAnswer>> {
-        let Some((hash, body_hash)) = self.hashes(app, tenant, body)? else {
+        let Some((hash, body_hash)) = self.hashes(app, None, tenant, body)? else {
             return Ok(None);
         };
         let (status, answer) = answer();
@@ -120,13 +136,14 @@ impl Call {
     fn hashes(
         &self,
         app: &App,
+        project: Option<&str>,
         tenant: Option<TenantId>,
         body: &[u8],
     ) -> stentor_engine::Result<Option<([u8; 16], [u8; 16])>> {
         let Some(Idempotency { key, operation }) = &self.idempotency else {
             return Ok(None);
         };
-        let project = app.engine().project(&self.caller, None)?.id;
+        let project = app.engine().project(&self.caller, project)?.id;
         let scope = format!(
             "{project} {} {operation} {key}",
             tenant.map(|id| id.to_string()).unwrap_or_default()

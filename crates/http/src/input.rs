@@ -49,6 +49,8 @@ fn refused(path: &str, error: &serde_json::Error) -> Problem {
     };
     let rule = match (missing, text.rsplit_once("expected ")) {
         (Some(_), _) => "is required".to_owned(),
+        // A rule of our own, whose text stands in the source.
+        (None, _) if text.starts_with("must ") => text.to_owned(),
         (None, Some((_, "struct" | "a struct"))) => "must be an object".to_owned(),
         (None, Some((_, expected))) if expected.starts_with("struct ") => "must be an object".to_owned(),
         (None, Some((_, expected))) => format!("must be {expected}"),
@@ -214,6 +216,13 @@ mod tests {
             assert!(!format!("{problem:?}").contains("canary"), "{problem:?}");
             assert!(problem.errors()[0].message.starts_with("must be"), "{problem:?}");
         }
+    }
+
+    #[test]
+    fn a_fault_tells_a_rule_of_our_own_in_its_words() {
+        let problem = json::<Instant>(br#""tomorrow""#).unwrap_err();
+        let rule = "must be an ISO 8601 instant, such as 2030-01-31T00:00:00Z";
+        assert_eq!(problem.errors()[0].message, rule);
     }
 
     #[test]

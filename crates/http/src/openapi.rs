@@ -1,34 +1,92 @@
-//! What the generator of the OpenAPI document leaves out: ids of operations that differ, and the outgoing webhook.
+//! What the generator of the OpenAPI document leaves out, because it is the same for all operations: their ids, who may
+//! call them, how they say no and how a POST is repeated; and the outgoing webhook.
 
 use crate::dialect;
+use crate::problem::{Document, PROBLEM_MEDIA_TYPE};
 use serde_json::Value;
-use utoipa::openapi::OpenApi;
+use utoipa::PartialSchema as _;
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{
+    Content, ObjectBuilder, OpenApi, Ref, RefOr, Required, Response, SecurityRequirement, Type,
+};
+
+const PROBLEM: &str = "Problem";
+const BEARER: &str = "bearer";
+const API_KEY: &str = "api_key";
 
 /// The whole document: the generator knows only what this server answers, not what it sends.
-pub(crate) fn finished(generated: OpenApi) -> Value {
+pub(crate) fn finished(mut document: OpenApi) -> Value {
+    for (path, item) in &mut document.paths.paths {
+        // Health checks answer without a key, and in plain words.
+        let in_contract = path.starts_with("/v1/");
+        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            set_id(operation);
+            if in_contract {
+                add_refusals(operation);
+            }
+        }
+        if in_contract && let Some(post) = &mut item.post {
+            let parameters = post.parameters.get_or_insert_default();
+            parameters.push(RefOr::T(idempotency_key()));
+        }
+    }
+    let components = document.components.get_or_insert_default();
+    components.schemas.insert(PROBLEM.into(), Document::schema());
+    components
+        .responses
+        .insert(PROBLEM.into(), RefOr::T(refusal("Refused.")));
+    let api_key = ApiKey::Header(ApiKeyValue::new("X-API-Key"));
+    components.add_security_scheme(BEARER, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    components.add_security_scheme(API_KEY, SecurityScheme::ApiKey(api_key));
+    let either = [BEARER, API_KEY].map(|scheme| SecurityRequirement::new(scheme, [""; 0]));
+    document.security = Some(either.into());
+
     // What was generated always serializes, as an object.
-    let mut document = serde_json::to_value(with_operation_ids(generated)).unwrap_or_default();
+    let mut document = serde_json::to_value(document).unwrap_or_default();
     if let Some(fields) = document.as_object_mut() {
         fields.insert("webhooks".into(), dialect::v1::webhooks());
     }
     document
 }
 
-/// Gives every operation an id of its own, such as `tenants_create`: handlers of different resources share their names.
-fn with_operation_ids(mut document: OpenApi) -> OpenApi {
-    for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
-        for operation in operations.into_iter().flatten() {
-            let tag = operation
-                .tags
-                .iter()
-                .flatten()
-                .next()
-                .map_or("", String::as_str)
-                .replace('-', "_");
-            let name = operation.operation_id.as_deref().unwrap_or_default();
-            operation.operation_id = Some(format!("{tag}_{name}"));
+/// Gives an operation an id of its own, such as `tenants_create`: handlers of different resources share their names.
+fn set_id(operation: &mut Operation) {
+    let tag = operation.tags.iter().flatten().next();
+    let tag = tag.map_or("", String::as_str).replace(' ', "_");
+    let name = operation.operation_id.as_deref().unwrap_or_default();
+    operation.operation_id = Some(format!("{tag}_{name}"));
+}
+
+/// Says of the refusals that an operation names that they are problems, as are all others.
+fn add_refusals(operation: &mut Operation) {
+    let responses = &mut operation.responses.responses;
+    for (status, response) in responses.iter_mut() {
+        if let (true, RefOr::T(response)) = (status.starts_with('4'), response) {
+            *response = refusal(&response.description);
         }
     }
-    document
+    responses.insert("default".into(), RefOr::Ref(Ref::from_response_name(PROBLEM)));
+}
+
+fn refusal(description: &str) -> Response {
+    let mut response = Response::new(description);
+    let content = Content::new(Some(Ref::from_schema_name(PROBLEM)));
+    response
+        .content
+        .insert(PROBLEM_MEDIA_TYPE.into(), RefOr::T(content));
+    response
+}
+
+fn idempotency_key() -> Parameter {
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "The same again within 24 hours answers as the first time, without what is shown once.",
+        ))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .build()
 }

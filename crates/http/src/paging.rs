@@ -18,8 +18,9 @@ const CHECK_BYTES: usize = 4;
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageQuery {
     /// How many items, 1 to 250.
-    #[param(minimum = 1, maximum = 250, default = 50)]
-    pub(crate) limit: Option<u32>,
+    // Read as text, so that what is no number is told the rule, too.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 250, default = 50)]
+    pub(crate) limit: Option<String>,
     /// Where the page begins: `next_cursor` of the page before.
     pub(crate) cursor: Option<String>,
 }
@@ -27,10 +28,13 @@ pub(crate) struct PageQuery {
 impl PageQuery {
     /// The limit, and the key that the page begins after.
     pub(crate) fn read(&self) -> Result<(u32, Option<i64>), Problem> {
-        let limit = self.limit.unwrap_or(PAGE_ITEMS);
-        if !(1..=PAGE_ITEMS_MAX).contains(&limit) {
+        let limit = match self.limit.as_deref() {
+            None => Some(PAGE_ITEMS),
+            Some(text) => text.parse().ok(),
+        };
+        let Some(limit) = limit.filter(|limit| (1..=PAGE_ITEMS_MAX).contains(limit)) else {
             return Err(Problem::invalid().with_error("limit", format!("must be 1 to {PAGE_ITEMS_MAX}")));
-        }
+        };
         Ok((limit, self.cursor.as_deref().map(decode).transpose()?))
     }
 }
@@ -41,6 +45,7 @@ pub(crate) struct PageOut<T> {
     /// The items, newest first.
     data: Vec<T>,
     /// The `cursor` of the next page; null on the last one.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
@@ -107,5 +112,18 @@ mod tests {
         ] {
             assert_eq!(decode(bad).unwrap_err().status().as_u16(), 400, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_limit_out_of_bounds_or_that_is_no_number_is_told_the_bounds() {
+        for wrong in ["0", "251", "-1", "x", "", "1.5", "99999999999"] {
+            let query = PageQuery {
+                limit: Some(wrong.into()),
+                cursor: None,
+            };
+            let refused = query.read().unwrap_err();
+            assert_eq!(refused.errors()[0].message, "must be 1 to 250", "{wrong}");
+        }
+        assert_eq!(PageQuery::default().read().unwrap(), (50, None));
     }
 }

@@ -17,12 +17,13 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The media type of every document made here (RFC 9457, section 3).
 pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
 
 /// One thing wrong with one field of a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     /// Where: a field's name, or a path such as `events.3.payload`.
     pub field: String,
@@ -40,15 +41,20 @@ pub struct Problem {
     headers: Vec<(http::HeaderName, HeaderValue)>,
 }
 
-/// The document as it is written, in the order a person reads it.
-#[derive(Serialize)]
-struct Document<'a> {
+/// Why a request was refused (RFC 9457).
+// In the order a person reads it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Document<'a> {
     r#type: &'static str,
     title: &'static str,
     status: u16,
+    /// What to do next.
     detail: &'a str,
+    /// A stable word for programs.
     code: &'static str,
+    /// What is wrong, field by field, where the request's content was at fault.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(inline)]
     errors: &'a [FieldError],
 }
 

@@ -38,7 +38,7 @@ struct Cli {
 /// What Stentor is asked to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the server: the API, the dashboard and the deliveries.
+    /// Run the server: the API and the deliveries.
     #[command(after_help = help::SERVE)]
     Serve,
     /// Show Stentor at work: a server, a receiver and some events, on a directory that is thrown away.
@@ -107,7 +107,7 @@ pub(crate) enum Role {
     Root,
     /// Everything in one project.
     Project,
-    /// One tenant's endpoints, deliveries and replays; no publishing.
+    /// One tenant's endpoints, events and deliveries; no publishing.
     Tenant,
 }
 

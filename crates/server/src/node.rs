@@ -85,21 +85,7 @@ impl Node {
             in_flight_per_endpoint_max: config.in_flight_per_endpoint_max,
         };
         let dispatcher = Dispatcher::new(store.clone(), clock, attempting, limits);
-
-        let settings = Settings {
-            allow,
-            payload_bytes_max: config.payload_bytes_max,
-            endpoints_per_tenant_max: config.endpoints_per_tenant_max,
-        };
-        let engine = Engine::new(store.clone(), settings);
-        let root_key = config
-            .root_key
-            .as_ref()
-            .map(|key| KeyText::given(key.expose()))
-            .transpose();
-        let root_key = root_key.map_err(|rule| Failure::Failed(rule.to_owned()))?;
-        let prepared = engine.prepare(root_key).await;
-        let new_root_key = prepared.map_err(|error| Failure::Failed(error.to_string()))?;
+        let (engine, new_root_key) = engine(&config, store.clone(), allow).await?;
 
         let (stop_listening, listening_stopped) = watch::channel(false);
         let (stop_working, working_stopped) = watch::channel(false);
@@ -108,14 +94,7 @@ impl Node {
             tokio::spawn(jobs::run(engine.clone(), working_stopped.clone())),
             tokio::spawn(close_idle(transport, working_stopped)),
         ];
-        let app = App::new(
-            engine,
-            AppSettings {
-                trusted_proxies: config.trusted_proxies,
-                public_hosts: config.public_hosts,
-                failed_authentications_per_minute: config.failed_authentication_per_minute,
-            },
-        );
+        let app = App::new(engine, app_settings(&config));
         let limits = ListenLimits {
             connections_max: sockets.connections_max,
             ..ListenLimits::default()
@@ -163,6 +142,34 @@ impl Node {
         self.dispatcher.finish(wait(self.grace)).await;
         self.store.close().await;
     }
+}
+
+fn app_settings(config: &ServeConfig) -> AppSettings {
+    AppSettings {
+        trusted_proxies: config.trusted_proxies.clone(),
+        public_hosts: config.public_hosts.clone(),
+        failed_authentications_per_minute: config.failed_authentication_per_minute,
+    }
+}
+
+/// The engine, with what a server cannot do without; and the root key, where it was made now.
+async fn engine(
+    config: &ServeConfig,
+    store: Store,
+    allow: AllowList,
+) -> Result<(Engine, Option<KeyText>), Failure> {
+    let settings = Settings {
+        allow,
+        payload_bytes_max: config.payload_bytes_max,
+        endpoints_per_tenant_max: config.endpoints_per_tenant_max,
+    };
+    let engine = Engine::new(store, settings);
+    let root_key = config.root_key.as_ref();
+    let root_key = root_key.map(|key| KeyText::given(key.expose())).transpose();
+    let root_key = root_key.map_err(|rule| Failure::Failed(rule.to_owned()))?;
+    let prepared = engine.prepare(root_key).await;
+    let made = prepared.map_err(|error| Failure::Failed(error.to_string()))?;
+    Ok((engine, made))
 }
 
 fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {

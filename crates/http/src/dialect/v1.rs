@@ -1,4 +1,8 @@
-//! Contract v1, the native API: what a producer, an operator and a dashboard use. A file for each resource.
+//! Contract v1, the native API: what a producer, an operator and a dashboard use. A file for each resource, and beside
+//! them:
+//! - `errors`: how this contract says no, and `filter`: how it reads the filters of lists;
+//! - `webhooks`: the outgoing webhook, for the OpenAPI document;
+//! - `health`: what load balancers ask.
 
 mod audit;
 mod deliveries;
@@ -12,10 +16,10 @@ mod health;
 mod keys;
 mod projects;
 mod tenants;
+mod test_send;
 mod webhooks;
 
 pub(crate) use webhooks::webhooks;
-mod test_send;
 
 use crate::app::App;
 use utoipa::OpenApi;

@@ -92,7 +92,8 @@ Examples:
   stentor backup --data /var/lib/stentor /backup/stentor-monday.db
       Copies what the server on this directory has accepted so far.
 
-Next: to go back, stop the server and start it with --database-url sqlite:/backup/stentor-monday.db.";
+Next: to go back, stop the server, put the copy in the place of stentor.db, and remove stentor.db-wal
+and stentor.db-shm beside it, which belong to the newer one.";
 
 pub(super) const MIGRATE: &str = "\
 There is no way back to an older version but a backup.

@@ -25,7 +25,7 @@ pub(crate) static LISTEN: Setting<SocketAddr> = Setting::one(
     "listen",
     "ADDRESS:PORT",
     parse::socket_address,
-    "Where the API and the dashboard listen. Port 0 takes a free one.",
+    "Where the API listens. Port 0 takes a free one.",
 )
 .or("127.0.0.1:8080");
 

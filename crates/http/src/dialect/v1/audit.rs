@@ -23,17 +23,22 @@ struct AuditOut {
     id: String,
     at: String,
     /// The id of the key used; null is Stentor itself or its command line.
+    #[schema(required)]
     key: Option<String>,
     /// What was done, such as `tenant.created`.
     action: String,
     /// The object's id, or the name of an event type.
     object: String,
+    #[schema(required)]
     tenant: Option<String>,
     /// The object's project; null for root keys.
+    #[schema(required)]
     project: Option<String>,
     /// Where the request came from.
+    #[schema(required)]
     address: Option<String>,
     /// What the action alone does not say.
+    #[schema(required)]
     detail: Option<String>,
 }
 

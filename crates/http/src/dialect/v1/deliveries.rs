@@ -5,12 +5,12 @@ pub(super) mod wire;
 use super::filter::Faults;
 use crate::app::App;
 use crate::body::JsonBytes;
-use crate::call::{Call, answer};
+use crate::call::{Call, Named, answer};
 use crate::input;
 use crate::paging::{PageOut, PageQuery};
 use crate::problem::Problem;
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Deserialize;
@@ -106,7 +106,7 @@ async fn list(
 async fn get(
     State(app): State<App>,
     call: Call,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Json<DeliveryWithAttemptsOut>, Problem> {
     let (delivery, attempts) = app.engine().get_delivery(&call.caller, &id).await?;
     Ok(Json(DeliveryWithAttemptsOut::of(&delivery, &attempts)))
@@ -124,7 +124,7 @@ async fn get(
 async fn retry(
     State(app): State<App>,
     call: Call,
-    Path(id): Path<String>,
+    Named(id): Named,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
     let once = once(&app, &call, &body, |_| StatusCode::ACCEPTED)?;
@@ -146,7 +146,7 @@ async fn retry(
 async fn cancel(
     State(app): State<App>,
     call: Call,
-    Path(id): Path<String>,
+    Named(id): Named,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
     let once = once(&app, &call, &body, cancel_status)?;
@@ -170,11 +170,11 @@ fn once(
     body: &[u8],
     status: impl Fn(&Delivery) -> StatusCode + Send + Sync + 'static,
 ) -> Result<Option<Once<Delivery>>, Problem> {
-    let tenant = match app.engine().scope(&call.caller)? {
+    let tenant = match app.engine().scope_of_named(&call.caller)? {
         Scope::Tenant(_, tenant) => Some(tenant),
         Scope::Root | Scope::Project(_) => None,
     };
-    call.once(app, tenant, body, move |delivery| {
+    call.once(app, None, tenant, body, move |delivery| {
         (status(delivery), input::bytes(&DeliveryOut::from(delivery)))
     })
 }

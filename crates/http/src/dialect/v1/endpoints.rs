@@ -4,12 +4,12 @@ mod wire;
 
 use crate::app::App;
 use crate::body::JsonBytes;
-use crate::call::{Call, answer};
+use crate::call::{Call, Named, answer};
 use crate::input;
 use crate::paging::{self, PageQuery};
 use crate::problem::Problem;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::LINK;
 use http::{HeaderValue, StatusCode, Uri};
@@ -38,7 +38,7 @@ async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) 
     let mut input: EndpointIn = input::json(&body)?;
     let named = input.tenant.take();
     let tenant = app.engine().tenant(&call.caller, named.as_deref())?.id;
-    let once = call.once(&app, Some(tenant), &body, |made: &EndpointWithHealth| {
+    let once = call.once(&app, None, Some(tenant), &body, |made: &EndpointWithHealth| {
         (StatusCode::CREATED, input::bytes(&EndpointOut::from(made)))
     })?;
     let fields = input.fields()?;
@@ -71,11 +71,7 @@ async fn list(State(app): State<App>, call: Call, uri: Uri) -> Result<Response, 
 
 /// Get an endpoint.
 #[utoipa::path(get, path = "/v1/endpoints/{id}", tag = "endpoints", params(("id" = String, Path, description = "Its id.")), responses((status = 200, body = EndpointOut)))]
-async fn get(
-    State(app): State<App>,
-    call: Call,
-    Path(id): Path<String>,
-) -> Result<Json<EndpointOut>, Problem> {
+async fn get(State(app): State<App>, call: Call, Named(id): Named) -> Result<Json<EndpointOut>, Problem> {
     let endpoint = app.engine().get_endpoint(&call.caller, &id).await?;
     Ok(Json(EndpointOut::from(&endpoint)))
 }
@@ -85,7 +81,7 @@ async fn get(
 async fn update(
     State(app): State<App>,
     call: Call,
-    Path(id): Path<String>,
+    Named(id): Named,
     JsonBytes(body): JsonBytes,
 ) -> Result<Json<EndpointOut>, Problem> {
     let input: EndpointChange = input::json(&body)?;
@@ -98,7 +94,7 @@ async fn update(
 
 /// Delete an endpoint; what is unfinished is cancelled.
 #[utoipa::path(delete, path = "/v1/endpoints/{id}", tag = "endpoints", params(("id" = String, Path, description = "Its id.")), responses((status = 204, description = "It is deleted.")))]
-async fn delete(State(app): State<App>, call: Call, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+async fn delete(State(app): State<App>, call: Call, Named(id): Named) -> Result<StatusCode, Problem> {
     app.engine().delete_endpoint(&call.caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -112,12 +108,12 @@ async fn delete(State(app): State<App>, call: Call, Path(id): Path<String>) -> R
 async fn rotate_secret(
     State(app): State<App>,
     call: Call,
-    Path(id): Path<String>,
+    Named(id): Named,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
     let input: RotationIn = input::json(&body)?;
     let tenant = app.engine().endpoint(&call.caller, &id)?.endpoint.tenant;
-    let once = call.once(&app, Some(tenant), &body, |(): &()| {
+    let once = call.once(&app, None, Some(tenant), &body, |(): &()| {
         (StatusCode::OK, input::bytes(&RotationOut::without_secret()))
     })?;
     let done = app

@@ -2,12 +2,12 @@
 
 use crate::app::App;
 use crate::body::JsonBytes;
-use crate::call::{Call, answer};
+use crate::call::{Call, Named, answer};
 use crate::input::{self, Field, NotYet, not_supported};
 use crate::paging::{PageOut, PageQuery};
 use crate::problem::Problem;
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -98,7 +98,7 @@ fn refuse_validation(schema: NotYet, validate: Option<bool>) -> Result<(), Probl
 async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) -> Result<Response, Problem> {
     let input: EventTypeIn = input::json(&body)?;
     refuse_validation(input.schema, input.validate)?;
-    let once = call.once(&app, None, &body, |made: &EventType| {
+    let once = call.once(&app, input.project.as_deref(), None, &body, |made: &EventType| {
         (StatusCode::CREATED, input::bytes(&EventTypeOut::from(made)))
     })?;
     let new = NewEventType {
@@ -130,11 +130,7 @@ async fn list(
 
 /// Get an event type by name, archived or not.
 #[utoipa::path(get, path = "/v1/event-types/{name}", tag = "event types", params(("name" = String, Path, description = "Name.")), responses((status = 200, body = EventTypeOut)))]
-async fn get(
-    State(app): State<App>,
-    call: Call,
-    Path(name): Path<String>,
-) -> Result<Json<EventTypeOut>, Problem> {
+async fn get(State(app): State<App>, call: Call, Named(name): Named) -> Result<Json<EventTypeOut>, Problem> {
     let event_type = app.engine().get_event_type(&call.caller, &name).await?;
     Ok(Json(EventTypeOut::from(&event_type)))
 }
@@ -144,7 +140,7 @@ async fn get(
 async fn update(
     State(app): State<App>,
     call: Call,
-    Path(name): Path<String>,
+    Named(name): Named,
     JsonBytes(body): JsonBytes,
 ) -> Result<Json<EventTypeOut>, Problem> {
     let input: EventTypeChange = input::json(&body)?;
@@ -158,11 +154,7 @@ async fn update(
 
 /// Archive an event type: lists leave it out, publishing goes on.
 #[utoipa::path(delete, path = "/v1/event-types/{name}", tag = "event types", params(("name" = String, Path, description = "Name.")), responses((status = 204, description = "It is archived.")))]
-async fn archive(
-    State(app): State<App>,
-    call: Call,
-    Path(name): Path<String>,
-) -> Result<StatusCode, Problem> {
+async fn archive(State(app): State<App>, call: Call, Named(name): Named) -> Result<StatusCode, Problem> {
     app.engine().archive_event_type(&call.caller, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -81,6 +81,7 @@ struct BatchIn<'a> {
 struct EventOut<'a> {
     /// What receivers see as `webhook-id`.
     id: String,
+    #[schema(required)]
     event_id: Option<&'a str>,
     r#type: &'a str,
     tenant: String,

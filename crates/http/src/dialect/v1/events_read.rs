@@ -2,12 +2,12 @@
 
 use super::filter::Faults;
 use crate::app::App;
-use crate::call::Call;
+use crate::call::{Call, Named};
 use crate::input;
 use crate::paging::{PageOut, PageQuery};
 use crate::problem::Problem;
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -50,6 +50,7 @@ struct KeptEventOut {
     /// What receivers see as `webhook-id`.
     id: String,
     /// Your own id for it.
+    #[schema(required)]
     event_id: Option<String>,
     r#type: String,
     tenant: String,
@@ -57,6 +58,7 @@ struct KeptEventOut {
     deliveries: u32,
     created_at: String,
     /// When it happened, if you said so.
+    #[schema(required)]
     occurred_at: Option<String>,
 }
 
@@ -80,7 +82,7 @@ struct KeptEventWithPayloadOut {
     #[serde(flatten)]
     event: KeptEventOut,
     /// As it was published, byte for byte; null once it is not kept any more.
-    #[schema(value_type = Option<Value>)]
+    #[schema(required, value_type = Option<Value>)]
     payload: Option<Box<RawValue>>,
     /// Is the payload not kept any more?
     payload_expired: bool,
@@ -126,7 +128,7 @@ async fn list(
 async fn get(
     State(app): State<App>,
     call: Call,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Json<KeptEventWithPayloadOut>, Problem> {
     let (event, payload) = app.engine().get_event(&call.caller, &id).await?;
     Ok(Json(KeptEventWithPayloadOut::of(&event, payload.as_ref())))

@@ -2,12 +2,12 @@
 
 use crate::app::App;
 use crate::body::JsonBytes;
-use crate::call::{Call, answer};
+use crate::call::{Call, Named, answer};
 use crate::input::{self, Instant};
 use crate::paging::{PageOut, PageQuery};
 use crate::problem::Problem;
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -76,14 +76,19 @@ struct KeyOut {
     key: Option<String>,
     role: &'static str,
     /// The project's id; null for a root key.
+    #[schema(required)]
     project: Option<String>,
     /// The tenant's id; null but for a tenant key.
+    #[schema(required)]
     tenant: Option<String>,
     read_only: bool,
+    #[schema(required)]
     name: Option<String>,
     created_at: String,
+    #[schema(required)]
     expires_at: Option<String>,
     /// To the minute, and shown within a few minutes; null if never.
+    #[schema(required)]
     last_used_at: Option<String>,
 }
 
@@ -142,7 +147,7 @@ impl From<KeyIn> for NewKey {
 )]
 async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) -> Result<Response, Problem> {
     let input: KeyIn = input::json(&body)?;
-    let once = call.once(&app, None, &body, |key: &Key| {
+    let once = call.once(&app, input.project.as_deref(), None, &body, |key: &Key| {
         (StatusCode::CREATED, input::bytes(&KeyOut::from(key)))
     })?;
     let done = app.engine().create_key(&call.caller, input.into(), once).await?;
@@ -171,7 +176,7 @@ async fn list(
         (status = 409, description = "It is the last root key that may change things.")
     )
 )]
-async fn revoke(State(app): State<App>, call: Call, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+async fn revoke(State(app): State<App>, call: Call, Named(id): Named) -> Result<StatusCode, Problem> {
     app.engine().revoke_key(&call.caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

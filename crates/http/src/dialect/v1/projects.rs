@@ -2,12 +2,12 @@
 
 use crate::app::App;
 use crate::body::JsonBytes;
-use crate::call::{Call, answer};
+use crate::call::{Call, Named, answer};
 use crate::input::{self, Field, NotYet, not_supported};
 use crate::paging::{PageOut, PageQuery};
 use crate::problem::Problem;
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -85,7 +85,7 @@ fn refuse_sandbox(sandbox: Option<bool>) -> Result<(), Problem> {
 async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) -> Result<Response, Problem> {
     let input: ProjectIn = input::json(&body)?;
     refuse_sandbox(input.sandbox)?;
-    let once = call.once(&app, None, &body, |made: &Project| {
+    let once = call.once(&app, None, None, &body, |made: &Project| {
         (StatusCode::CREATED, input::bytes(&ProjectOut::from(made)))
     })?;
     let done = app
@@ -111,11 +111,7 @@ async fn list(
 
 /// Get a project by id or name.
 #[utoipa::path(get, path = "/v1/projects/{id}", tag = "projects", params(("id" = String, Path, description = "Id or name.")), responses((status = 200, body = ProjectOut)))]
-async fn get(
-    State(app): State<App>,
-    call: Call,
-    Path(id): Path<String>,
-) -> Result<Json<ProjectOut>, Problem> {
+async fn get(State(app): State<App>, call: Call, Named(id): Named) -> Result<Json<ProjectOut>, Problem> {
     let project = app.engine().get_project(&call.caller, &id).await?;
     Ok(Json(ProjectOut::from(&project)))
 }
@@ -129,7 +125,7 @@ async fn get(
 async fn update(
     State(app): State<App>,
     call: Call,
-    Path(id): Path<String>,
+    Named(id): Named,
     JsonBytes(body): JsonBytes,
 ) -> Result<Json<ProjectOut>, Problem> {
     let input: ProjectChange = input::json(&body)?;
@@ -153,7 +149,7 @@ async fn update(
         (status = 409, description = "It is not empty, or it is `default`.")
     )
 )]
-async fn delete(State(app): State<App>, call: Call, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+async fn delete(State(app): State<App>, call: Call, Named(id): Named) -> Result<StatusCode, Problem> {
     app.engine().delete_project(&call.caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,12 +2,12 @@
 
 use crate::app::App;
 use crate::body::JsonBytes;
-use crate::call::{Call, answer};
+use crate::call::{Call, Named, answer};
 use crate::input::{self, Field, json_text};
 use crate::paging::{PageOut, PageQuery};
 use crate::problem::Problem;
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -62,8 +62,9 @@ struct TenantChange {
 struct TenantOut {
     id: String,
     name: String,
+    #[schema(required)]
     uid: Option<String>,
-    #[schema(value_type = Option<Object>)]
+    #[schema(required, value_type = Option<Object>)]
     metadata: Option<Box<RawValue>>,
     created_at: String,
     updated_at: String,
@@ -93,7 +94,7 @@ impl From<&Tenant> for TenantOut {
 )]
 async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) -> Result<Response, Problem> {
     let input: TenantIn = input::json(&body)?;
-    let once = call.once(&app, None, &body, |made: &Tenant| {
+    let once = call.once(&app, input.project.as_deref(), None, &body, |made: &Tenant| {
         (StatusCode::CREATED, input::bytes(&TenantOut::from(made)))
     })?;
     let new = NewTenant {
@@ -124,7 +125,7 @@ async fn list(
 
 /// Get a tenant by id or uid.
 #[utoipa::path(get, path = "/v1/tenants/{id}", tag = "tenants", params(("id" = String, Path, description = "Id or uid.")), responses((status = 200, body = TenantOut)))]
-async fn get(State(app): State<App>, call: Call, Path(id): Path<String>) -> Result<Json<TenantOut>, Problem> {
+async fn get(State(app): State<App>, call: Call, Named(id): Named) -> Result<Json<TenantOut>, Problem> {
     let tenant = app.engine().get_tenant(&call.caller, &id).await?;
     Ok(Json(TenantOut::from(&tenant)))
 }
@@ -134,7 +135,7 @@ async fn get(State(app): State<App>, call: Call, Path(id): Path<String>) -> Resu
 async fn update(
     State(app): State<App>,
     call: Call,
-    Path(id): Path<String>,
+    Named(id): Named,
     JsonBytes(body): JsonBytes,
 ) -> Result<Json<TenantOut>, Problem> {
     let input: TenantChange = input::json(&body)?;
@@ -149,7 +150,7 @@ async fn update(
 
 /// Delete a tenant with its endpoints; what is unfinished is cancelled.
 #[utoipa::path(delete, path = "/v1/tenants/{id}", tag = "tenants", params(("id" = String, Path, description = "Id or uid.")), responses((status = 204, description = "It is deleted.")))]
-async fn delete(State(app): State<App>, call: Call, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+async fn delete(State(app): State<App>, call: Call, Named(id): Named) -> Result<StatusCode, Problem> {
     app.engine().delete_tenant(&call.caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -3,11 +3,11 @@
 use super::deliveries::wire::AttemptOut;
 use crate::app::App;
 use crate::body::JsonBytes;
-use crate::call::{Call, answer};
+use crate::call::{Call, Named, answer};
 use crate::input;
 use crate::problem::Problem;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
@@ -26,6 +26,7 @@ struct TestOut {
     /// Did the receiver answer 2xx?
     success: bool,
     /// The status of the answer; null if none came.
+    #[schema(required)]
     status_code: Option<u16>,
     /// How long the exchange took.
     response_time_ms: u32,
@@ -59,11 +60,11 @@ impl From<&TestSend> for TestOut {
 async fn test(
     State(app): State<App>,
     call: Call,
-    Path(id): Path<String>,
+    Named(id): Named,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
     let tenant = app.engine().endpoint(&call.caller, &id)?.endpoint.tenant;
-    let once = call.once(&app, Some(tenant), &body, |made: &TestSend| {
+    let once = call.once(&app, None, Some(tenant), &body, |made: &TestSend| {
         (StatusCode::OK, input::bytes(&TestOut::from(made)))
     })?;
     let done = app.engine().test_endpoint(&call.caller, &id, once).await?;

@@ -300,3 +300,47 @@ async fn a_cancel_answers_whether_the_delivery_has_ended() {
     assert_eq!(code, "endpoint_deleted");
     assert_eq!(ids(&world, &key, "?status=cancelled").await, [id.to_string()]);
 }
+
+#[tokio::test]
+async fn an_id_implies_its_project_to_a_root_key_that_names_none() {
+    let mut world = World::start().await;
+    world.project("shop").await;
+    world.tenant("shop", "acme").await;
+    let body = json!({"name": "hook", "url": "https://example.com/hook", "tenant": "acme"});
+    world
+        .root()
+        .post("/v1/endpoints?project=shop", body)
+        .await
+        .expect(201);
+    let body = json!({"tenant": "acme", "type": "order.paid", "payload": 1});
+    let event = world
+        .root()
+        .post("/v1/events?project=shop", body)
+        .await
+        .text("id");
+    let Handover::Claimed(claimed) = world.fresh.next().await.unwrap() else {
+        panic!("nothing was handed over")
+    };
+    let delivery = claimed[0].delivery;
+    for path in [
+        format!("/v1/events/{event}"),
+        format!("/v1/deliveries/{delivery}"),
+    ] {
+        world.root().get(&path).await.expect(200);
+        world
+            .root()
+            .get(&format!("{path}?project=shop"))
+            .await
+            .expect(200);
+        world
+            .root()
+            .get(&format!("{path}?project=default"))
+            .await
+            .refusal(404);
+    }
+    world
+        .root()
+        .post(&format!("/v1/deliveries/{delivery}/cancel"), Value::Null)
+        .await
+        .expect(202);
+}

@@ -8,5 +8,7 @@ mod event_types;
 mod events_read;
 mod first_start;
 mod keys;
+mod openapi;
+mod paths_and_hosts;
 mod projects;
 mod world;

@@ -219,3 +219,24 @@ async fn a_repeated_creation_answers_as_the_first_and_makes_nothing() {
         ["one", "default"]
     );
 }
+
+#[tokio::test]
+async fn an_idempotency_key_is_another_one_in_a_project_that_the_body_names() {
+    let world = World::start().await;
+    world.project("shop").await;
+    let asker = world.root().and("idempotency-key", "once");
+    for (path, mut body) in [
+        ("/v1/tenants", json!({ "name": "Acme" })),
+        (
+            "/v1/event-types",
+            json!({ "name": "order.paid", "description": "" }),
+        ),
+        ("/v1/keys", json!({ "role": "project" })),
+    ] {
+        asker.post(path, body.clone()).await.expect(201);
+        body["project"] = json!("shop");
+        asker.post(path, body.clone()).await.expect(201);
+        let again = asker.post(path, body).await;
+        assert_eq!(again.headers["idempotency-replayed"], "true", "{path}");
+    }
+}

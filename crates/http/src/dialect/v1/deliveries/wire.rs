@@ -20,13 +20,16 @@ pub(super) struct DeliveryOut {
     /// `pending`, `held`, `delivered`, `exhausted` or `cancelled`.
     status: &'static str,
     /// Why, where the status alone does not say.
+    #[schema(required)]
     reason: Option<&'static str>,
     /// Why the latest, or next, attempt exists: `event`, `retry`, `replay` or `test`.
     trigger: &'static str,
     attempt_count: u32,
     created_at: String,
     /// When the next attempt is due; null once it has ended, and while it is held.
+    #[schema(required)]
     next_attempt_at: Option<String>,
+    #[schema(required)]
     finished_at: Option<String>,
 }
 
@@ -79,22 +82,27 @@ pub(in crate::dialect::v1) struct AttemptOut {
     trigger: &'static str,
     started_at: String,
     /// The status of the answer, if any came.
+    #[schema(required)]
     status_code: Option<u16>,
     /// The kind of failure, a word of a closed list; null for a success.
+    #[schema(required)]
     error: Option<&'static str>,
     /// What to do about the failure, and what is known of it.
+    #[schema(required)]
     error_message: Option<String>,
     /// What was sent; values of custom headers that look like secrets are `***`.
     #[schema(value_type = BTreeMap<String, String>)]
     request_headers: Headers,
     /// What came back; null without an answer. Values of a name that came more than once are joined by commas.
-    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    #[schema(required, value_type = Option<BTreeMap<String, String>>)]
     response_headers: Option<Headers>,
     /// The begin of the answer's body; what is not UTF-8 in it is replaced.
+    #[schema(required)]
     response_body: Option<String>,
     /// Was the body longer than what is kept?
     response_body_truncated: bool,
     /// The address that was connected to.
+    #[schema(required)]
     address: Option<String>,
     timing: TimingOut,
 }
@@ -137,9 +145,13 @@ fn error_message(attempt: &Attempt) -> Option<String> {
 /// How long each part took, in milliseconds; null for a part that did not happen, as when a connection was there already.
 #[derive(Debug, Serialize, ToSchema)]
 struct TimingOut {
+    #[schema(required)]
     dns_ms: Option<f64>,
+    #[schema(required)]
     connect_ms: Option<f64>,
+    #[schema(required)]
     tls_ms: Option<f64>,
+    #[schema(required)]
     first_byte_ms: Option<f64>,
     total_ms: f64,
 }

@@ -158,22 +158,27 @@ pub(super) struct EndpointOut {
     timeout_seconds: u16,
     /// `ACTIVE`, `PAUSED` or `DISABLED`.
     status: &'static str,
+    #[schema(required)]
     paused_at: Option<String>,
     created_at: String,
     updated_at: String,
     // What v1 adds.
     /// Your own id for it.
+    #[schema(required)]
     uid: Option<String>,
     /// Its number among the tenant's endpoints, never reused.
     number: i64,
+    #[schema(required)]
     description: Option<String>,
     events: Vec<String>,
-    #[schema(value_type = Option<Object>)]
+    #[schema(required, value_type = Option<Object>)]
     metadata: Option<Box<RawValue>>,
     retry_schedule: Vec<u32>,
     retry_anchor: &'static str,
+    #[schema(required)]
     max_in_flight: Option<u16>,
     /// Why it is disabled: `gone` (its receiver answered 410) or `owner`.
+    #[schema(required)]
     disabled_reason: Option<&'static str>,
     /// Attempts that failed since the last one that did not.
     consecutive_failures: u32,
