@@ -2,6 +2,7 @@
 
 import re
 
+import openapi_spec_validator
 import pytest
 
 from support.api import make_endpoint, make_key, make_tenant, publish
@@ -212,6 +213,7 @@ def test_the_openapi_document_describes_every_resource(root: Client):
     for path in ("/v1/events/batch", "/healthz", "/readyz"):
         assert path in paths, path
     assert document["webhooks"], "the outgoing webhook is described"
+    openapi_spec_validator.validate(document)
 
 
 def test_every_get_of_the_openapi_document_answers_without_a_fault_of_the_server(root: Client):

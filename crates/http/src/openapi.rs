@@ -3,6 +3,7 @@
 
 use crate::dialect;
 use crate::problem::{Document, PROBLEM_MEDIA_TYPE};
+use http::StatusCode;
 use serde_json::Value;
 use utoipa::PartialSchema as _;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
@@ -23,6 +24,7 @@ pub(crate) fn finished(mut document: OpenApi) -> Value {
         let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
         for operation in operations.into_iter().flatten() {
             set_id(operation);
+            describe_answers(operation);
             if in_contract {
                 add_refusals(operation);
             }
@@ -57,6 +59,19 @@ fn set_id(operation: &mut Operation) {
     let tag = tag.map_or("", String::as_str).replace(' ', "_");
     let name = operation.operation_id.as_deref().unwrap_or_default();
     operation.operation_id = Some(format!("{tag}_{name}"));
+}
+
+/// Every response must be described (OpenAPI 3.1); where nothing more is to be said, by its status.
+fn describe_answers(operation: &mut Operation) {
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+        {
+            let status = status.parse::<StatusCode>().ok();
+            let reason = status.and_then(|status| status.canonical_reason());
+            response.description = reason.unwrap_or("As asked for").into();
+        }
+    }
 }
 
 /// Says of the refusals that an operation names that they are problems, as are all others.
