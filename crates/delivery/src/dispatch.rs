@@ -24,6 +24,9 @@ use stentor_store::hot::{Claim, Claimed};
 use stentor_store::{Fresh, Handover, Store, StoreError, Waiting};
 use tokio::sync::{Notify, watch};
 
+/// Tests in flight. They go past the overall limit, so that one can be sent while everything else hangs; each has a caller
+/// who waits for it.
+const TESTS_IN_FLIGHT_MAX: usize = 64;
 /// Deliveries that one claim takes, as a multiple of the endpoint's cap: enough to keep it busy while the next is claimed.
 const CLAIM_CAPS: usize = 2;
 /// Claimed deliveries that wait in memory before no more are claimed.
@@ -71,7 +74,9 @@ pub struct Dispatcher {
 struct State {
     queue: FairQueue,
     agenda: Agenda,
+    /// Attempts in flight, tests among them.
     in_flight: usize,
+    tests_in_flight: usize,
     /// Endpoints with more in the store than was claimed: claimed again when their queues run low.
     more: HashSet<i64>,
     /// Where the next look into the store begins.
@@ -396,11 +401,19 @@ impl Dispatcher {
         if state.stopping {
             return None;
         }
-        let next = match state.queue.next_express() {
-            Some(test) => Some(test),
-            None if state.in_flight < self.limits.in_flight_max => state.queue.next(),
-            None => None,
-        }?;
+        let test = if state.tests_in_flight < TESTS_IN_FLIGHT_MAX {
+            state.queue.next_express()
+        } else {
+            None
+        };
+        state.tests_in_flight += usize::from(test.is_some());
+        let next = match test {
+            Some(test) => test,
+            None if state.in_flight - state.tests_in_flight < self.limits.in_flight_max => {
+                state.queue.next()?
+            }
+            None => return None,
+        };
         state.in_flight += 1;
         Some(next)
     }
@@ -410,6 +423,7 @@ impl Dispatcher {
         self.attempting.attempt(&self.store, claimed).await;
         let mut state = self.state.lock();
         state.in_flight -= 1;
+        state.tests_in_flight -= usize::from(test);
         let waiting = if test {
             usize::MAX
         } else {

@@ -120,3 +120,26 @@ async fn the_caller_of_a_test_that_is_given_back_hears_so_at_once() {
     assert_eq!(world.unfinished(), 0);
     assert_eq!(world.receivers.take().len(), 0);
 }
+
+#[tokio::test]
+async fn tests_are_many_at_once_but_bounded_and_each_gets_its_turn() {
+    const TESTS: usize = 70;
+    const AT_ONCE: usize = 64;
+    let mut world = world().await;
+    let endpoint = world.endpoint("acme", URL).await.to_string();
+    world.receivers.fall_silent();
+    world.run();
+    let callers: Vec<_> = (0..TESTS)
+        .map(|_| {
+            let (engine, caller, endpoint) = (world.engine.clone(), world.root.clone(), endpoint.clone());
+            tokio::spawn(async move { engine.test_endpoint(&caller, &endpoint, None).await.is_ok() })
+        })
+        .collect();
+    world.receivers.open(AT_ONCE).await;
+    world.receivers.speak();
+    for caller in callers {
+        assert!(caller.await.unwrap());
+    }
+    assert_eq!(world.receivers.open_most(), AT_ONCE);
+    world.stop().await;
+}
