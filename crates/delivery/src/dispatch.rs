@@ -419,21 +419,30 @@ impl Dispatcher {
     }
 
     async fn attempt(&self, claimed: Claimed) {
-        let (endpoint, shard, test) = (claimed.endpoint, claimed.shard, claimed.trigger == Trigger::Test);
+        // Dropped when the attempt has ended, however it ended: a fault of ours in one must not cost a place for ever.
+        let _flight = Flight {
+            dispatcher: self,
+            endpoint: claimed.endpoint,
+            shard: claimed.shard,
+            test: claimed.trigger == Trigger::Test,
+        };
         self.attempting.attempt(&self.store, claimed).await;
+    }
+
+    fn land(&self, flight: &Flight<'_>) {
         let mut state = self.state.lock();
         state.in_flight -= 1;
-        state.tests_in_flight -= usize::from(test);
-        let waiting = if test {
+        state.tests_in_flight -= usize::from(flight.test);
+        let waiting = if flight.test {
             usize::MAX
         } else {
-            state.queue.landed(endpoint)
+            state.queue.landed(flight.endpoint)
         };
         // Claimed again when half of what one claim takes is left, so that the endpoint never waits for the store.
-        if waiting <= self.limits.in_flight_per_endpoint_max && state.more.remove(&endpoint) {
+        if waiting <= self.limits.in_flight_per_endpoint_max && state.more.remove(&flight.endpoint) {
             state.agenda.note(Waiting {
-                endpoint,
-                shard,
+                endpoint: flight.endpoint,
+                shard: flight.shard,
                 due_at: Timestamp::EPOCH,
             });
             self.woken.notify_one();
@@ -444,6 +453,20 @@ impl Dispatcher {
         }
         drop(state);
         self.landed.notify_waiters();
+    }
+}
+
+/// A delivery's place among those in flight, given back when it is dropped.
+struct Flight<'a> {
+    dispatcher: &'a Dispatcher,
+    endpoint: i64,
+    shard: u16,
+    test: bool,
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.dispatcher.land(self);
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Reply {
     RetryAfter(u16, &'static str),
     /// Fails to answer, for this reason.
     Fails(ErrorClass),
+    /// Meets a fault in the sender itself, which panics.
+    Panics,
 }
 
 /// A request that a simulated receiver got.
@@ -188,6 +190,7 @@ fn sent(reply: Reply) -> Sent {
         Reply::Status(status) => (Outcome::Answered(status), None),
         Reply::RetryAfter(status, wait) => (Outcome::Answered(status), Some(wait.to_owned())),
         Reply::Fails(class) => (Outcome::Failed(class), None),
+        Reply::Panics => panic!("a fault of the sender, as the story wants it"),
     };
     let answer = outcome.status().map(|_| Answer {
         headers: "server: simulated\n".into(),

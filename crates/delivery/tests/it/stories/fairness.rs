@@ -136,3 +136,23 @@ async fn an_event_reaches_every_one_of_many_endpoints_exactly_once() {
     assert_eq!(deliveries.len(), ENDPOINTS);
     assert!(deliveries.iter().all(|one| one.state.as_str() == "delivered"));
 }
+
+#[tokio::test]
+async fn an_attempt_that_panics_gives_its_place_back_and_is_repeated_by_the_next_start() {
+    let mut world = world().await;
+    world.endpoint_with("acme", URL, with_in_flight(1)).await;
+    world.receivers.script(URL, &[Reply::Panics, Reply::Status(200)]);
+    world.run();
+    let first = world.publish("acme", "first").await;
+    let second = world.publish("acme", "second").await;
+    world.receivers.answered(2).await;
+    world.stop().await;
+    let received = world.receivers.take();
+    let ids: Vec<_> = received.iter().map(|one| one.id().to_owned()).collect();
+    assert_eq!(ids, [first.to_string(), second.to_string()]);
+
+    let mut world = world.kill_and_restart().await;
+    world.settle().await;
+    let received = world.receivers.take();
+    assert_eq!((received.len(), received[0].id()), (1, &*first.to_string()));
+}
