@@ -77,10 +77,7 @@ fn read(row: &Row<'_>) -> Result<AuditRow> {
         Ok(n.zip(tag).map(|(n, tag)| Id { n, tag }))
     };
     Ok(AuditRow {
-        id: AuditId(Id {
-            n: row.int(0)?,
-            tag: row.int(1)?,
-        }),
+        id: AuditId(row.id(0)?),
         at: row.time(2)?,
         key: id(3, 4)?.map(KeyId),
         action: row.text(5)?,

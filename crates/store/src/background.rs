@@ -7,7 +7,7 @@ use crate::hot::NewDelivery;
 use crate::tx::{Tx, values};
 use stentor_domain::Timestamp;
 use stentor_domain::delivery::Reason;
-use stentor_domain::id::{EventId, Id, TenantId};
+use stentor_domain::id::{EventId, TenantId};
 use stentor_domain::name::EventTypeName;
 
 /// Rows that one slice writes, so that no publisher waits long behind it.
@@ -82,8 +82,8 @@ async fn next_fanout(tx: &mut Tx) -> Result<Option<Fanout>> {
         values![],
         |row| {
             Ok(Fanout {
-                event: EventId(Id { n: row.int(0)?, tag: row.int(1)? }),
-                tenant: TenantId(Id { n: row.int(2)?, tag: row.int(3)? }),
+                event: EventId(row.id(0)?),
+                tenant: TenantId(row.id(2)?),
                 event_type: row.word(4, |word| EventTypeName::parse(word).ok())?,
                 after_endpoint: row.int(5)?,
             })

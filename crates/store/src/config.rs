@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use stentor_domain::endpoint::Endpoint;
-use stentor_domain::id::{Id, ProjectId, TenantId};
+use stentor_domain::id::{ProjectId, TenantId};
 use stentor_domain::key::Key;
 use stentor_domain::name::EventTypeName;
 use stentor_domain::secret::SigningSecret;
@@ -193,10 +193,7 @@ const TENANTS: &str =
      FROM tenants WHERE config_version > ?1";
 
 fn read_project(row: &Row<'_>) -> Result<(ProjectConfig, bool)> {
-    let id = ProjectId(Id {
-        n: row.int(0)?,
-        tag: row.int(1)?,
-    });
+    let id = ProjectId(row.id(0)?);
     Ok((
         ProjectConfig {
             id,
@@ -208,14 +205,8 @@ fn read_project(row: &Row<'_>) -> Result<(ProjectConfig, bool)> {
 
 fn read_tenant(row: &Row<'_>) -> Result<(TenantConfig, bool)> {
     let tenant = TenantConfig {
-        id: TenantId(Id {
-            n: row.int(0)?,
-            tag: row.int(1)?,
-        }),
-        project: ProjectId(Id {
-            n: row.int(2)?,
-            tag: row.int(3)?,
-        }),
+        id: TenantId(row.id(0)?),
+        project: ProjectId(row.id(2)?),
         uid: row.text_or_null(4)?,
         version: row.int(5)?,
         endpoints: Vec::new(),

@@ -8,7 +8,7 @@ use crate::once::{self, Done, Once};
 use crate::projects;
 use crate::tx::{Row, Tx, values};
 use stentor_domain::Timestamp;
-use stentor_domain::id::{EventTypeId, Id, ProjectId};
+use stentor_domain::id::{EventTypeId, ProjectId};
 use stentor_domain::name::EventTypeName;
 
 /// A registered event type.
@@ -246,14 +246,8 @@ async fn audit(tx: &mut Tx, by: &By, action: &'static str, event_type: &EventTyp
 
 fn read(row: &Row<'_>) -> Result<EventType> {
     Ok(EventType {
-        id: EventTypeId(Id {
-            n: row.int(0)?,
-            tag: row.int(1)?,
-        }),
-        project: ProjectId(Id {
-            n: row.int(2)?,
-            tag: row.int(3)?,
-        }),
+        id: EventTypeId(row.id(0)?),
+        project: ProjectId(row.id(2)?),
         name: row.word(4, |name| EventTypeName::parse(name).ok())?,
         settings: EventTypeSettings {
             description: row.text(5)?,

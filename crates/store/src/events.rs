@@ -6,7 +6,7 @@ use crate::period::{Period, columns};
 use crate::tx::{Row, Tx, values};
 use bytes::Bytes;
 use stentor_domain::Timestamp;
-use stentor_domain::id::{EventId, Id, TenantId};
+use stentor_domain::id::{EventId, TenantId};
 use stentor_domain::key::Scope;
 use stentor_domain::name::EventTypeName;
 
@@ -124,18 +124,12 @@ async fn page(
 }
 
 fn read(row: &Row<'_>) -> Result<Event> {
-    let id = EventId(Id {
-        n: row.int(0)?,
-        tag: row.int(1)?,
-    });
+    let id = EventId(row.id(0)?);
     Ok(Event {
         id,
         event_id: row.text_or_null(2)?,
         event_type: row.word(3, |name| EventTypeName::parse(name).ok())?,
-        tenant: TenantId(Id {
-            n: row.int(4)?,
-            tag: row.int(5)?,
-        }),
+        tenant: TenantId(row.id(4)?),
         deliveries: row.count(6)?,
         created_at: id.0.made_at(),
         occurred_at: row.time_or_null(7)?,

@@ -6,7 +6,7 @@ use crate::error::{Result, StoreError};
 use crate::once::{self, Done, Once};
 use crate::tx::{Row, Tx, values};
 use stentor_domain::Timestamp;
-use stentor_domain::id::{Id, KeyId, ProjectId, TenantId};
+use stentor_domain::id::{KeyId, ProjectId, TenantId};
 use stentor_domain::key::{Key, Scope};
 
 /// The SHA-256 of a key's text.
@@ -310,18 +310,8 @@ fn revoked(row: &Row<'_>) -> Result<bool> {
 }
 
 fn read(row: &Row<'_>) -> Result<Key> {
-    let project = || {
-        Ok::<_, StoreError>(ProjectId(Id {
-            n: row.int(3)?,
-            tag: row.int(4)?,
-        }))
-    };
-    let tenant = || {
-        Ok::<_, StoreError>(TenantId(Id {
-            n: row.int(5)?,
-            tag: row.int(6)?,
-        }))
-    };
+    let project = || Ok::<_, StoreError>(ProjectId(row.id(3)?));
+    let tenant = || Ok::<_, StoreError>(TenantId(row.id(5)?));
     let scope = match row.text(2)?.as_str() {
         "root" => Scope::Root,
         "project" => Scope::Project(project()?),
@@ -329,10 +319,7 @@ fn read(row: &Row<'_>) -> Result<Key> {
         other => return Err(StoreError::Unreadable(format!("{other:?} is not a role"))),
     };
     Ok(Key {
-        id: KeyId(Id {
-            n: row.int(0)?,
-            tag: row.int(1)?,
-        }),
+        id: KeyId(row.id(0)?),
         scope,
         read_only: row.flag(7)?,
         name: row.text_or_null(8)?,

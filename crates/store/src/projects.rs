@@ -7,7 +7,7 @@ use crate::keys;
 use crate::once::{self, Done, Once};
 use crate::tx::{Row, Tx, values};
 use stentor_domain::Timestamp;
-use stentor_domain::id::{Id, ProjectId};
+use stentor_domain::id::ProjectId;
 
 /// A project, as an operator knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,10 +216,7 @@ async fn audit(tx: &mut Tx, by: &By, action: &'static str, project: &Project) ->
 
 fn read(row: &Row<'_>) -> Result<Project> {
     Ok(Project {
-        id: ProjectId(Id {
-            n: row.int(0)?,
-            tag: row.int(1)?,
-        }),
+        id: ProjectId(row.id(0)?),
         settings: ProjectSettings { name: row.text(2)? },
         created_at: row.time(3)?,
         updated_at: row.time(4)?,

@@ -8,7 +8,7 @@ use crate::once::{self, Done, Once};
 use crate::projects;
 use crate::tx::{Row, Tx, values};
 use stentor_domain::Timestamp;
-use stentor_domain::id::{Id, ProjectId, TenantId};
+use stentor_domain::id::{ProjectId, TenantId};
 
 /// A tenant, as its owner knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -245,14 +245,8 @@ async fn audit(tx: &mut Tx, by: &By, action: &'static str, tenant: &Tenant) -> R
 
 fn read(row: &Row<'_>) -> Result<Tenant> {
     Ok(Tenant {
-        id: TenantId(Id {
-            n: row.int(0)?,
-            tag: row.int(1)?,
-        }),
-        project: ProjectId(Id {
-            n: row.int(2)?,
-            tag: row.int(3)?,
-        }),
+        id: TenantId(row.id(0)?),
+        project: ProjectId(row.id(2)?),
         settings: TenantSettings {
             name: row.text(4)?,
             uid: row.text_or_null(5)?,

@@ -3,6 +3,7 @@
 
 use crate::error::{Result, StoreError};
 use stentor_domain::Timestamp;
+use stentor_domain::id::Id;
 
 /// A transaction, or a connection on its way to one. Each arm is an engine.
 #[derive(Debug)]
@@ -96,6 +97,14 @@ impl Row<'_> {
         match self {
             Self::Sqlite(row) => Ok(row.get(at)?),
         }
+    }
+
+    /// The id whose key is in column `at` and whose tag is in the next one.
+    pub(crate) fn id(&self, at: usize) -> Result<Id> {
+        Ok(Id {
+            n: self.int(at)?,
+            tag: self.int(at + 1)?,
+        })
     }
 
     /// The flag in column `at`.

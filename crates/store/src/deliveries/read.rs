@@ -165,10 +165,7 @@ fn found(row: &Row<'_>, place: Place) -> Result<Found> {
     let shard = row.int(17)?;
     Ok(Found {
         delivery: read(row)?,
-        project: ProjectId(Id {
-            n: row.int(15)?,
-            tag: row.int(16)?,
-        }),
+        project: ProjectId(row.id(15)?),
         shard: u16::try_from(shard).map_err(|_| StoreError::Unreadable(format!("{shard} is not a shard")))?,
         standing: reason(row, 18)?,
         payload_gone: row.flag(19)?,

@@ -10,7 +10,7 @@ use crate::once::{self, Done, Once};
 use crate::seal::Sealer;
 use crate::tx::{Tx, values};
 use stentor_domain::endpoint::{Endpoint, EndpointSettings, Status};
-use stentor_domain::id::{EndpointId, Id, ProjectId, TenantId};
+use stentor_domain::id::{EndpointId, ProjectId, TenantId};
 use stentor_domain::limits::SHARDS;
 use stentor_domain::secret::Secret;
 
@@ -120,10 +120,7 @@ async fn draw_number(tx: &mut Tx, tenant: TenantId) -> Result<Option<(ProjectId,
          RETURNING project, (SELECT tag FROM projects WHERE n = tenants.project), next_number - 1",
         values![tenant.n(), tenant.0.tag],
         |row| {
-            let project = Id {
-                n: row.int(0)?,
-                tag: row.int(1)?,
-            };
+            let project = row.id(0)?;
             Ok((ProjectId(project), row.int(2)?))
         },
     )
