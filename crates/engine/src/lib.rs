@@ -7,6 +7,7 @@
 //! - [`projects`], [`keys`], [`tenants`], [`event_types`], [`endpoints`]: managing them, a file and an `impl Engine` for each
 //!   resource;
 //! - [`publish`], [`test_send`]: what makes deliveries;
+//! - [`fingerprint`]: the short hashes that repeated requests are known by;
 //! - [`events`], [`deliveries`], [`audit`]: reading what happened, retrying and cancelling;
 //! - [`jobs`]: the background work.
 
@@ -17,6 +18,7 @@ pub mod endpoints;
 pub mod error;
 pub mod event_types;
 pub mod events;
+pub mod fingerprint;
 pub mod jobs;
 pub mod keys;
 pub mod prepare;

@@ -1,9 +1,8 @@
 //! Publishing: events are checked, matched against the snapshot of the configuration, and accepted in one durable commit.
 
 use crate::error::{Check, Error, Result};
-use crate::{Caller, Engine};
+use crate::{Caller, Engine, fingerprint};
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
@@ -16,7 +15,7 @@ use stentor_store::hot::{Accept, Accepted, EventKey, ExistingEvent, KeptAnswer, 
 
 /// How often a publish is matched again because its tenant's configuration changed meanwhile. Each round loses against
 /// another change of the same tenant.
-const MATCH_ROUNDS_MAX: usize = 20;
+pub(crate) const MATCH_ROUNDS_MAX: usize = 20;
 
 /// An event as a producer publishes it.
 #[derive(Clone, Debug)]
@@ -164,8 +163,8 @@ impl Engine {
         check.done()?;
         let event_type = event_type.ok_or_else(|| Error::invalid("type", "is required"))?;
         let event_id = publication.event_id.as_ref().map(|text| EventKey {
-            hash: hash16(&[b"event_id", &tenant.id.n().to_be_bytes(), text.as_bytes()]),
-            body_hash: hash16(&[event_type.as_str().as_bytes(), b"\0", &publication.payload]),
+            hash: fingerprint::of(&[b"event_id", &tenant.id.n().to_be_bytes(), text.as_bytes()]),
+            body_hash: fingerprint::of(&[event_type.as_str().as_bytes(), b"\0", &publication.payload]),
             text: text.clone(),
         });
         Ok(Checked {
@@ -239,15 +238,4 @@ fn event_id_taken(place: Option<String>) -> Error {
     let which = place.map(|place| format!(" of {place}")).unwrap_or_default();
     let detail = format!("The event_id{which} is in use for an event with another type or payload.");
     Error::conflict("event_id_conflict", detail)
-}
-
-fn hash16(parts: &[&[u8]]) -> [u8; 16] {
-    let mut digest = Sha256::new();
-    parts.iter().for_each(|part| digest.update(part));
-    let mut short = [0; 16];
-    short
-        .iter_mut()
-        .zip(digest.finalize())
-        .for_each(|(to, from)| *to = from);
-    short
 }

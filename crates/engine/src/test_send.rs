@@ -2,6 +2,7 @@
 //! any other, tried once and without consequences for the endpoint.
 
 use crate::error::{Error, Result};
+use crate::publish::MATCH_ROUNDS_MAX;
 use crate::{Caller, Engine};
 use std::time::Duration;
 use stentor_domain::attempt::Trigger;
@@ -17,8 +18,6 @@ use tokio::time::timeout;
 
 /// What accepting and recording may add to the endpoint's own deadline before the caller is told that something is wrong.
 const AROUND: Duration = Duration::from_secs(5);
-/// How often a test is written again because its tenant's configuration changed meanwhile.
-const ROUNDS_MAX: usize = 20;
 
 /// A test that was made.
 #[derive(Clone, Debug)]
@@ -63,7 +62,7 @@ impl Engine {
     }
 
     async fn accept_test(&self, caller: &Caller, named: &str, delivery: DeliveryId) -> Result<()> {
-        for _ in 0..ROUNDS_MAX {
+        for _ in 0..MATCH_ROUNDS_MAX {
             let configured = self.endpoint(caller, named)?;
             let event = self.test_event(&configured, delivery)?;
             match self

@@ -10,11 +10,10 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 use stentor_domain::id::TenantId;
 use stentor_domain::limits::{IDEMPOTENCY_KEY_CHARACTERS_MAX, IDEMPOTENCY_KEY_LIFE};
-use stentor_engine::Caller;
+use stentor_engine::{Caller, fingerprint};
 use stentor_store::hot::KeptAnswer;
 use stentor_store::once::{Done, Once};
 
@@ -148,7 +147,10 @@ impl Call {
             "{project} {} {operation} {key}",
             tenant.map(|id| id.to_string()).unwrap_or_default()
         );
-        Ok(Some((hash16(scope.as_bytes()), hash16(body))))
+        Ok(Some((
+            fingerprint::of(&[scope.as_bytes()]),
+            fingerprint::of(&[body]),
+        )))
     }
 }
 
@@ -175,15 +177,6 @@ pub(crate) fn repeated(status: u16, answer: Bytes) -> Response {
 pub(crate) fn key_reused() -> Problem {
     let detail = "This Idempotency-Key was used for another request. Draw a new one for each new request.";
     Problem::new(StatusCode::CONFLICT, "idempotency_key_reused", detail)
-}
-
-fn hash16(bytes: &[u8]) -> [u8; 16] {
-    let mut short = [0; 16];
-    short
-        .iter_mut()
-        .zip(Sha256::digest(bytes))
-        .for_each(|(to, from)| *to = from);
-    short
 }
 
 fn idempotency(parts: &Parts) -> Result<Option<Idempotency>, Problem> {
