@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use stentor_domain::address::AllowedDestination;
+use stentor_store::Database;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 pub(crate) use layers::{Flags, Layers};
@@ -78,8 +79,8 @@ impl LogConfig {
 pub(crate) struct StoreConfig {
     /// The data directory, which may not exist yet.
     pub(crate) data: PathBuf,
-    /// The database's file, in the data directory unless it was named.
-    pub(crate) database: PathBuf,
+    /// The database: a file in the data directory unless it was named.
+    pub(crate) database: Database,
     /// The keys that seal secrets, the current one first; empty when the data directory keeps a key of its own.
     pub(crate) master_keys: Vec<MasterKey>,
 }
@@ -90,7 +91,7 @@ impl StoreConfig {
         let data = layers.one(&settings::DATA)?;
         let database = layers
             .optional(&settings::DATABASE_URL)?
-            .unwrap_or_else(|| data.join(DATABASE_FILE));
+            .unwrap_or_else(|| Database::File(data.join(DATABASE_FILE)));
         let keys = layers.secret(
             variables::MASTER_KEY,
             &settings::MASTER_KEY_FILE,
@@ -160,7 +161,7 @@ impl ServeConfig {
         Ok(Self {
             store: StoreConfig {
                 data: data.to_owned(),
-                database: data.join(DATABASE_FILE),
+                database: Database::File(data.join(DATABASE_FILE)),
                 master_keys: Vec::new(),
             },
             listen,
@@ -196,7 +197,9 @@ mod tests {
         let config = ServeConfig::resolve(&Layers::default()).unwrap();
         assert_eq!(config.listen, "127.0.0.1:8080".parse().unwrap());
         assert_eq!(config.store.data, Path::new("./stentor-data"));
-        assert_eq!(config.store.database, Path::new("./stentor-data/stentor.db"));
+        assert!(
+            matches!(config.store.database, Database::File(path) if path == Path::new("./stentor-data/stentor.db"))
+        );
         assert_eq!(config.shutdown_grace, Duration::from_secs(10));
         assert_eq!(config.failed_authentication_per_minute, NonZeroU32::new(60));
         assert_eq!(config.payload_bytes_max, 256 * 1_024);
@@ -212,7 +215,10 @@ mod tests {
 
     #[test]
     fn the_database_is_inside_the_data_directory_unless_it_is_named() {
-        let database = |text| StoreConfig::resolve(&with_file(text)).unwrap().database;
+        let database = |text| match StoreConfig::resolve(&with_file(text)).unwrap().database {
+            Database::File(path) => path,
+            Database::Postgres(_) => panic!("a file was named"),
+        };
         assert_eq!(
             database("data = '/srv/stentor'"),
             Path::new("/srv/stentor/stentor.db")

@@ -36,7 +36,7 @@ pub(crate) fn make(config: &StoreConfig) -> Result<(), Failure> {
 
 /// The master keys: those that were configured, else the one in the data folder, which is made where there is none and
 /// nothing was sealed yet. A database without the key that it was sealed with is refused: with another its secrets are lost.
-pub(crate) fn master_keys(config: &StoreConfig, chance: &dyn Chance) -> Result<MasterKeys, Failure> {
+pub(crate) async fn master_keys(config: &StoreConfig, chance: &dyn Chance) -> Result<MasterKeys, Failure> {
     if let Some((current, earlier)) = config.master_keys.split_first() {
         return Ok(as_keys(current, earlier));
     }
@@ -44,7 +44,8 @@ pub(crate) fn master_keys(config: &StoreConfig, chance: &dyn Chance) -> Result<M
     let text = match read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            if is_sealed(&config.database).map_err(|error| Failure::Failed(error.to_string()))? {
+            let sealed = is_sealed(&config.database).await;
+            if sealed.map_err(|error| Failure::Failed(error.to_string()))? {
                 let why = "it is missing, and the database was made with it; restore it from the backup, \
                            or set STENTOR_MASTER_KEY";
                 return Err(broken(&path, why));

@@ -22,7 +22,7 @@ use stentor_domain::{Chance, Clock};
 use stentor_engine::{Engine, Settings, jobs};
 use stentor_http::listen::{self, ListenLimits};
 use stentor_http::{App, AppSettings};
-use stentor_store::{Options, Store};
+use stentor_store::{Options, Purpose, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -57,20 +57,22 @@ impl Node {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let chance: Arc<dyn Chance> = Arc::new(SystemChance);
         data_folder::make(&config.store)?;
-        let master = data_folder::master_keys(&config.store, &*chance)?;
+        let master = data_folder::master_keys(&config.store, &*chance).await?;
         let listener = listen::bind(config.listen).map_err(|error| cannot_listen(config.listen, &error))?;
         let address = listener
             .local_addr()
             .map_err(|error| cannot_listen(config.listen, &error))?;
 
-        let path = config.store.database.clone();
         let options = Options {
-            path,
+            database: config.store.database.clone(),
+            purpose: Purpose::Run,
             master,
             clock: Arc::clone(&clock),
             chance: Arc::clone(&chance),
         };
-        let (store, fresh) = Store::open(options).map_err(|error| Failure::Failed(error.to_string()))?;
+        let (store, fresh) = Store::open(options)
+            .await
+            .map_err(|error| Failure::Failed(error.to_string()))?;
         let sockets = open_files::share(open_files, config.connections_max, config.in_flight_max);
         let allow = AllowList::new(config.allow_destinations.clone());
         let transport = Arc::new(transport(&config, &allow, address, &clock)?);

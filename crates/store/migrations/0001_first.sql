@@ -29,6 +29,9 @@ CREATE TABLE shards (
     owner_epoch BIGINT,
     term        BIGINT NOT NULL DEFAULT 0
 );
+INSERT INTO shards (shard)
+    WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < 255)
+    SELECT n FROM numbers;
 
 CREATE TABLE projects (
     n                BIGINT PRIMARY KEY,

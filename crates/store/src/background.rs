@@ -1,7 +1,7 @@
 //! The store's side of the background work: each method is one bounded slice in one transaction.
 
 use crate::Store;
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::fresh::Waiting;
 use crate::hot::NewDelivery;
 use crate::tx::{Tx, values};
@@ -27,6 +27,13 @@ pub struct Fanout {
 }
 
 impl Store {
+    /// Endpoints with deliveries that wait, in the order of shard and endpoint, those after `after`; at most `limit`.
+    /// The cost grows with the endpoints, not with their deliveries.
+    pub async fn waiting_endpoints(&self, after: (u16, i64), limit: usize) -> Result<Vec<Waiting>> {
+        self.ask(move |tx| Box::pin(waiting_endpoints(tx, after, limit)))
+            .await
+    }
+
     /// The oldest event whose fan-out is to be continued.
     pub async fn next_fanout(&self) -> Result<Option<Fanout>> {
         self.ask(|tx| Box::pin(next_fanout(tx))).await
@@ -75,7 +82,36 @@ impl Store {
     }
 }
 
-async fn next_fanout(tx: &mut Tx) -> Result<Option<Fanout>> {
+/// Steps from endpoint to endpoint through the index of what waits, one look-up for each.
+const WAITING_ENDPOINTS: &str = "WITH RECURSIVE first (n) AS (
+       SELECT (SELECT n FROM work WHERE owner IS NULL AND (shard, endpoint) > (?1, ?2)
+               ORDER BY shard, endpoint, due_at LIMIT 1)
+       UNION ALL
+       SELECT (SELECT o.n FROM work o WHERE o.owner IS NULL AND (o.shard, o.endpoint) > (w.shard, w.endpoint)
+               ORDER BY o.shard, o.endpoint, o.due_at LIMIT 1)
+       FROM first JOIN work w ON w.n = first.n
+     )
+     SELECT w.shard, w.endpoint, w.due_at FROM first JOIN work w ON w.n = first.n LIMIT ?3";
+
+async fn waiting_endpoints(tx: &mut Tx<'_>, after: (u16, i64), limit: usize) -> Result<Vec<Waiting>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    tx.rows(
+        WAITING_ENDPOINTS,
+        values![i64::from(after.0), after.1, limit],
+        |row| {
+            let shard = row.int(0)?;
+            Ok(Waiting {
+                shard: u16::try_from(shard)
+                    .map_err(|_| StoreError::Unreadable(format!("{shard} is not a shard")))?,
+                endpoint: row.int(1)?,
+                due_at: row.time(2)?,
+            })
+        },
+    )
+    .await
+}
+
+async fn next_fanout(tx: &mut Tx<'_>) -> Result<Option<Fanout>> {
     tx.row(
         "SELECT e.n, e.tag, t.n, t.tag, e.type, f.after_endpoint
          FROM fanout f JOIN events e ON e.n = f.event JOIN tenants t ON t.n = f.tenant ORDER BY f.event LIMIT 1",
@@ -93,7 +129,7 @@ async fn next_fanout(tx: &mut Tx) -> Result<Option<Fanout>> {
 }
 
 async fn continue_fanout(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     fanout: Fanout,
     now: Timestamp,
     deliveries: Vec<NewDelivery>,
@@ -134,7 +170,7 @@ async fn continue_fanout(
     Ok(())
 }
 
-async fn sweep_deleted(tx: &mut Tx, now: Timestamp) -> Result<usize> {
+async fn sweep_deleted(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize> {
     let next = tx
         .row(
             "SELECT e.n, e.shard, t.deleted_at FROM endpoints e JOIN tenants t ON t.n = e.tenant

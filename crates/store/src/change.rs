@@ -32,7 +32,7 @@ pub(crate) struct Audit<'a> {
 
 /// Raises the configuration's clock, the first thing that every change does: changes are in one order, and nobody else
 /// can change anything until this one is committed.
-pub(crate) async fn tick(tx: &mut Tx) -> Result<i64> {
+pub(crate) async fn tick(tx: &mut Tx<'_>) -> Result<i64> {
     tx.row(
         "UPDATE config_clock SET seq = seq + 1 RETURNING seq",
         values![],
@@ -43,7 +43,7 @@ pub(crate) async fn tick(tx: &mut Tx) -> Result<i64> {
 }
 
 /// Writes the audit row of a change, in the change's own transaction.
-pub(crate) async fn record(tx: &mut Tx, by: &By, audit: Audit<'_>) -> Result<()> {
+pub(crate) async fn record(tx: &mut Tx<'_>, by: &By, audit: Audit<'_>) -> Result<()> {
     let address = by.actor.address.map(|address| address.to_string());
     tx.execute_one(
         "INSERT INTO audit (n, tag, at, key, key_tag, project, tenant, action, object, address, detail)
@@ -66,7 +66,7 @@ pub(crate) async fn record(tx: &mut Tx, by: &By, audit: Audit<'_>) -> Result<()>
 }
 
 /// Says that a tenant's configuration changed: what was matched against the version before is matched again.
-pub(crate) async fn touch_tenant(tx: &mut Tx, tenant: TenantId, version: i64) -> Result<()> {
+pub(crate) async fn touch_tenant(tx: &mut Tx<'_>, tenant: TenantId, version: i64) -> Result<()> {
     tx.execute_one(
         "UPDATE tenants SET config_version = ?1 WHERE n = ?2",
         values![version, tenant.n()],

@@ -8,7 +8,6 @@ use crate::error::Result;
 use crate::seal::MasterKeys;
 use crate::tx::{Row, Tx, values};
 use crate::{endpoints, keys};
-use futures_util::FutureExt;
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -151,15 +150,8 @@ impl Config {
         self.maps.read().endpoints.get(&n).cloned()
     }
 
-    /// Brings the snapshot up to what the database says.
-    pub(crate) fn refresh(&self, tx: &mut Tx) -> Result<()> {
-        // On the embedded database no step ever waits.
-        self.refresh_from(tx)
-            .now_or_never()
-            .unwrap_or(Err(crate::error::StoreError::Closed))
-    }
-
-    async fn refresh_from(&self, tx: &mut Tx) -> Result<()> {
+    /// Brings the snapshot up to what the database says, as of one moment of it. Nobody else may do so meanwhile.
+    pub(crate) async fn refresh(&self, tx: &mut Tx<'_>) -> Result<()> {
         let since = self.applied.load(Ordering::Relaxed);
         let seq = tx
             .row("SELECT seq FROM config_clock", values![], |row| row.int(0))

@@ -161,7 +161,7 @@ impl Store {
 /// Endpoints that changed since the configuration was at `since`, and whether each was deleted. Two questions, however
 /// many there are.
 pub(crate) async fn changed(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     since: i64,
     master: &MasterKeys,
 ) -> Result<Vec<(EndpointConfig, bool)>> {
@@ -178,7 +178,7 @@ pub(crate) async fn changed(
 /// What ends every change of an endpoint: what was matched against its tenant before is matched again, and the audit log
 /// knows.
 async fn conclude(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     by: &By,
     action: &'static str,
     config: &EndpointConfig,
@@ -197,7 +197,7 @@ async fn conclude(
     record(tx, by, audit).await
 }
 
-async fn check_uid_is_free(tx: &mut Tx, endpoint: &Endpoint) -> Result<(), EndpointError> {
+async fn check_uid_is_free(tx: &mut Tx<'_>, endpoint: &Endpoint) -> Result<(), EndpointError> {
     let Some(uid) = endpoint.settings.uid.as_deref() else {
         return Ok(());
     };

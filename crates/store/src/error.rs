@@ -1,6 +1,7 @@
 //! What can go wrong with the store itself. What a caller did wrong is a value, not an error (see the operations).
 
 use rusqlite::{ErrorCode, ffi};
+use tokio_postgres::error::SqlState;
 
 /// A fault of the store.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -30,6 +31,15 @@ impl From<rusqlite::Error> for StoreError {
         match error.sqlite_error_code() {
             _ if is_disk_full(&error) => Self::Full(error.to_string()),
             Some(ErrorCode::OperationInterrupted) => Self::TooExpensive,
+            _ => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.code() {
+            Some(&SqlState::QUERY_CANCELED) => Self::TooExpensive,
             _ => Self::Unavailable(error.to_string()),
         }
     }

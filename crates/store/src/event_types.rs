@@ -155,7 +155,7 @@ impl Store {
 }
 
 async fn create(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     by: By,
     new: EventType,
     once: Option<Once<EventType>>,
@@ -189,7 +189,7 @@ async fn create(
     Ok(Done::Now(made))
 }
 
-async fn insert(tx: &mut Tx, new: &EventType) -> Result<()> {
+async fn insert(tx: &mut Tx<'_>, new: &EventType) -> Result<()> {
     tx.execute_one(
         "INSERT INTO event_types (n, tag, project, name, description, created_at, updated_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
@@ -205,7 +205,7 @@ async fn insert(tx: &mut Tx, new: &EventType) -> Result<()> {
     .await
 }
 
-async fn write(tx: &mut Tx, event_type: &EventType) -> Result<()> {
+async fn write(tx: &mut Tx<'_>, event_type: &EventType) -> Result<()> {
     tx.execute_one(
         "UPDATE event_types SET description = ?1, updated_at = ?2, archived_at = ?3 WHERE n = ?4",
         values![
@@ -218,7 +218,7 @@ async fn write(tx: &mut Tx, event_type: &EventType) -> Result<()> {
     .await
 }
 
-async fn find(tx: &mut Tx, project: ProjectId, name: &EventTypeName) -> Result<Option<EventType>> {
+async fn find(tx: &mut Tx<'_>, project: ProjectId, name: &EventTypeName) -> Result<Option<EventType>> {
     tx.row(
         "SELECT n, tag, project, (SELECT tag FROM projects WHERE n = event_types.project),
                 name, description, created_at, updated_at, archived_at
@@ -229,7 +229,7 @@ async fn find(tx: &mut Tx, project: ProjectId, name: &EventTypeName) -> Result<O
     .await
 }
 
-async fn audit(tx: &mut Tx, by: &By, action: &'static str, event_type: &EventType) -> Result<()> {
+async fn audit(tx: &mut Tx<'_>, by: &By, action: &'static str, event_type: &EventType) -> Result<()> {
     record(
         tx,
         by,

@@ -88,7 +88,7 @@ impl Store {
     }
 }
 
-async fn find(tx: &mut Tx, scope: Scope, id: EventId) -> Result<Option<(Event, Option<Bytes>)>> {
+async fn find(tx: &mut Tx<'_>, scope: Scope, id: EventId) -> Result<Option<(Event, Option<Bytes>)>> {
     let (tenant, project) = columns(scope);
     tx.row(
         concat!(
@@ -102,7 +102,7 @@ async fn find(tx: &mut Tx, scope: Scope, id: EventId) -> Result<Option<(Event, O
 }
 
 async fn page(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     scope: Scope,
     filter: EventFilter,
     before: Option<i64>,

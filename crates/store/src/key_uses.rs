@@ -38,13 +38,16 @@ impl Store {
     /// Notes that a key was used, to the minute. Writes nothing: see [`Store::write_key_uses`].
     pub fn note_key_use(&self, key: KeyId, at: Timestamp) {
         let minute = at.seconds().div_euclid(MINUTE_SECONDS) * MINUTE_SECONDS;
-        self.0.key_uses.note(key.n(), Timestamp::from_seconds(minute));
+        self.0
+            .common
+            .key_uses
+            .note(key.n(), Timestamp::from_seconds(minute));
     }
 
     /// Writes some of the uses noted so far, in one small transaction, and tells how many keys they were of; zero is
     /// the end of the round. A background loop calls this about once a minute, and a stop before the store is closed.
     pub async fn write_key_uses(&self) -> Result<usize> {
-        let uses = self.0.key_uses.take();
+        let uses = self.0.common.key_uses.take();
         if uses.is_empty() {
             return Ok(0);
         }
@@ -54,14 +57,14 @@ impl Store {
         if written.is_err() {
             // The next round tries again.
             kept.into_iter()
-                .for_each(|(key, minute)| self.0.key_uses.note(key, minute));
+                .for_each(|(key, minute)| self.0.common.key_uses.note(key, minute));
         }
         written.map(|()| count)
     }
 }
 
 /// Leaves the configuration's clock alone, as no other change does: nothing that matching or sending reads changes.
-async fn write(tx: &mut Tx, uses: Vec<(i64, Timestamp)>) -> Result<()> {
+async fn write(tx: &mut Tx<'_>, uses: Vec<(i64, Timestamp)>) -> Result<()> {
     for (key, minute) in uses {
         tx.execute(
             "UPDATE api_keys SET last_used_at = ?1 WHERE n = ?2 AND (last_used_at IS NULL OR last_used_at < ?1)",

@@ -124,7 +124,7 @@ const OF_PROJECT: &str =
 const OF_ALL: &str = select!("WHERE n < ?1 AND revoked_at IS NULL ORDER BY n DESC LIMIT ?2");
 
 /// Keys that changed since the configuration was at `since`: hash, key, and whether it was revoked.
-pub(crate) async fn changed(tx: &mut Tx, since: i64) -> Result<Vec<(KeyHash, Key, bool)>> {
+pub(crate) async fn changed(tx: &mut Tx<'_>, since: i64) -> Result<Vec<(KeyHash, Key, bool)>> {
     tx.rows(CHANGED, values![since], |row| {
         let hash = row.bytes(12)?.try_into();
         let hash = hash.map_err(|_| StoreError::Unreadable("a key's hash is not 32 bytes".into()))?;
@@ -135,7 +135,7 @@ pub(crate) async fn changed(tx: &mut Tx, since: i64) -> Result<Vec<(KeyHash, Key
 
 /// Revokes the keys of a tenant that is being deleted.
 pub(crate) async fn revoke_of_tenant(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     tenant: TenantId,
     at: Timestamp,
     version: i64,
@@ -150,7 +150,7 @@ pub(crate) async fn revoke_of_tenant(
 
 /// Revokes the keys of a project that is being deleted.
 pub(crate) async fn revoke_of_project(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     project: ProjectId,
     at: Timestamp,
     version: i64,
@@ -164,7 +164,7 @@ pub(crate) async fn revoke_of_project(
 }
 
 async fn create(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     by: By,
     key: Key,
     hash: KeyHash,
@@ -180,7 +180,13 @@ async fn create(
     Ok(Done::Now(key))
 }
 
-async fn ensure_root(tx: &mut Tx, by: By, key: Key, hash: KeyHash, given: bool) -> Result<RootKey, KeyError> {
+async fn ensure_root(
+    tx: &mut Tx<'_>,
+    by: By,
+    key: Key,
+    hash: KeyHash,
+    given: bool,
+) -> Result<RootKey, KeyError> {
     let version = tick(tx).await?;
     if given {
         let known = tx
@@ -204,7 +210,7 @@ async fn ensure_root(tx: &mut Tx, by: By, key: Key, hash: KeyHash, given: bool) 
     Ok(RootKey::Made)
 }
 
-async fn revoke(tx: &mut Tx, by: By, id: KeyId) -> Result<(), KeyError> {
+async fn revoke(tx: &mut Tx<'_>, by: By, id: KeyId) -> Result<(), KeyError> {
     let version = tick(tx).await?;
     let key = find(tx, id).await?.ok_or(KeyError::NotFound)?;
     let manages = key.scope == Scope::Root && !key.read_only && !key.expired(by.at);
@@ -221,7 +227,7 @@ async fn revoke(tx: &mut Tx, by: By, id: KeyId) -> Result<(), KeyError> {
 }
 
 /// Is there a valid root key besides `id` that may change things?
-async fn another_manages(tx: &mut Tx, id: KeyId, now: Timestamp) -> Result<bool> {
+async fn another_manages(tx: &mut Tx<'_>, id: KeyId, now: Timestamp) -> Result<bool> {
     let another = tx
         .row(
             "SELECT n FROM api_keys WHERE role = 'root' AND read_only = 0 AND revoked_at IS NULL
@@ -233,7 +239,7 @@ async fn another_manages(tx: &mut Tx, id: KeyId, now: Timestamp) -> Result<bool>
     Ok(another.is_some())
 }
 
-async fn check_scope_is_there(tx: &mut Tx, scope: Scope) -> Result<(), KeyError> {
+async fn check_scope_is_there(tx: &mut Tx<'_>, scope: Scope) -> Result<(), KeyError> {
     let (what, sql, n) = match scope {
         Scope::Root => return Ok(()),
         Scope::Project(project) => {
@@ -249,7 +255,7 @@ async fn check_scope_is_there(tx: &mut Tx, scope: Scope) -> Result<(), KeyError>
     there.map(drop).ok_or(KeyError::NoScope(what))
 }
 
-async fn insert(tx: &mut Tx, by: &By, key: &Key, hash: &KeyHash, version: i64) -> Result<()> {
+async fn insert(tx: &mut Tx<'_>, by: &By, key: &Key, hash: &KeyHash, version: i64) -> Result<()> {
     let (project, tenant) = places(key.scope);
     tx.execute_one(
         "INSERT INTO api_keys (n, tag, hash, role, project, tenant, read_only, name, created_at, expires_at,
@@ -273,11 +279,11 @@ async fn insert(tx: &mut Tx, by: &By, key: &Key, hash: &KeyHash, version: i64) -
     audit(tx, by, "key.created", key).await
 }
 
-async fn find(tx: &mut Tx, id: KeyId) -> Result<Option<Key>> {
+async fn find(tx: &mut Tx<'_>, id: KeyId) -> Result<Option<Key>> {
     tx.row(WITH_ID, values![id.n(), id.0.tag], read).await
 }
 
-async fn audit(tx: &mut Tx, by: &By, action: &'static str, key: &Key) -> Result<()> {
+async fn audit(tx: &mut Tx<'_>, by: &By, action: &'static str, key: &Key) -> Result<()> {
     let object = key.id.to_string();
     let (project, tenant) = places(key.scope);
     let read_only = if key.read_only { ", read-only" } else { "" };

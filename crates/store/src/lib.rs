@@ -1,10 +1,13 @@
 //! Durable state, and the only crate that knows SQL.
 //!
 //! In reading order:
-//! - `tx`, [`error`]: one transaction on whichever database there is, and what can go wrong;
-//! - [`hot`], [`fresh`], `exchange`, `waiters`: the words of the hot path (accept, claim, finish), the handing over to the
-//!   dispatcher, how an exchange is kept, and who waits for a test;
-//! - [`sqlite`]: the embedded engine: the writer thread with its group commit, readers, checkpoints, migrations;
+//! - [`database`], `tx`, [`error`]: which database there is, one transaction on it, and what can go wrong;
+//! - [`hot`], `member`, [`fresh`], `effects`: the words of the hot path (accept, claim, finish), a word with its answer, the
+//!   handing over to the dispatcher, and what else a commit lets out;
+//! - `exchange`, `waiters`: how an exchange is kept, and who waits for a test;
+//! - `start`, `common`: what a start does on any database, and what every store has in memory;
+//! - `sqlite`: the embedded engine: the writer thread with its group commit, readers, checkpoints, migrations;
+//! - `postgres`: the engine on a PostgreSQL server: connections, committers, the node's lease, partitions, migrations;
 //! - [`config`]: the snapshot of the configuration that matching, authentication and sending read;
 //! - [`change`], [`once`], [`seal`]: what all changes of the control plane share: clock, audit, idempotency, sealing;
 //! - [`period`]: what questions about events and deliveries share: the scope and the span of acceptance they look at;
@@ -16,6 +19,7 @@ pub mod audit;
 pub mod background;
 pub mod change;
 pub mod config;
+pub mod database;
 pub mod deliveries;
 pub mod endpoints;
 pub mod error;
@@ -31,67 +35,136 @@ pub mod projects;
 pub mod seal;
 pub mod tenants;
 
+mod common;
+mod effects;
 mod exchange;
+mod member;
+mod postgres;
 mod sqlite;
+mod start;
 mod tx;
 mod waiters;
 
 pub use config::Config;
+pub use database::{Database, Options, Purpose};
 pub use error::{Result, StoreError};
 pub use fresh::{Fresh, Handover, Waiting};
+pub use member::Recorded;
+pub use postgres::PostgresAddress;
 pub use seal::{MasterKey, MasterKeys};
-pub use sqlite::{Options, Recorded, back_up_file, is_sealed, migrate_file};
+pub use sqlite::back_up_file;
 
+use crate::common::{Common, Seams};
+use crate::effects::Effects;
 use crate::hot::{Accept, Accepted, Cancel, Claim, ClaimedDue, Finish, Release};
+use crate::member::{Hot, Reply};
+use crate::postgres::Postgres;
 use crate::seal::Sealer;
+use crate::sqlite::Sqlite;
 use crate::tx::Tx;
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sqlite::{Command, Effects, Hot, Reply, Sqlite};
+use std::ops::Range;
 use std::sync::Arc;
 use stentor_domain::id::{DeliveryId, Id};
 use stentor_domain::{Chance, Clock};
 
 /// The store. Cheap to clone; every clone is the same store.
-#[derive(Clone, Debug)]
-pub struct Store(Arc<Sqlite>);
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    common: Common,
+    engine: Engine,
+}
+
+/// Which database does the work.
+#[derive(Debug)]
+enum Engine {
+    Sqlite(Sqlite),
+    Postgres(Postgres),
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Store").field(&self.0.engine).finish()
+    }
+}
+
+/// Brings the schema of a database up to date, with no server running. Tells the versions it had and has.
+pub async fn migrate(database: &Database) -> Result<Range<usize>> {
+    match database {
+        Database::File(path) => sqlite::migrate_file(path),
+        Database::Postgres(address) => postgres::migrate(address).await,
+    }
+}
+
+/// Tells whether a database was ever opened with a master key, so that no other key will do. One that does not exist, or
+/// was only migrated, was not.
+pub async fn is_sealed(database: &Database) -> Result<bool> {
+    match database {
+        Database::File(path) => sqlite::is_sealed(path),
+        Database::Postgres(address) => postgres::is_sealed(address).await,
+    }
+}
 
 impl Store {
-    /// Opens the database, brings its schema up to date, takes back what a killed process had claimed, and starts the
-    /// writer. The [`Fresh`] is for the dispatcher.
-    pub fn open(options: Options) -> Result<(Self, Fresh)> {
-        let (engine, fresh) = Sqlite::open(options)?;
-        Ok((Self(Arc::new(engine)), fresh))
+    /// Opens the database, brings its schema up to date, takes back what a killed process had claimed, and starts to
+    /// write. The [`Fresh`] is for the dispatcher.
+    pub async fn open(options: Options) -> Result<(Self, Fresh)> {
+        let Options {
+            database,
+            purpose,
+            master,
+            clock,
+            chance,
+        } = options;
+        let seams = Seams {
+            master,
+            clock,
+            chance,
+        };
+        let (engine, common, fresh) = match database {
+            Database::File(path) => {
+                let (engine, common, fresh) = Sqlite::open(path, seams)?;
+                (Engine::Sqlite(engine), common, fresh)
+            }
+            Database::Postgres(address) => {
+                let (engine, common, fresh) = Postgres::open(address, purpose, seams).await?;
+                (Engine::Postgres(engine), common, fresh)
+            }
+        };
+        Ok((Self(Arc::new(Inner { common, engine })), fresh))
     }
 
     /// The snapshot of the configuration.
     pub fn config(&self) -> &Config {
-        &self.0.config
+        &self.0.common.config
     }
 
     /// A new id.
     pub fn next_id(&self) -> Id {
-        self.0.ids.next(self.0.clock.now(), &*self.0.chance)
+        let common = &self.0.common;
+        common.ids.next(common.clock.now(), &*common.chance)
     }
 
     /// The clock that dates what is stored.
     pub fn clock(&self) -> &dyn Clock {
-        &*self.0.clock
+        &*self.0.common.clock
     }
 
     /// The source of random numbers that ids and secrets are drawn from.
     pub fn chance(&self) -> &dyn Chance {
-        &*self.0.chance
+        &*self.0.common.chance
     }
 
     pub(crate) fn master(&self) -> &MasterKeys {
-        &self.0.master
+        &self.0.common.master
     }
 
     pub(crate) fn sealer(&self) -> Sealer {
         Sealer {
-            master: self.0.master.clone(),
-            chance: Arc::clone(&self.0.chance),
+            master: self.0.common.master.clone(),
+            chance: Arc::clone(&self.0.common.chance),
         }
     }
 
@@ -121,31 +194,35 @@ impl Store {
         self.hot(|reply| Hot::Finish(finish.into(), reply)).await
     }
 
-    /// Endpoints with deliveries that wait, in the order of shard and endpoint, those after `after`; at most `limit`.
-    /// The cost grows with the endpoints, not with their deliveries.
-    pub async fn waiting_endpoints(&self, after: (u16, i64), limit: usize) -> Result<Vec<Waiting>> {
-        self.ask(move |tx| Box::pin(async move { sqlite::waiting_endpoints(tx, after, limit) }))
-            .await
-    }
-
     /// Waits for the end of a delivery that is yet to be written: call this first, then write, then await.
     pub fn finished(&self, delivery: DeliveryId) -> tokio::sync::oneshot::Receiver<()> {
-        self.0.waiters.register(delivery.n())
+        self.0.common.waiters.register(delivery.n())
     }
 
     /// Writes what was asked for so far, then closes. What is to be written later gets [`StoreError::Closed`]; questions are
     /// still answered.
     pub async fn close(&self) {
-        let engine = Arc::clone(&self.0);
-        drop(tokio::task::spawn_blocking(move || engine.close()).await);
+        match &self.0.engine {
+            Engine::Sqlite(_) => {
+                let inner = Arc::clone(&self.0);
+                let closing = tokio::task::spawn_blocking(move || {
+                    if let Engine::Sqlite(engine) = &inner.engine {
+                        engine.close();
+                    }
+                });
+                drop(closing.await);
+            }
+            Engine::Postgres(engine) => engine.close().await,
+        }
     }
 
     async fn hot<T>(&self, member: impl FnOnce(Reply<T>) -> Hot) -> Result<T> {
         let (reply, answer) = Reply::new();
-        self.0
-            .queue
-            .push(Command::Hot(member(reply)))
-            .map_err(|_| StoreError::Closed)?;
+        let member = member(reply);
+        match &self.0.engine {
+            Engine::Sqlite(engine) => engine.push(member)?,
+            Engine::Postgres(engine) => engine.push(member)?,
+        }
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -155,53 +232,35 @@ impl Store {
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
-        W: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
+        W: for<'a, 'c> FnOnce(&'a mut Tx<'c>) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
     {
         self.change_and(work, |_, _| ()).await
     }
 
-    /// The same, with what `follow` notes outside the database: the writer lets it out after the commit, whether or not
-    /// the caller is still there to do so.
+    /// The same, with what `follow` notes outside the database: it is let out after the commit, whether or not the caller
+    /// is still there.
     pub(crate) async fn change_and<T, E, W, F>(&self, work: W, follow: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
-        W: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
+        W: for<'a, 'c> FnOnce(&'a mut Tx<'c>) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
         F: FnOnce(&T, &mut Effects) + Send + 'static,
     {
-        let (sender, answer) = tokio::sync::oneshot::channel();
-        let change = Box::new(move |writer: &mut sqlite::Writer| {
-            let mut made = None;
-            let outcome = writer.transaction(|writer, effects| {
-                // On the embedded database no step ever waits.
-                let done = work(&mut writer.tx)
-                    .now_or_never()
-                    .unwrap_or(Err(StoreError::Closed.into()));
-                effects.configured = true;
-                done.map(|value| {
-                    follow(&value, effects);
-                    made = Some(value);
-                })
-            });
-            let answer = outcome.and_then(|()| made.ok_or_else(|| StoreError::Closed.into()));
-            drop(sender.send(answer));
-        });
-        self.0
-            .queue
-            .push(Command::Change(change))
-            .map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        match &self.0.engine {
+            Engine::Sqlite(engine) => engine.change(work, follow).await,
+            Engine::Postgres(engine) => engine.change(work, follow).await,
+        }
     }
 
-    /// Asks a question in one snapshot of the database, beside the writer.
+    /// Asks a question in one snapshot of the database, beside whoever writes.
     pub(crate) async fn ask<T, W>(&self, question: W) -> Result<T>
     where
         T: Send + 'static,
-        W: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T>> + Send + 'static,
+        W: for<'a, 'c> FnOnce(&'a mut Tx<'c>) -> BoxFuture<'a, Result<T>> + Send + 'static,
     {
-        let readers = Arc::clone(&self.0.readers);
-        readers
-            .ask(move |tx| question(tx).now_or_never().unwrap_or(Err(StoreError::Closed)))
-            .await
+        match &self.0.engine {
+            Engine::Sqlite(engine) => engine.ask(question).await,
+            Engine::Postgres(engine) => engine.ask(question).await,
+        }
     }
 }

@@ -83,7 +83,7 @@ impl Store {
 
 /// The answer that was given before under this key, if any.
 pub(crate) async fn before<T>(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     once: Option<&Once<T>>,
     now: Timestamp,
 ) -> Result<Option<Done<T>>> {
@@ -94,7 +94,7 @@ pub(crate) async fn before<T>(
 }
 
 async fn look_up<T>(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     hash: &[u8; 16],
     body_hash: &[u8; 16],
     now: Timestamp,
@@ -119,7 +119,7 @@ async fn look_up<T>(
 }
 
 /// Keeps the answer of a change that was made now.
-pub(crate) async fn keep<T>(tx: &mut Tx, once: Option<Once<T>>, made: &T) -> Result<()> {
+pub(crate) async fn keep<T>(tx: &mut Tx<'_>, once: Option<Once<T>>, made: &T) -> Result<()> {
     let Some(once) = once else { return Ok(()) };
     let (status, answer) = (once.render)(made);
     tx.execute_one(

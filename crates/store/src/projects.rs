@@ -103,7 +103,7 @@ impl Store {
 }
 
 /// The project with this id, unless it was deleted.
-pub(crate) async fn find(tx: &mut Tx, id: ProjectId) -> Result<Option<Project>> {
+pub(crate) async fn find(tx: &mut Tx<'_>, id: ProjectId) -> Result<Option<Project>> {
     tx.row(
         "SELECT n, tag, name, created_at, updated_at FROM projects WHERE n = ?1 AND tag = ?2 AND deleted_at IS NULL",
         values![id.n(), id.0.tag],
@@ -113,7 +113,7 @@ pub(crate) async fn find(tx: &mut Tx, id: ProjectId) -> Result<Option<Project>> 
 }
 
 async fn create(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     by: By,
     project: Project,
     once: Option<Once<Project>>,
@@ -140,7 +140,7 @@ async fn create(
 }
 
 async fn update(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     by: By,
     id: ProjectId,
     change: impl FnOnce(&mut ProjectSettings) + Send,
@@ -159,7 +159,7 @@ async fn update(
     Ok(project)
 }
 
-async fn delete(tx: &mut Tx, by: By, id: ProjectId) -> Result<(), ProjectError> {
+async fn delete(tx: &mut Tx<'_>, by: By, id: ProjectId) -> Result<(), ProjectError> {
     let version = tick(tx).await?;
     let project = find(tx, id).await?.ok_or(ProjectError::NotFound)?;
     let content = tx
@@ -183,7 +183,7 @@ async fn delete(tx: &mut Tx, by: By, id: ProjectId) -> Result<(), ProjectError> 
     Ok(())
 }
 
-async fn check_name_is_free(tx: &mut Tx, project: &Project) -> Result<(), ProjectError> {
+async fn check_name_is_free(tx: &mut Tx<'_>, project: &Project) -> Result<(), ProjectError> {
     let taken = tx
         .row(
             "SELECT n FROM projects WHERE name = ?1 AND n <> ?2 AND deleted_at IS NULL",
@@ -198,7 +198,7 @@ async fn check_name_is_free(tx: &mut Tx, project: &Project) -> Result<(), Projec
     }
 }
 
-async fn audit(tx: &mut Tx, by: &By, action: &'static str, project: &Project) -> Result<()> {
+async fn audit(tx: &mut Tx<'_>, by: &By, action: &'static str, project: &Project) -> Result<()> {
     let object = project.id.to_string();
     record(
         tx,

@@ -116,7 +116,7 @@ impl Store {
 }
 
 async fn create(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     by: By,
     tenant: Tenant,
     once: Option<Once<Tenant>>,
@@ -151,7 +151,7 @@ async fn create(
 }
 
 async fn update(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     by: By,
     id: TenantId,
     change: impl FnOnce(&mut TenantSettings) + Send,
@@ -178,7 +178,7 @@ async fn update(
     Ok(tenant)
 }
 
-async fn delete(tx: &mut Tx, by: By, id: TenantId) -> Result<(), TenantError> {
+async fn delete(tx: &mut Tx<'_>, by: By, id: TenantId) -> Result<(), TenantError> {
     let version = tick(tx).await?;
     let tenant = find(tx, id).await?.ok_or(TenantError::NotFound)?;
     tx.execute_one(
@@ -197,7 +197,7 @@ async fn delete(tx: &mut Tx, by: By, id: TenantId) -> Result<(), TenantError> {
     Ok(())
 }
 
-async fn find(tx: &mut Tx, id: TenantId) -> Result<Option<Tenant>> {
+async fn find(tx: &mut Tx<'_>, id: TenantId) -> Result<Option<Tenant>> {
     tx.row(
         "SELECT n, tag, project, (SELECT tag FROM projects WHERE n = tenants.project),
                 name, uid, metadata, created_at, updated_at
@@ -208,7 +208,7 @@ async fn find(tx: &mut Tx, id: TenantId) -> Result<Option<Tenant>> {
     .await
 }
 
-async fn check_uid_is_free(tx: &mut Tx, tenant: &Tenant) -> Result<(), TenantError> {
+async fn check_uid_is_free(tx: &mut Tx<'_>, tenant: &Tenant) -> Result<(), TenantError> {
     let Some(uid) = tenant.settings.uid.as_deref() else {
         return Ok(());
     };
@@ -226,7 +226,7 @@ async fn check_uid_is_free(tx: &mut Tx, tenant: &Tenant) -> Result<(), TenantErr
     }
 }
 
-async fn audit(tx: &mut Tx, by: &By, action: &'static str, tenant: &Tenant) -> Result<()> {
+async fn audit(tx: &mut Tx<'_>, by: &By, action: &'static str, tenant: &Tenant) -> Result<()> {
     let object = tenant.id.to_string();
     let (project, tenant) = (Some(tenant.project), Some(tenant.id));
     record(

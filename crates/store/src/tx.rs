@@ -1,22 +1,26 @@
 //! One transaction, on whichever database there is. Control-plane operations are written once, as functions over [`Tx`]
-//! with portable SQL: `?1` placeholders, BIGINT microseconds, `ON CONFLICT`, `RETURNING`, no `now()`.
+//! with portable SQL: `?1` placeholders, BIGINT microseconds, `ON CONFLICT`, `RETURNING`, no `now()`. What an engine adds
+//! to that language: PostgreSQL gets `$1` for `?1`, and is told the type of each parameter.
 
 use crate::error::{Result, StoreError};
+use crate::postgres::Session;
 use stentor_domain::Timestamp;
 use stentor_domain::id::Id;
 
 /// A transaction, or a connection on its way to one. Each arm is an engine.
 #[derive(Debug)]
-pub(crate) enum Tx {
-    /// The embedded database.
-    Sqlite(rusqlite::Connection),
+pub(crate) enum Tx<'c> {
+    /// The embedded database, on which no step ever waits.
+    Sqlite(&'c mut rusqlite::Connection),
+    /// A PostgreSQL server.
+    Postgres(&'c mut Session),
 }
 
 /// A parameter of a statement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Value<'a> {
-    /// NULL.
-    Null,
+    /// NULL of a type.
+    Null(Kind),
     /// Any integer: keys, times, flags.
     Int(i64),
     /// Text.
@@ -25,14 +29,27 @@ pub(crate) enum Value<'a> {
     Bytes(&'a [u8]),
 }
 
+/// The type of a parameter, which PostgreSQL wants to know of a NULL too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// BIGINT.
+    Int,
+    /// TEXT.
+    Text,
+    /// BYTEA.
+    Bytes,
+}
+
 /// A row of an answer, read by position.
 #[derive(Debug)]
 pub(crate) enum Row<'a> {
     /// Of the embedded database.
     Sqlite(&'a rusqlite::Row<'a>),
+    /// Of a PostgreSQL server.
+    Postgres(&'a tokio_postgres::Row),
 }
 
-impl Tx {
+impl Tx<'_> {
     /// Runs a statement and tells how many rows it changed.
     pub(crate) async fn execute(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<usize> {
         match self {
@@ -40,6 +57,7 @@ impl Tx {
                 let mut statement = connection.prepare_cached(sql)?;
                 Ok(statement.execute(rusqlite::params_from_iter(values))?)
             }
+            Self::Postgres(session) => session.execute(sql, values).await,
         }
     }
 
@@ -70,6 +88,10 @@ impl Tx {
                 }
                 Ok(all)
             }
+            Self::Postgres(session) => {
+                let rows = session.query(sql, values).await?;
+                rows.iter().map(|row| read(&Row::Postgres(row))).collect()
+            }
         }
     }
 
@@ -89,6 +111,7 @@ impl Row<'_> {
     pub(crate) fn int(&self, at: usize) -> Result<i64> {
         match self {
             Self::Sqlite(row) => Ok(row.get(at)?),
+            Self::Postgres(row) => Ok(row.try_get::<_, Whole>(at)?.0),
         }
     }
 
@@ -96,6 +119,7 @@ impl Row<'_> {
     pub(crate) fn int_or_null(&self, at: usize) -> Result<Option<i64>> {
         match self {
             Self::Sqlite(row) => Ok(row.get(at)?),
+            Self::Postgres(row) => Ok(row.try_get::<_, Option<Whole>>(at)?.map(|whole| whole.0)),
         }
     }
 
@@ -132,6 +156,7 @@ impl Row<'_> {
     pub(crate) fn text(&self, at: usize) -> Result<String> {
         match self {
             Self::Sqlite(row) => Ok(row.get(at)?),
+            Self::Postgres(row) => Ok(row.try_get(at)?),
         }
     }
 
@@ -139,6 +164,7 @@ impl Row<'_> {
     pub(crate) fn text_or_null(&self, at: usize) -> Result<Option<String>> {
         match self {
             Self::Sqlite(row) => Ok(row.get(at)?),
+            Self::Postgres(row) => Ok(row.try_get(at)?),
         }
     }
 
@@ -146,6 +172,7 @@ impl Row<'_> {
     pub(crate) fn bytes(&self, at: usize) -> Result<Vec<u8>> {
         match self {
             Self::Sqlite(row) => Ok(row.get(at)?),
+            Self::Postgres(row) => Ok(row.try_get(at)?),
         }
     }
 
@@ -153,6 +180,7 @@ impl Row<'_> {
     pub(crate) fn bytes_or_null(&self, at: usize) -> Result<Option<Vec<u8>>> {
         match self {
             Self::Sqlite(row) => Ok(row.get(at)?),
+            Self::Postgres(row) => Ok(row.try_get(at)?),
         }
     }
 
@@ -163,16 +191,92 @@ impl Row<'_> {
     }
 }
 
+/// What SQLite calls an integer: PostgreSQL has several widths, and a type of its own for what is true.
+struct Whole(i64);
+
+impl<'a> tokio_postgres::types::FromSql<'a> for Whole {
+    fn from_sql(
+        kind: &tokio_postgres::types::Type,
+        raw: &'a [u8],
+    ) -> std::result::Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        use tokio_postgres::types::Type;
+        Ok(Self(match *kind {
+            Type::INT8 => i64::from_sql(kind, raw)?,
+            Type::INT4 => i32::from_sql(kind, raw)?.into(),
+            _ => bool::from_sql(kind, raw)?.into(),
+        }))
+    }
+
+    fn accepts(kind: &tokio_postgres::types::Type) -> bool {
+        use tokio_postgres::types::Type;
+        matches!(*kind, Type::INT8 | Type::INT4 | Type::BOOL)
+    }
+}
+
+impl Value<'_> {
+    /// Its type.
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Null(kind) => *kind,
+            Self::Int(_) => Kind::Int,
+            Self::Text(_) => Kind::Text,
+            Self::Bytes(_) => Kind::Bytes,
+        }
+    }
+}
+
 impl rusqlite::ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
         use rusqlite::types::{ToSqlOutput, ValueRef};
         Ok(ToSqlOutput::Borrowed(match self {
-            Self::Null => ValueRef::Null,
+            Self::Null(_) => ValueRef::Null,
             Self::Int(int) => ValueRef::Integer(*int),
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
             Self::Bytes(bytes) => ValueRef::Blob(bytes),
         }))
     }
+}
+
+impl tokio_postgres::types::ToSql for Value<'_> {
+    fn to_sql(
+        &self,
+        kind: &tokio_postgres::types::Type,
+        out: &mut bytes::BytesMut,
+    ) -> std::result::Result<tokio_postgres::types::IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match self {
+            Self::Null(_) => Ok(tokio_postgres::types::IsNull::Yes),
+            Self::Int(int) => int.to_sql(kind, out),
+            Self::Text(text) => text.to_sql(kind, out),
+            Self::Bytes(bytes) => bytes.to_sql(kind, out),
+        }
+    }
+
+    fn accepts(_: &tokio_postgres::types::Type) -> bool {
+        // Statements are prepared with the types of their values.
+        true
+    }
+
+    tokio_postgres::types::to_sql_checked!();
+}
+
+/// What can be a parameter, as SQL knows its type.
+pub(crate) trait Typed {
+    /// The type.
+    const KIND: Kind;
+}
+
+macro_rules! typed {
+    ($($kind:ident: $($type:ty),*;)*) => {$($(
+        impl Typed for $type {
+            const KIND: Kind = Kind::$kind;
+        }
+    )*)*};
+}
+
+typed! {
+    Int: i64, u32, bool, Timestamp;
+    Text: &str;
+    Bytes: &[u8];
 }
 
 impl From<i64> for Value<'_> {
@@ -211,9 +315,9 @@ impl<'a> From<&'a [u8]> for Value<'a> {
     }
 }
 
-impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
+impl<'a, T: Into<Value<'a>> + Typed> From<Option<T>> for Value<'a> {
     fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Null, Into::into)
+        value.map_or(Self::Null(T::KIND), Into::into)
     }
 }
 

@@ -18,7 +18,7 @@ use stentor_domain::address::AllowList;
 use stentor_domain::limits::{IN_FLIGHT_MAX, IN_FLIGHT_PER_ENDPOINT_MAX};
 use stentor_domain::{Chance, Clock, Timestamp};
 use stentor_engine::{Caller, Engine, Settings};
-use stentor_store::{Fresh, MasterKey, MasterKeys, Options, Store, StoreError};
+use stentor_store::{Database, Fresh, MasterKey, MasterKeys, Options, Purpose, Store, StoreError};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -154,12 +154,13 @@ impl World {
         } = kept;
         let chance: Arc<dyn Chance> = Arc::new(SeededChance::new(clock.now().micros().cast_unsigned()));
         let options = Options {
-            path: folder.path().join(DATABASE),
+            database: Database::File(folder.path().join(DATABASE)),
+            purpose: Purpose::Run,
             master: MasterKeys::new(MasterKey::new([7; 32]), vec![]),
             clock: Arc::clone(&clock) as _,
             chance: Arc::clone(&chance),
         };
-        let (store, fresh) = Store::open(options).expect("the store opens");
+        let (store, fresh) = Store::open(options).await.expect("the store opens");
         let engine = Engine::new(store.clone(), setup.settings.clone());
         let made = engine.prepare(None).await.expect("the first project and key");
         let root = match (root, made) {

@@ -8,7 +8,7 @@ use stentor_domain::{Chance, Clock};
 use stentor_engine::error::Error;
 use stentor_engine::keys::{MadeKey, NewKey};
 use stentor_engine::{Engine, Settings};
-use stentor_store::{Options, Store};
+use stentor_store::{Options, Purpose, Store};
 
 use crate::cli::{KeyOptions, Role};
 use crate::config::StoreConfig;
@@ -22,15 +22,16 @@ pub(crate) async fn run(options: KeyOptions, config: StoreConfig) -> Result<(), 
     let chance: Arc<dyn Chance> = Arc::new(SystemChance);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     data_folder::make(&config)?;
-    let master = data_folder::master_keys(&config, &*chance)?;
+    let master = data_folder::master_keys(&config, &*chance).await?;
     let options_of_store = Options {
-        path: config.database,
+        database: config.database,
+        purpose: Purpose::Administer,
         master,
         clock,
         chance,
     };
     // What waits for delivery is left to the next start of a server: nobody reads what the store hands over here.
-    let (store, _fresh) = Store::open(options_of_store).map_err(|error| {
+    let (store, _fresh) = Store::open(options_of_store).await.map_err(|error| {
         Failure::Failed(format!(
             "{error} (if that is a running server, POST /v1/keys of it makes keys)"
         ))

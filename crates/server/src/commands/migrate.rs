@@ -9,8 +9,9 @@ use crate::failure::Failure;
 /// Runs the migrations that are missing, and tells which.
 pub(crate) async fn run(config: StoreConfig) -> Result<(), Failure> {
     data_folder::make(&config)?;
-    let versions =
-        stentor_store::migrate_file(&config.database).map_err(|error| Failure::Failed(error.to_string()))?;
+    let versions = stentor_store::migrate(&config.database)
+        .await
+        .map_err(|error| Failure::Failed(error.to_string()))?;
     let (before, after) = (versions.start, versions.end);
     let told = if before == after {
         format!("The database is at schema version {after} already.")

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use stentor_domain::address::{AllowedDestination, AllowedDestinationError};
 
 use ipnet::IpNet;
+use stentor_store::{Database, PostgresAddress};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::LogFormat;
@@ -75,14 +76,14 @@ pub(crate) fn host_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// The path of `sqlite:PATH`. The text is never quoted: a URL of another database may hold its password.
-pub(crate) fn database_path(url: &str) -> Result<PathBuf, String> {
+/// `sqlite:PATH`, or the URL of a PostgreSQL server. The text is never quoted: it may hold a password.
+pub(crate) fn database(url: &str) -> Result<Database, String> {
     if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-        return Err("PostgreSQL is not supported by this version; use sqlite:PATH".to_owned());
+        return PostgresAddress::parse(url).map(Database::Postgres);
     }
     let path = url
         .strip_prefix("sqlite:")
-        .ok_or("it does not start with sqlite:, as in sqlite:/var/lib/stentor.db")?;
+        .ok_or("it starts neither with sqlite:, as in sqlite:/var/lib/stentor.db, nor with postgres:")?;
     if path.is_empty() || path.starts_with(':') {
         return Err("it names no file after sqlite:, and what was accepted must be on disk".to_owned());
     }
@@ -95,7 +96,7 @@ pub(crate) fn database_path(url: &str) -> Result<PathBuf, String> {
             "after sqlite: comes the path itself: sqlite:relative.db or sqlite:/absolute.db".to_owned(),
         );
     }
-    Ok(PathBuf::from(path))
+    Ok(Database::File(PathBuf::from(path)))
 }
 
 /// `text` or `json`.
@@ -179,9 +180,13 @@ mod tests {
 
     #[test]
     fn a_database_is_a_file_named_after_sqlite() {
-        assert_eq!(database_path("sqlite:a/b.db").unwrap(), PathBuf::from("a/b.db"));
-        assert_eq!(database_path("sqlite:/b.db").unwrap(), PathBuf::from("/b.db"));
-        assert_eq!(database_path("sqlite:///b.db").unwrap(), PathBuf::from("/b.db"));
+        for (url, path) in [
+            ("sqlite:a/b.db", "a/b.db"),
+            ("sqlite:/b.db", "/b.db"),
+            ("sqlite:///b.db", "/b.db"),
+        ] {
+            assert!(matches!(database(url).unwrap(), Database::File(file) if file == PathBuf::from(path)));
+        }
         for wrong in [
             "",
             "b.db",
@@ -191,27 +196,8 @@ mod tests {
             "sqlite:b.db?mode=ro",
             "mysql://b",
         ] {
-            assert!(database_path(wrong).is_err(), "{wrong}");
+            assert!(database(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn postgresql_is_refused_in_words_and_without_its_password() {
-        for url in [
-            "postgres://stentor:hunter2@db/hooks",
-            "postgresql://stentor:hunter2@db/hooks",
-        ] {
-            let rule = database_path(url).unwrap_err();
-            assert_eq!(
-                rule,
-                "PostgreSQL is not supported by this version; use sqlite:PATH"
-            );
-        }
-        assert!(
-            !database_path("mysql://stentor:hunter2@db")
-                .unwrap_err()
-                .contains("hunter2")
-        );
     }
 
     #[test]

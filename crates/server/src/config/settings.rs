@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use stentor_domain::address::AllowedDestination;
 
 use ipnet::IpNet;
+use stentor_store::Database;
 use tracing_subscriber::filter::Targets;
 
 use super::LogFormat;
@@ -133,12 +134,12 @@ pub(crate) static DATA: Setting<PathBuf> = Setting::one(
 )
 .or("./stentor-data");
 
-pub(crate) static DATABASE_URL: Setting<PathBuf> = Setting::one(
+pub(crate) static DATABASE_URL: Setting<Database> = Setting::one(
     "database_url",
     "database-url",
     "URL",
-    parse::database_path,
-    "The database, sqlite:PATH. Without this option it is the file stentor.db in the data directory.",
+    parse::database,
+    "The database: sqlite:PATH, or postgres://user@host/name. Without this option it is the file stentor.db in the data directory.",
 );
 
 pub(crate) static ROOT_KEY_FILE: Setting<PathBuf> = Setting::without_flag(

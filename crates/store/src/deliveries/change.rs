@@ -15,7 +15,7 @@ use stentor_domain::key::Scope;
 
 /// Makes a delivery due now; tells what the dispatcher should know, if anything.
 pub(super) async fn retry(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     by: By,
     scope: Scope,
     id: DeliveryId,
@@ -71,7 +71,7 @@ fn check_retry(found: &Found) -> Result<(), DeliveryError> {
 }
 
 /// What waits for a later time is due now; what is due already keeps its place.
-async fn hasten(tx: &mut Tx, id: DeliveryId, now: Timestamp) -> Result<()> {
+async fn hasten(tx: &mut Tx<'_>, id: DeliveryId, now: Timestamp) -> Result<()> {
     tx.execute_one(
         "UPDATE work SET due_at = CASE WHEN due_at > ?1 THEN ?1 ELSE due_at END WHERE n = ?2 AND owner IS NULL",
         values![now, id.n()],
@@ -80,7 +80,7 @@ async fn hasten(tx: &mut Tx, id: DeliveryId, now: Timestamp) -> Result<()> {
 }
 
 /// Takes the row back to `work`, the attempt inside it to `attempts`.
-async fn reopen(tx: &mut Tx, id: DeliveryId, shard: u16, now: Timestamp) -> Result<()> {
+async fn reopen(tx: &mut Tx<'_>, id: DeliveryId, shard: u16, now: Timestamp) -> Result<()> {
     tx.execute(
         "INSERT INTO attempts (delivery, no, started_at, cause, status, error, micros, exchange)
          SELECT n, attempts, started_at, cause, status, error, micros, exchange
@@ -100,7 +100,7 @@ async fn reopen(tx: &mut Tx, id: DeliveryId, shard: u16, now: Timestamp) -> Resu
 
 /// Ends a delivery that waits; asks for the end of one that a node owns.
 pub(super) async fn cancel(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     by: By,
     scope: Scope,
     id: DeliveryId,
@@ -127,7 +127,7 @@ pub(super) async fn cancel(
     Ok(Done::Now(now.delivery))
 }
 
-async fn end(tx: &mut Tx, id: DeliveryId, now: Timestamp) -> Result<()> {
+async fn end(tx: &mut Tx<'_>, id: DeliveryId, now: Timestamp) -> Result<()> {
     tx.execute_one(
         "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
          SELECT n, tag, event, endpoint, tenant, 'cancelled', ?2, cause, attempt - 1, ?3
@@ -139,7 +139,7 @@ async fn end(tx: &mut Tx, id: DeliveryId, now: Timestamp) -> Result<()> {
         .await
 }
 
-async fn audit(tx: &mut Tx, by: &By, action: &'static str, found: &Found) -> Result<()> {
+async fn audit(tx: &mut Tx<'_>, by: &By, action: &'static str, found: &Found) -> Result<()> {
     let object = found.delivery.id.to_string();
     record(
         tx,

@@ -67,7 +67,7 @@ pub(super) const OF_PROJECT: &str = picked!(newest!(""));
 
 /// The page after `before`.
 pub(super) async fn page(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     scope: Scope,
     filter: DeliveryFilter,
     before: Option<i64>,

@@ -126,7 +126,7 @@ pub(super) enum Place {
 }
 
 /// The delivery with this id, if it is in `scope`.
-pub(super) async fn find(tx: &mut Tx, scope: Scope, id: DeliveryId) -> Result<Option<Found>> {
+pub(super) async fn find(tx: &mut Tx<'_>, scope: Scope, id: DeliveryId) -> Result<Option<Found>> {
     const UNFINISHED: &str = concat!(
         unfinished!(concat!(
             ", t.project, (SELECT tag FROM projects WHERE n = t.project), e.shard, ",
@@ -174,7 +174,11 @@ fn found(row: &Row<'_>, place: Place) -> Result<Found> {
 }
 
 /// The attempts of a delivery: those kept apart and the last one, which a finished delivery holds itself.
-pub(super) async fn attempts(tx: &mut Tx, id: DeliveryId, master: &MasterKeys) -> Result<Vec<KeptAttempt>> {
+pub(super) async fn attempts(
+    tx: &mut Tx<'_>,
+    id: DeliveryId,
+    master: &MasterKeys,
+) -> Result<Vec<KeptAttempt>> {
     let attempts = tx
         .rows(
             "SELECT no, cause, started_at, status, error, exchange FROM attempts WHERE delivery = ?1
@@ -203,7 +207,7 @@ pub(super) async fn attempts(tx: &mut Tx, id: DeliveryId, master: &MasterKeys) -
     Ok(kept.collect())
 }
 
-async fn header_set(tx: &mut Tx, n: i64, master: &MasterKeys) -> Result<CustomHeaders> {
+async fn header_set(tx: &mut Tx<'_>, n: i64, master: &MasterKeys) -> Result<CustomHeaders> {
     let sealed = tx
         .row("SELECT sealed FROM header_sets WHERE n = ?1", values![n], |row| {
             row.bytes(0)

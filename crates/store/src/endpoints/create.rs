@@ -48,7 +48,7 @@ pub(super) fn prepare(store: &Store, new: NewEndpoint) -> Result<Prepared> {
 }
 
 pub(super) async fn create(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     by: By,
     prepared: Prepared,
     once: Option<Once<EndpointWithHealth>>,
@@ -99,7 +99,7 @@ pub(super) async fn create(
 }
 
 /// Counts in the transaction that adds one, so that no crowd of requests gets past the bound.
-async fn check_room(tx: &mut Tx, tenant: TenantId, endpoints_max: u32) -> Result<(), EndpointError> {
+async fn check_room(tx: &mut Tx<'_>, tenant: TenantId, endpoints_max: u32) -> Result<(), EndpointError> {
     let endpoints = tx
         .row(
             "SELECT count(*) FROM endpoints WHERE tenant = ?1 AND deleted_at IS NULL AND kind = 'customer'",
@@ -114,7 +114,7 @@ async fn check_room(tx: &mut Tx, tenant: TenantId, endpoints_max: u32) -> Result
 }
 
 /// The tenant's project and its next endpoint's number, which nobody gets again.
-async fn draw_number(tx: &mut Tx, tenant: TenantId) -> Result<Option<(ProjectId, i64)>> {
+async fn draw_number(tx: &mut Tx<'_>, tenant: TenantId) -> Result<Option<(ProjectId, i64)>> {
     tx.row(
         "UPDATE tenants SET next_number = next_number + 1 WHERE n = ?1 AND tag = ?2 AND deleted_at IS NULL
          RETURNING project, (SELECT tag FROM projects WHERE n = tenants.project), next_number - 1",

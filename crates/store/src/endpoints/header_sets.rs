@@ -11,7 +11,7 @@ const LAYOUT: u8 = 1;
 /// Writes a version of an endpoint's headers under the key `n`; tells the version that the endpoint has from now on, which
 /// is none where there are no headers.
 pub(crate) async fn put(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     n: i64,
     endpoint: i64,
     headers: &CustomHeaders,

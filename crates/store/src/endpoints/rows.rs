@@ -41,7 +41,7 @@ macro_rules! endpoints {
     };
 }
 
-pub(super) async fn find(tx: &mut Tx, id: EndpointId, master: &MasterKeys) -> Result<Option<Stored>> {
+pub(super) async fn find(tx: &mut Tx<'_>, id: EndpointId, master: &MasterKeys) -> Result<Option<Stored>> {
     tx.row(
         endpoints!("e.n = ?1 AND e.tag = ?2 AND e.deleted_at IS NULL"),
         values![id.n(), id.0.tag],
@@ -51,7 +51,7 @@ pub(super) async fn find(tx: &mut Tx, id: EndpointId, master: &MasterKeys) -> Re
 }
 
 pub(super) async fn of_tenant(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     tenant: TenantId,
     before: Option<i64>,
     limit: u32,
@@ -68,7 +68,7 @@ pub(super) async fn of_tenant(
 }
 
 /// What changed since `since`, oldest first. Who knows nothing yet need not hear of the deleted.
-pub(super) async fn changed(tx: &mut Tx, since: i64, master: &MasterKeys) -> Result<Vec<Stored>> {
+pub(super) async fn changed(tx: &mut Tx<'_>, since: i64, master: &MasterKeys) -> Result<Vec<Stored>> {
     tx.rows(
         endpoints!("e.config_version > ?1 AND (?1 > 0 OR e.deleted_at IS NULL) ORDER BY e.n"),
         values![since],
@@ -79,7 +79,7 @@ pub(super) async fn changed(tx: &mut Tx, since: i64, master: &MasterKeys) -> Res
 
 /// Makes the row with what never changes; the rest is written as it is after every change, so that there is one list of
 /// it.
-pub(super) async fn insert(tx: &mut Tx, config: &EndpointConfig) -> Result<()> {
+pub(super) async fn insert(tx: &mut Tx<'_>, config: &EndpointConfig) -> Result<()> {
     let endpoint = &config.endpoint;
     tx.execute_one(
         "INSERT INTO endpoints (n, tag, tenant, project, number, shard, created_at, updated_at, config_version,
@@ -101,7 +101,7 @@ pub(super) async fn insert(tx: &mut Tx, config: &EndpointConfig) -> Result<()> {
 }
 
 /// Writes all that can change of an endpoint.
-pub(super) async fn write(tx: &mut Tx, config: &EndpointConfig) -> Result<()> {
+pub(super) async fn write(tx: &mut Tx<'_>, config: &EndpointConfig) -> Result<()> {
     let endpoint = &config.endpoint;
     let settings = &endpoint.settings;
     let (status, paused_at, disabled_reason) = match endpoint.status {

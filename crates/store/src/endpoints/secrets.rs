@@ -26,7 +26,7 @@ pub(super) fn seal(store: &Store, secret: &Secret) -> Result<Sealed> {
     })
 }
 
-pub(super) async fn insert(tx: &mut Tx, endpoint: i64, new: &Sealed, at: Timestamp) -> Result<()> {
+pub(super) async fn insert(tx: &mut Tx<'_>, endpoint: i64, new: &Sealed, at: Timestamp) -> Result<()> {
     tx.execute_one(
         "INSERT INTO secrets (n, endpoint, master_key, sealed, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
         values![new.n, endpoint, new.master_key, &new.sealed[..], at],
@@ -35,7 +35,7 @@ pub(super) async fn insert(tx: &mut Tx, endpoint: i64, new: &Sealed, at: Timesta
 }
 
 /// Ends all secrets of an endpoint.
-pub(super) async fn end_all(tx: &mut Tx, endpoint: i64) -> Result<()> {
+pub(super) async fn end_all(tx: &mut Tx<'_>, endpoint: i64) -> Result<()> {
     tx.execute("DELETE FROM secrets WHERE endpoint = ?1", values![endpoint])
         .await?;
     Ok(())
@@ -43,7 +43,12 @@ pub(super) async fn end_all(tx: &mut Tx, endpoint: i64) -> Result<()> {
 
 /// Lets the secrets of an endpoint end at `ends_at`, but for those that end before it anyway, and makes room for one
 /// more: those that ended by `now` go, and the oldest beyond the bound.
-pub(super) async fn end_later(tx: &mut Tx, endpoint: i64, now: Timestamp, ends_at: Timestamp) -> Result<()> {
+pub(super) async fn end_later(
+    tx: &mut Tx<'_>,
+    endpoint: i64,
+    now: Timestamp,
+    ends_at: Timestamp,
+) -> Result<()> {
     tx.execute(
         "UPDATE secrets SET expires_at = ?2 WHERE endpoint = ?1 AND (expires_at IS NULL OR expires_at > ?2)",
         values![endpoint, ends_at],
@@ -61,7 +66,7 @@ pub(super) async fn end_later(tx: &mut Tx, endpoint: i64, now: Timestamp, ends_a
 
 /// The secrets, newest first, of endpoints that changed since the configuration was at `since`.
 pub(super) async fn changed(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     since: i64,
     master: &MasterKeys,
 ) -> Result<HashMap<i64, Vec<SigningSecret>>> {

@@ -41,7 +41,7 @@ pub(super) fn prepare(store: &Store, id: EndpointId, secret: Option<Secret>) -> 
 }
 
 pub(super) async fn update(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     by: By,
     prepared: Prepared,
     change: impl FnOnce(&mut EndpointSettings, &mut Status) -> Result<(), Invalid> + Send,
@@ -76,7 +76,7 @@ pub(super) async fn update(
 }
 
 pub(super) async fn rotate(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     by: By,
     (id, master): (EndpointId, &MasterKeys),
     (secret, ends_at): (Sealed, Timestamp),
@@ -100,7 +100,7 @@ pub(super) async fn rotate(
 
 /// Leaves a tombstone, for deliveries and attempts of before still name the endpoint; its secrets have no more use.
 pub(super) async fn delete(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     by: By,
     id: EndpointId,
     master: &MasterKeys,

@@ -1,8 +1,9 @@
 //! Accepting events: the event, its deliveries and its keys, in the group's transaction.
 
-use super::writer::{Effects, Writer};
+use super::writer::Writer;
+use crate::effects::Effects;
 use crate::error::Result;
-use crate::fresh::{RoomTicket, Waiting};
+use crate::fresh::Waiting;
 use crate::hot::{
     Accept, Accepted, Claimed, ClaimedEvent, EventKey, ExistingEvent, KeptAnswer, NewDelivery, NewEvent,
 };
@@ -19,7 +20,7 @@ impl Writer {
     /// Checks everything before it writes anything, so that a refusal leaves no trace in the group.
     pub(crate) fn accept(&mut self, accept: &Accept, effects: &mut Effects) -> Result<Accepted> {
         for event in &accept.events {
-            if self.tenant_version(event.tenant, effects)? != Some(event.tenant_version) {
+            if self.tenant_version(event.tenant)? != Some(event.tenant_version) {
                 return Ok(Accepted::Stale);
             }
         }
@@ -59,15 +60,15 @@ impl Writer {
         Ok(Accepted::Written { existing })
     }
 
-    fn tenant_version(&mut self, tenant: TenantId, effects: &mut Effects) -> Result<Option<i64>> {
-        if let Some(version) = effects.tenant_versions.get(&tenant.n()) {
+    fn tenant_version(&mut self, tenant: TenantId) -> Result<Option<i64>> {
+        if let Some(version) = self.tenant_versions.get(&tenant.n()) {
             return Ok(*version);
         }
         let mut statement = self
-            .connection()
+            .connection
             .prepare_cached("SELECT config_version FROM tenants WHERE n = ?1 AND deleted_at IS NULL")?;
         let version = statement.query_row([tenant.n()], |row| row.get(0)).optional()?;
-        effects.tenant_versions.insert(tenant.n(), version);
+        self.tenant_versions.insert(tenant.n(), version);
         Ok(version)
     }
 
@@ -76,7 +77,7 @@ impl Writer {
             .events
             .first()
             .map_or(0, |event| event.accepted_at.micros());
-        let mut statement = self.connection().prepare_cached(
+        let mut statement = self.connection.prepare_cached(
             "SELECT body_hash, status, answer FROM idempotency_keys WHERE hash = ?1 AND expires_at > ?2",
         )?;
         let known = statement
@@ -97,7 +98,7 @@ impl Writer {
     }
 
     fn keep_answer(&mut self, once: &KeptAnswer) -> Result<()> {
-        let mut statement = self.connection().prepare_cached(
+        let mut statement = self.connection.prepare_cached(
             "INSERT OR REPLACE INTO idempotency_keys (hash, body_hash, status, answer, expires_at)
              VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
@@ -138,7 +139,7 @@ impl Writer {
     }
 
     fn stored(&mut self, key: &EventKey) -> Result<Option<(ExistingEvent, [u8; 16])>> {
-        let mut statement = self.connection().prepare_cached(
+        let mut statement = self.connection.prepare_cached(
             "SELECT events.n, events.tag, events.deliveries, event_keys.body_hash
              FROM event_keys JOIN events ON events.n = event_keys.event WHERE event_keys.hash = ?1",
         )?;
@@ -160,7 +161,7 @@ impl Writer {
 
     fn write_event(&mut self, event: &NewEvent, effects: &mut Effects) -> Result<()> {
         let payload: &[u8] = &event.payload;
-        let mut statement = self.connection().prepare_cached(
+        let mut statement = self.connection.prepare_cached(
             "INSERT INTO events (n, tag, tenant, type, event_id, occurred_at, payload, deliveries, meta)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
@@ -178,7 +179,7 @@ impl Writer {
         drop(statement);
         if let Some(key) = &event.event_id {
             let mut statement = self
-                .connection()
+                .connection
                 .prepare_cached("INSERT INTO event_keys (hash, event, body_hash) VALUES (?1, ?2, ?3)")?;
             statement.execute(params![key.hash, event.id.n(), key.body_hash])?;
         }
@@ -193,7 +194,7 @@ impl Writer {
             payload: event.payload.clone(),
         });
         for delivery in &event.deliveries {
-            let ticket = self.room_for(event, delivery);
+            let ticket = self.outside.room_for(event, delivery);
             let owner = ticket.is_some().then_some(self.epoch);
             self.insert_work(event, delivery, owner)?;
             match ticket {
@@ -222,25 +223,15 @@ impl Writer {
             .filter(|_| usize_of(event.matched) > event.deliveries.len())
         {
             let mut statement = self
-                .connection()
+                .connection
                 .prepare_cached("INSERT INTO fanout (event, tenant, after_endpoint) VALUES (?1, ?2, ?3)")?;
             statement.execute(params![event.id.n(), event.tenant.n(), last.endpoint])?;
         }
         Ok(())
     }
 
-    /// Room in memory, where the delivery can be sent at once: what is held waits in the store.
-    fn room_for(&self, event: &NewEvent, delivery: &NewDelivery) -> Option<RoomTicket> {
-        if event.trigger == Trigger::Test {
-            return self.fresh.reserve_express(event.payload.len());
-        }
-        let configured = self.config.endpoint(delivery.endpoint)?;
-        let sends = configured.endpoint.status.sends();
-        sends.then(|| self.fresh.reserve(event.payload.len())).flatten()
-    }
-
     fn insert_work(&mut self, event: &NewEvent, delivery: &NewDelivery, owner: Option<i64>) -> Result<()> {
-        let mut statement = self.connection().prepare_cached(
+        let mut statement = self.connection.prepare_cached(
             "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, owner, cause)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8, ?9)",
         )?;

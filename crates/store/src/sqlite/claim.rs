@@ -1,6 +1,7 @@
 //! Claiming what is due, and giving back what will not be sent now.
 
-use super::writer::{Effects, Writer};
+use super::writer::Writer;
+use crate::effects::Effects;
 use crate::error::{Result, StoreError};
 use crate::hot::{Cancel, Claim, Claimed, ClaimedDue, ClaimedEvent, Release};
 use rusqlite::{OptionalExtension, params};
@@ -84,7 +85,7 @@ impl Writer {
     /// Takes the rows of a claim, those due first in front.
     fn own(&mut self, claim: Claim) -> Result<Vec<Row>> {
         let epoch = self.epoch;
-        let mut statement = self.connection().prepare_cached(
+        let mut statement = self.connection.prepare_cached(
             "UPDATE work SET owner = ?1 WHERE n IN
                (SELECT n FROM work WHERE shard = ?2 AND endpoint = ?3 AND owner IS NULL AND due_at <= ?4
                 ORDER BY due_at, n LIMIT ?5)
@@ -129,14 +130,14 @@ impl Writer {
     }
 
     fn disown(&mut self, delivery: i64) -> Result<()> {
-        self.connection()
+        self.connection
             .prepare_cached("UPDATE work SET owner = NULL WHERE n = ?1")?
             .execute([delivery])?;
         Ok(())
     }
 
     fn event(&mut self, n: i64) -> Result<Option<ClaimedEvent>> {
-        let mut statement = self.connection().prepare_cached(
+        let mut statement = self.connection.prepare_cached(
             "SELECT tag, tenant, type, payload FROM events WHERE n = ?1 AND payload IS NOT NULL",
         )?;
         let event = statement
@@ -162,7 +163,7 @@ impl Writer {
     }
 
     fn next_due(&mut self, claim: Claim) -> Result<Option<Timestamp>> {
-        let mut statement = self.connection().prepare_cached(
+        let mut statement = self.connection.prepare_cached(
             "SELECT due_at FROM work WHERE shard = ?1 AND endpoint = ?2 AND owner IS NULL ORDER BY due_at LIMIT 1",
         )?;
         let due = statement
@@ -181,7 +182,7 @@ impl Writer {
             };
             if owned.cancel_requested {
                 self.end_unattempted(release.delivery, Reason::Requested, effects)?;
-            } else if self.config.endpoint(owned.endpoint).is_none() {
+            } else if self.outside.config.endpoint(owned.endpoint).is_none() {
                 self.end_unattempted(release.delivery, Reason::EndpointDeleted, effects)?;
             } else if owned.test {
                 self.end_unattempted(release.delivery, Reason::TestFailed, effects)?;
@@ -203,7 +204,7 @@ impl Writer {
     /// The delivery's row, where this node owns it for this attempt.
     fn owned(&mut self, delivery: i64, attempt: u32) -> Result<Option<Owned>> {
         let epoch = self.epoch;
-        let mut statement = self.connection().prepare_cached(
+        let mut statement = self.connection.prepare_cached(
             "SELECT endpoint, cancel_requested, cause = 'test' FROM work WHERE n = ?1 AND attempt = ?2 AND owner = ?3",
         )?;
         let owned = statement.query_row(params![delivery, attempt, epoch], |row| {
@@ -223,7 +224,7 @@ impl Writer {
             Reason::TestFailed => State::Exhausted,
             _ => State::Cancelled,
         };
-        let mut statement = self.connection().prepare_cached(
+        let mut statement = self.connection.prepare_cached(
             "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
              SELECT n, tag, event, endpoint, tenant, ?4,
                     CASE WHEN ?1 = 'endpoint_deleted' AND EXISTS
@@ -234,7 +235,7 @@ impl Writer {
         )?;
         statement.execute(params![reason.as_str(), at, delivery, state.as_str()])?;
         drop(statement);
-        self.connection()
+        self.connection
             .prepare_cached("DELETE FROM work WHERE n = ?1")?
             .execute([delivery])?;
         effects.ended.push(delivery);

@@ -1,11 +1,13 @@
 //! Recording attempts. The record is the completion: an attempt whose record is lost before its commit is repeated, with
 //! the same id.
 
-use super::writer::{Effects, Recorded, Writer};
+use super::writer::Writer;
+use crate::effects::Effects;
 use crate::error::Result;
 use crate::exchange;
 use crate::fresh::Waiting;
 use crate::hot::{Finish, Next};
+use crate::member::Recorded;
 use rusqlite::{OptionalExtension, params};
 use stentor_domain::attempt::{Outcome, Trigger};
 use stentor_domain::delivery::{Reason, State};
@@ -53,7 +55,7 @@ impl Writer {
         reason: Option<Reason>,
     ) -> Result<Recorded> {
         let epoch = self.epoch;
-        let mut statement = self.connection().prepare_cached(
+        let mut statement = self.connection.prepare_cached(
             "DELETE FROM work WHERE n = ?1 AND owner = ?2 AND attempt = ?3 RETURNING cancel_requested",
         )?;
         let values = params![finish.delivery.n(), epoch, finish.attempt.no];
@@ -88,7 +90,7 @@ impl Writer {
             return self.end(finish, columns, State::Cancelled, Some(reason));
         }
         let epoch = self.epoch;
-        let mut statement = self.connection().prepare_cached(
+        let mut statement = self.connection.prepare_cached(
             "UPDATE work SET owner = NULL, attempt = attempt + 1, failed = ?1, first_at = ?2, due_at = ?3
              WHERE n = ?4 AND owner = ?5 AND attempt = ?6 AND cancel_requested = 0",
         )?;
@@ -118,11 +120,11 @@ impl Writer {
 
     /// Why nothing is sent to the endpoint any more, if it was deleted.
     fn deleted(&mut self, finish: &Finish) -> Result<Option<Reason>> {
-        if self.config.endpoint(finish.endpoint).is_some() {
+        if self.outside.config.endpoint(finish.endpoint).is_some() {
             return Ok(None);
         }
         let mut statement = self
-            .connection()
+            .connection
             .prepare_cached("SELECT deleted_at IS NOT NULL FROM tenants WHERE n = ?1")?;
         let with_tenant = statement
             .query_row([finish.tenant], |row| row.get(0))
@@ -141,7 +143,7 @@ impl Writer {
         reason: Option<Reason>,
     ) -> Result<()> {
         let attempt = &finish.attempt;
-        let mut statement = self.connection().prepare_cached(
+        let mut statement = self.connection.prepare_cached(
             "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at,
                                      started_at, status, error, micros, exchange)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
@@ -169,7 +171,7 @@ impl Writer {
     fn insert_attempt(&mut self, finish: &Finish, columns: &Columns) -> Result<()> {
         let attempt = &finish.attempt;
         // A record that is repeated after a commit of unknown outcome finds its own row.
-        let mut statement = self.connection().prepare_cached(
+        let mut statement = self.connection.prepare_cached(
             "INSERT INTO attempts (delivery, no, started_at, cause, status, error, micros, exchange)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
         )?;
@@ -191,16 +193,15 @@ impl Writer {
         let before = effects
             .health
             .get(&finish.endpoint)
-            .or(self.health.get(&finish.endpoint))
             .copied()
-            .unwrap_or(0);
+            .unwrap_or_else(|| self.outside.failures(finish.endpoint));
         let failures = match finish.effect {
             Effect::None => return Ok(()),
             Effect::Succeeded if before == 0 => return Ok(()),
             Effect::Succeeded => 0,
             Effect::Failed | Effect::Gone => before.saturating_add(1),
         };
-        let mut statement = self.connection().prepare_cached(
+        let mut statement = self.connection.prepare_cached(
             "INSERT INTO endpoint_health (endpoint, consecutive_failures, failing_since, last_attempt_at)
              VALUES (?1, ?2, ?3, ?3)
              ON CONFLICT (endpoint) DO UPDATE SET
@@ -223,9 +224,9 @@ impl Writer {
     fn disable(&mut self, finish: &Finish, effects: &mut Effects) -> Result<()> {
         let reason = DisabledReason::Gone.as_str();
         let at = finish.ended_at.micros();
-        self.connection()
+        self.connection
             .execute_batch("UPDATE config_clock SET seq = seq + 1")?;
-        let disabled = self.connection().prepare_cached(
+        let disabled = self.connection.prepare_cached(
             "UPDATE endpoints SET status = 'disabled', disabled_reason = ?1, paused_at = NULL, updated_at = ?2,
                     config_version = (SELECT seq FROM config_clock)
              WHERE n = ?3 AND status <> 'disabled' AND deleted_at IS NULL",
@@ -233,12 +234,12 @@ impl Writer {
         if disabled == 0 {
             return Ok(());
         }
-        self.connection()
+        self.connection
             .prepare_cached(
                 "UPDATE tenants SET config_version = (SELECT seq FROM config_clock) WHERE n = ?1",
             )?
             .execute([finish.tenant])?;
-        self.connection()
+        self.connection
             .prepare_cached(
                 "INSERT INTO notices (n, tenant, endpoint, kind, body, created_at)
                  VALUES (?1, ?2, ?3, 'endpoint.disabled', ?4, ?5) ON CONFLICT DO NOTHING",
@@ -251,7 +252,7 @@ impl Writer {
                 at
             ])?;
         effects.configured = true;
-        effects.tenant_versions.remove(&finish.tenant);
+        self.tenant_versions.remove(&finish.tenant);
         Ok(())
     }
 }

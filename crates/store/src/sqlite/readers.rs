@@ -4,6 +4,7 @@ use super::connection::open_reader;
 use crate::error::{Result, StoreError};
 use crate::tx::Tx;
 use parking_lot::Mutex;
+use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -19,7 +20,7 @@ const STEP_OPERATIONS: i32 = 1_000;
 #[derive(Debug)]
 pub(crate) struct Readers {
     path: PathBuf,
-    idle: Mutex<Vec<Tx>>,
+    idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
 }
 
@@ -35,7 +36,7 @@ impl Readers {
     /// Runs `question` on a connection of its own, in one snapshot, on a thread that may block.
     pub(crate) async fn ask<T: Send + 'static>(
         self: Arc<Self>,
-        question: impl FnOnce(&mut Tx) -> Result<T> + Send + 'static,
+        question: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let permits = Arc::clone(&self.permits);
         let permit = permits.acquire_owned().await.map_err(|_| StoreError::Closed)?;
@@ -48,23 +49,22 @@ impl Readers {
         asked.map_err(|error| StoreError::Unavailable(format!("a question failed: {error}")))?
     }
 
-    fn ask_here<T>(&self, question: impl FnOnce(&mut Tx) -> Result<T>) -> Result<T> {
-        let mut tx = match self.idle.lock().pop() {
-            Some(tx) => tx,
-            None => Tx::Sqlite(open_reader(&self.path)?),
+    fn ask_here<T>(&self, question: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
+        let idle = self.idle.lock().pop();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => open_reader(&self.path)?,
         };
-        let answer = in_snapshot(&mut tx, question);
-        let Tx::Sqlite(connection) = &tx;
+        let answer = in_snapshot(&mut connection, question);
         // One that could not leave its snapshot would hold the log open and answer nothing any more.
         if connection.is_autocommit() {
-            self.idle.lock().push(tx);
+            self.idle.lock().push(connection);
         }
         answer
     }
 }
 
-fn in_snapshot<T>(tx: &mut Tx, question: impl FnOnce(&mut Tx) -> Result<T>) -> Result<T> {
-    let Tx::Sqlite(connection) = tx;
+fn in_snapshot<T>(connection: &mut Connection, question: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
     let mut steps = 0;
     let count = move || {
         steps += 1;
@@ -72,8 +72,7 @@ fn in_snapshot<T>(tx: &mut Tx, question: impl FnOnce(&mut Tx) -> Result<T>) -> R
     };
     connection.progress_handler(STEP_OPERATIONS, Some(count))?;
     connection.execute_batch("BEGIN")?;
-    let answer = question(tx);
-    let Tx::Sqlite(connection) = tx;
+    let answer = question(&mut Tx::Sqlite(connection));
     connection.execute_batch("ROLLBACK")?;
     answer
 }

@@ -17,19 +17,16 @@
 
 use super::checkpoint::Checkpointer;
 use super::queue::Queue;
-use crate::config::Config;
+use crate::effects::{Effects, Outside};
 use crate::error::{Result, StoreError, is_disk_full};
-use crate::fresh::{FreshSender, Handover, Waiting};
-use crate::hot::{Accept, Accepted, Cancel, Claim, Claimed, ClaimedDue, Finish, Release};
+use crate::hot::Release;
+use crate::member::Hot;
 use crate::tx::Tx;
-use crate::waiters::Waiters;
 use rusqlite::Connection;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use stentor_domain::Clock;
-use stentor_domain::id::DeliveryId;
-use tokio::sync::oneshot;
 
 /// Rows that a group may write.
 const GROUP_ROWS_MAX: usize = 2_000;
@@ -52,119 +49,18 @@ pub(crate) enum Command {
     Change(Box<dyn FnOnce(&mut Writer) + Send>),
 }
 
-/// A member of a group, and where its answer goes.
-pub(crate) enum Hot {
-    Accept(Box<Accept>, Reply<Accepted>),
-    Claim(Claim, Reply<ClaimedDue>),
-    Release(Vec<Release>, Reply<()>),
-    Cancel(Cancel, Reply<()>),
-    Finish(Arc<Finish>, Reply<Recorded>),
-}
-
-/// What became of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recorded {
-    /// It is the delivery's new state.
-    Counted,
-    /// The lease was lost: the attempt is recorded, the state left alone.
-    Fenced,
-}
-
-/// Where an answer goes.
-pub(crate) struct Reply<T> {
-    sender: oneshot::Sender<Result<T>>,
-    answer: Option<T>,
-}
-
-impl<T> Reply<T> {
-    pub(crate) fn new() -> (Self, oneshot::Receiver<Result<T>>) {
-        let (sender, receiver) = oneshot::channel();
-        (Self { sender, answer: None }, receiver)
-    }
-
-    /// Sends the answer that the member prepared, or the error. Whoever asked may have gone: that is no fault.
-    fn send(self, outcome: Result<()>) {
-        let answer = outcome.and_then(|()| self.answer.ok_or(StoreError::Closed));
-        drop(self.sender.send(answer));
-    }
-}
-
-impl Hot {
-    /// Rows and bytes that it writes, about.
-    fn size(&self) -> (usize, usize) {
-        match self {
-            Self::Accept(accept, _) => (
-                accept.events.iter().map(|event| 1 + event.deliveries.len()).sum(),
-                accept.events.iter().map(|event| event.payload.len()).sum(),
-            ),
-            Self::Claim(claim, _) => (usize::try_from(claim.limit).unwrap_or(0), 0),
-            Self::Release(releases, _) => (releases.len(), 0),
-            Self::Cancel(..) => (2, 0),
-            Self::Finish(..) => (2, 1024),
-        }
-    }
-
-    /// Writes it. Running it a second time, in another transaction, begins anew.
-    fn run(&mut self, writer: &mut Writer, effects: &mut Effects) -> Result<()> {
-        match self {
-            Self::Accept(accept, reply) => reply.answer = Some(writer.accept(accept, effects)?),
-            Self::Claim(claim, reply) => reply.answer = Some(writer.claim(*claim, effects)?),
-            Self::Release(releases, reply) => reply.answer = Some(writer.release(releases, effects)?),
-            Self::Cancel(cancel, reply) => reply.answer = Some(writer.cancel(*cancel, effects)?),
-            Self::Finish(finish, reply) => reply.answer = Some(writer.finish(finish, effects)?),
-        }
-        Ok(())
-    }
-
-    fn answer(self, outcome: Result<()>) {
-        match self {
-            Self::Accept(_, reply) => reply.send(outcome),
-            Self::Claim(_, reply) => reply.send(outcome),
-            Self::Release(_, reply) | Self::Cancel(_, reply) => reply.send(outcome),
-            Self::Finish(_, reply) => reply.send(outcome),
-        }
-    }
-}
-
-/// What a group, or a change, does outside the database, once it is committed.
-#[derive(Default)]
-pub(crate) struct Effects {
-    /// To be handed over.
-    pub(crate) claimed: Vec<Claimed>,
-    /// To be told to the dispatcher.
-    pub(crate) waiting: Vec<Waiting>,
-    /// Deliveries in a node's memory that somebody wants to end.
-    pub(crate) cancel_requested: Vec<DeliveryId>,
-    /// Deliveries that ended, of those that somebody may wait for.
-    pub(crate) ended: Vec<i64>,
-    /// The configuration changed.
-    pub(crate) configured: bool,
-    /// Failures in a row, as the group leaves them.
-    pub(crate) health: HashMap<i64, u32>,
-    /// Versions of tenants, as the group found them.
-    pub(crate) tenant_versions: HashMap<i64, Option<i64>>,
-}
-
 /// The thread's state.
 pub(crate) struct Writer {
-    pub(crate) tx: Tx,
+    pub(crate) connection: Connection,
     pub(crate) epoch: i64,
-    pub(crate) fresh: FreshSender,
-    pub(crate) config: Arc<Config>,
-    pub(crate) waiters: Arc<Waiters>,
-    /// Failures in a row of endpoints that have any: a success of any other endpoint writes nothing about its health.
-    pub(crate) health: HashMap<i64, u32>,
+    pub(crate) outside: Outside,
+    /// Versions of tenants, as the present transaction found them.
+    pub(crate) tenant_versions: HashMap<i64, Option<i64>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) checkpointer: Arc<Checkpointer>,
 }
 
 impl Writer {
-    /// The embedded connection.
-    pub(crate) fn connection(&mut self) -> &mut Connection {
-        let Tx::Sqlite(connection) = &mut self.tx;
-        connection
-    }
-
     /// Works until the queue is closed and empty.
     pub(crate) fn run(mut self, queue: &Queue<Command>) {
         let mut waiting = VecDeque::new();
@@ -180,8 +76,7 @@ impl Writer {
             if members >= LINGER_MEMBERS && waiting.is_empty() {
                 std::thread::sleep(LINGER);
             }
-            let Tx::Sqlite(connection) = &self.tx;
-            self.checkpointer.between_groups(connection);
+            self.checkpointer.between_groups(&self.connection);
         }
     }
 
@@ -195,7 +90,7 @@ impl Writer {
             while let Some(member) = members.get_mut(at) {
                 let size = member.size();
                 (rows, bytes) = (rows + size.0, bytes + size.1);
-                member.run(writer, effects)?;
+                writer.write(member, effects)?;
                 at += 1;
                 let full = rows >= GROUP_ROWS_MAX || bytes >= GROUP_BYTES_MAX;
                 let late = || writer.clock.monotonic().saturating_sub(started) >= GROUP_WORK_MAX;
@@ -220,8 +115,20 @@ impl Writer {
     }
 
     fn alone(&mut self, mut member: Hot) {
-        let outcome = self.transaction(|writer, effects| member.run(writer, effects));
+        let outcome = self.transaction(|writer, effects| writer.write(&mut member, effects));
         member.answer(outcome);
+    }
+
+    /// Writes a member. Doing it a second time, in another transaction, begins anew.
+    fn write(&mut self, member: &mut Hot, effects: &mut Effects) -> Result<()> {
+        match member {
+            Hot::Accept(accept, reply) => reply.answer = Some(self.accept(accept, effects)?),
+            Hot::Claim(claim, reply) => reply.answer = Some(self.claim(*claim, effects)?),
+            Hot::Release(releases, reply) => reply.answer = Some(self.release(releases, effects)?),
+            Hot::Cancel(cancel, reply) => reply.answer = Some(self.cancel(*cancel, effects)?),
+            Hot::Finish(finish, reply) => reply.answer = Some(self.finish(finish, effects)?),
+        }
+        Ok(())
     }
 
     /// Runs `work` in a transaction of its own, commits, and lets its effects out.
@@ -230,14 +137,15 @@ impl Writer {
         work: impl FnOnce(&mut Self, &mut Effects) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut effects = Effects::default();
-        self.connection()
+        self.tenant_versions.clear();
+        self.connection
             .execute_batch("BEGIN IMMEDIATE")
             .map_err(StoreError::from)?;
         if let Err(error) = work(self, &mut effects) {
             self.roll_back();
             return Err(error);
         }
-        if let Err(error) = self.connection().execute_batch("COMMIT") {
+        if let Err(error) = self.connection.execute_batch("COMMIT") {
             self.judge_failed_commit(&error);
             self.roll_back();
             return Err(StoreError::from(error).into());
@@ -248,8 +156,8 @@ impl Writer {
 
     fn roll_back(&mut self) {
         // SQLite has rolled back already after some errors; then there is nothing to do.
-        if !self.connection().is_autocommit() {
-            drop(self.connection().execute_batch("ROLLBACK"));
+        if !self.connection.is_autocommit() {
+            drop(self.connection.execute_batch("ROLLBACK"));
         }
     }
 
@@ -267,39 +175,22 @@ impl Writer {
         if effects.configured {
             self.apply_configuration();
         }
-        for (endpoint, failures) in effects.health {
-            match failures {
-                0 => self.health.remove(&endpoint),
-                failures => self.health.insert(endpoint, failures),
-            };
+        let unsent = self.outside.let_out(effects);
+        if !unsent.is_empty() {
+            self.give_back(&unsent);
         }
-        if !effects.claimed.is_empty() {
-            self.hand_over(effects.claimed);
-        }
-        if !effects.waiting.is_empty() {
-            // Where nobody listens, the dispatcher's own rounds find them.
-            drop(self.fresh.send(Handover::Waiting(effects.waiting)));
-        }
-        for delivery in effects.cancel_requested {
-            drop(self.fresh.send(Handover::CancelRequested(delivery)));
-        }
-        self.waiters.wake(&effects.ended);
     }
 
-    fn hand_over(&mut self, claimed: Vec<Claimed>) {
-        let Err(Handover::Claimed(unsent)) = self.fresh.send(Handover::Claimed(claimed)) else {
-            return;
-        };
-        // Nobody listens (any more): the deliveries are committed as this node's, so they must be given back.
-        let releases: Vec<_> = unsent.iter().map(Claimed::release).collect();
-        if let Err(error) = self.transaction(|writer, effects| writer.release(&releases, effects)) {
+    fn give_back(&mut self, releases: &[Release]) {
+        if let Err(error) = self.transaction(|writer, effects| writer.release(releases, effects)) {
             tracing::error!(%error, "deliveries could not be given back; the next start recovers them");
         }
     }
 
     /// Brings the snapshot up to what is committed.
     pub(crate) fn apply_configuration(&mut self) {
-        if let Err(error) = self.config.refresh(&mut self.tx) {
+        if let Err(error) = super::at_once(self.outside.config.refresh(&mut Tx::Sqlite(&mut self.connection)))
+        {
             // Everything else checks against the snapshot; going on with an old one would send to deleted endpoints.
             tracing::error!(%error, "the configuration cannot be read; the process ends so that a restart recovers");
             std::process::abort();

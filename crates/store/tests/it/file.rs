@@ -67,7 +67,7 @@ async fn a_backup_taken_while_events_come_in_is_whole_and_opens() {
         .unwrap();
     assert_eq!(verdict, "ok");
     drop(connection);
-    let (store, fresh) = open(&copy, 7, still()).unwrap();
+    let (store, fresh) = open(&copy, 7, still()).await.unwrap();
     assert_eq!(store.waiting_endpoints((0, i64::MIN), 10).await.unwrap().len(), 1);
     drop(fresh);
     store.close().await;

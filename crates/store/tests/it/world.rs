@@ -12,19 +12,21 @@ use stentor_domain::{Clock, Timestamp};
 use stentor_store::change::By;
 use stentor_store::config::EndpointConfig;
 use stentor_store::hot::{Accept, Accepted, Claim, Claimed, ClaimedDue, Finish, NewDelivery, NewEvent, Next};
-use stentor_store::{Fresh, MasterKey, MasterKeys, Options, Recorded, Result, Store};
+use stentor_store::{Database, Fresh, MasterKey, MasterKeys, Options, Purpose, Recorded, Result, Store};
 use stentor_testkit::{SeededChance, StepClock, World};
 
 pub(crate) const URL: &str = "https://receiver.example/hook";
 
 /// Opens a store with this master key.
-pub(crate) fn open(path: &Path, key: u8, clock: Arc<dyn Clock>) -> Result<(Store, Fresh)> {
+pub(crate) async fn open(path: &Path, key: u8, clock: Arc<dyn Clock>) -> Result<(Store, Fresh)> {
     Store::open(Options {
-        path: path.to_owned(),
+        database: Database::File(path.to_owned()),
+        purpose: Purpose::Run,
         master: MasterKeys::new(MasterKey::new([key; 32]), vec![]),
         clock,
         chance: Arc::new(SeededChance::default()),
     })
+    .await
 }
 
 /// A clock that stands still.

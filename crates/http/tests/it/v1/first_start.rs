@@ -34,7 +34,7 @@ async fn the_first_start_prints_a_root_key_and_later_ones_do_not() {
 
 #[tokio::test]
 async fn a_root_key_that_an_operator_set_is_valid_and_never_printed() {
-    let world = World::untouched();
+    let world = World::untouched().await;
     for _ in 0..2 {
         assert_eq!(world.prepare(Some(GIVEN)).await.unwrap(), None);
     }
@@ -44,7 +44,7 @@ async fn a_root_key_that_an_operator_set_is_valid_and_never_printed() {
 
 #[tokio::test]
 async fn a_changed_root_key_is_valid_beside_the_one_before_until_that_is_revoked() {
-    let world = World::untouched();
+    let world = World::untouched().await;
     world.prepare(Some(GIVEN)).await.unwrap();
     let world = world.restart().await;
     assert_eq!(world.prepare(Some(ANOTHER)).await.unwrap(), None);
@@ -85,7 +85,7 @@ async fn the_text_of_a_lesser_key_is_refused_as_root_key() {
 
 #[tokio::test]
 async fn the_command_line_makes_keys_where_no_server_has_ever_been_started() {
-    let world = World::untouched();
+    let world = World::untouched().await;
     let made = world
         .engine
         .create_key_offline(new_key(Role::Root))

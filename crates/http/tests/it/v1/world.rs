@@ -14,7 +14,7 @@ use stentor_domain::key::KeyText;
 use stentor_engine::{Engine, Result, Settings};
 use stentor_http::listen::PeerAddr;
 use stentor_http::{App, AppSettings, router};
-use stentor_store::{Fresh, MasterKey, MasterKeys, Options, Store};
+use stentor_store::{Database, Fresh, MasterKey, MasterKeys, Options, Purpose, Store};
 use stentor_testkit::{SeededChance, StepClock};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -97,13 +97,13 @@ impl World {
     pub(crate) async fn start_with(settings: Settings) -> Self {
         let directory = TempDir::new().unwrap();
         let (clock, chance) = (Arc::new(StepClock::default()), SeededChance::default());
-        let mut world = Self::open(directory, clock, chance, settings);
+        let mut world = Self::open(directory, clock, chance, settings).await;
         world.root = world.prepare(None).await.unwrap().unwrap();
         world
     }
 
     /// A database that no server has been started with.
-    pub(crate) fn untouched() -> Self {
+    pub(crate) async fn untouched() -> Self {
         let directory = TempDir::new().unwrap();
         Self::open(
             directory,
@@ -111,6 +111,7 @@ impl World {
             SeededChance::default(),
             Settings::default(),
         )
+        .await
     }
 
     /// Stops, and opens the same database again with other chance.
@@ -128,17 +129,24 @@ impl World {
         drop((engine, router, store));
         Self {
             root,
-            ..Self::open(directory, clock, SeededChance::new(2), Settings::default())
+            ..Self::open(directory, clock, SeededChance::new(2), Settings::default()).await
         }
     }
 
-    fn open(directory: TempDir, clock: Arc<StepClock>, chance: SeededChance, settings: Settings) -> Self {
+    async fn open(
+        directory: TempDir,
+        clock: Arc<StepClock>,
+        chance: SeededChance,
+        settings: Settings,
+    ) -> Self {
         let (store, fresh) = Store::open(Options {
-            path: database(directory.path()),
+            database: Database::File(database(directory.path())),
+            purpose: Purpose::Run,
             master: MasterKeys::new(MasterKey::new([7; 32]), vec![]),
             clock: Arc::<StepClock>::clone(&clock),
             chance: Arc::new(chance),
         })
+        .await
         .unwrap();
         let engine = Engine::new(store.clone(), settings);
         let settings = AppSettings {

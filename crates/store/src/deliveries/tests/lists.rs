@@ -18,7 +18,7 @@ async fn keys(world: &World, scope: Scope, filter: DeliveryFilter) -> Vec<i64> {
 
 #[tokio::test]
 async fn a_list_is_both_tables_newest_first() {
-    let world = World::new();
+    let world = World::new().await;
     let done = world.finished(111, 200, Next::Delivered).await;
     let waits = world.publish(111, "order.paid").await;
     let done_too = world.finished(112, 200, Next::Delivered).await;
@@ -30,7 +30,7 @@ async fn a_list_is_both_tables_newest_first() {
 
 #[tokio::test]
 async fn a_page_stays_good_while_deliveries_arrive_and_end() {
-    let world = World::new();
+    let world = World::new().await;
     let mut expected = Vec::new();
     for _ in 0..7 {
         expected.insert(0, world.publish(111, "order.paid").await.delivery.n());
@@ -62,7 +62,7 @@ async fn a_page_stays_good_while_deliveries_arrive_and_end() {
 
 #[tokio::test]
 async fn nobody_sees_the_deliveries_of_others() {
-    let world = World::new();
+    let world = World::new().await;
     let own = world.finished(111, 200, Next::Delivered).await;
     let neighbour = world.publish(121, "order.paid").await;
     let foreign = world.finished(211, 200, Next::Delivered).await;
@@ -96,7 +96,7 @@ async fn nobody_sees_the_deliveries_of_others() {
 
 #[tokio::test]
 async fn a_tenant_sees_what_went_to_endpoints_that_are_deleted_now() {
-    let world = World::new();
+    let world = World::new().await;
     let done = world.finished(111, 200, Next::Delivered).await;
     world.delete(111).await;
     assert_eq!(
@@ -107,7 +107,7 @@ async fn a_tenant_sees_what_went_to_endpoints_that_are_deleted_now() {
 
 #[tokio::test]
 async fn every_filter_narrows_both_tables() {
-    let world = World::new();
+    let world = World::new().await;
     let done = world.finished(111, 200, Next::Delivered).await;
     world.clock.step(Duration::from_secs(10));
     let begin = world.store.clock().now();
@@ -156,7 +156,7 @@ async fn every_filter_narrows_both_tables() {
 
 #[tokio::test]
 async fn states_are_derived_from_endpoint_and_tenant_and_can_be_asked_for() {
-    let world = World::new();
+    let world = World::new().await;
     let delivered = world.finished(111, 200, Next::Delivered).await;
     let exhausted = world
         .finished(111, 500, Next::Exhausted(Reason::ScheduleEnded))
@@ -216,9 +216,9 @@ async fn states_are_derived_from_endpoint_and_tenant_and_can_be_asked_for() {
 }
 
 /// Each way in reads the rows that are asked for and no others; `work` is read by its key alone.
-#[test]
-fn lists_are_found_through_their_indexes() {
-    let world = World::new();
+#[tokio::test]
+async fn lists_are_found_through_their_indexes() {
+    let world = World::new().await;
     let connection = rusqlite::Connection::open(world.path()).unwrap();
     let plan = |sql: &str| -> String {
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();

@@ -54,7 +54,7 @@ async fn attempts(world: &World, id: DeliveryId) -> Vec<(u32, Trigger, Option<u1
 
 #[tokio::test]
 async fn attempts_are_in_order_and_their_numbers_go_on_after_a_reopening() {
-    let world = World::new();
+    let world = World::new().await;
     let Published { delivery, .. } = world.publish(111, "order.paid").await;
     world.fail(&world.claim(111).await[0]).await;
     world.answer(&world.claim(111).await[0], 500, EXHAUSTED).await;
@@ -83,7 +83,7 @@ async fn attempts_are_in_order_and_their_numbers_go_on_after_a_reopening() {
 
 #[tokio::test]
 async fn a_fenced_attempt_is_shown_beside_the_one_that_counted() {
-    let world = World::new();
+    let world = World::new().await;
     let Published { delivery, .. } = world.publish(111, "order.paid").await;
     let stalled = world.claim(111).await.remove(0);
     world
@@ -103,11 +103,11 @@ async fn a_fenced_attempt_is_shown_beside_the_one_that_counted() {
 
 #[tokio::test]
 async fn an_attempt_tells_the_custom_headers_that_were_sent() {
-    let world = World::new();
+    let world = World::new().await;
     let sent = CustomHeaders::stored(vec![("X-Team".into(), "blue".into())]);
     let sealer = Sealer {
         master: world.store.master().clone(),
-        chance: world.store.0.chance.clone(),
+        chance: world.store.0.common.chance.clone(),
     };
     let headers = sent.clone();
     let kept = world
@@ -144,7 +144,7 @@ async fn an_attempt_tells_the_custom_headers_that_were_sent() {
 
 #[tokio::test]
 async fn a_retry_makes_what_waits_due_and_tells_the_dispatcher() {
-    let mut world = World::listening();
+    let mut world = World::listening().await;
     let Published { delivery, .. } = world.publish(111, "order.paid").await;
     let Some(Handover::Claimed(claimed)) = world.fresh.as_mut().unwrap().next().await else {
         panic!("it was not handed over")
@@ -180,7 +180,7 @@ async fn a_retry_makes_what_waits_due_and_tells_the_dispatcher() {
 
 #[tokio::test]
 async fn a_retry_leaves_what_is_in_flight_alone() {
-    let mut world = World::listening();
+    let mut world = World::listening().await;
     let Published { delivery, .. } = world.publish(111, "order.paid").await;
     world.told().await;
     let before = world.see(delivery).await;
@@ -194,7 +194,7 @@ async fn a_retry_leaves_what_is_in_flight_alone() {
 
 #[tokio::test]
 async fn what_cannot_be_sent_is_not_retried() {
-    let world = World::new();
+    let world = World::new().await;
     let delivered = world.finished(111, 200, Next::Delivered).await.delivery;
     let waits = world.publish(111, "order.paid").await;
     let test = world
@@ -244,7 +244,7 @@ async fn what_cannot_be_sent_is_not_retried() {
 
 #[tokio::test]
 async fn a_delivery_that_waits_is_cancelled_at_once_and_can_be_reopened() {
-    let world = World::new();
+    let world = World::new().await;
     let Published { delivery, .. } = world.publish(111, "order.paid").await;
     world.fail(&world.claim(111).await[0]).await;
     let ended = cancel(&world, delivery).await.unwrap();
@@ -272,7 +272,7 @@ async fn a_delivery_that_waits_is_cancelled_at_once_and_can_be_reopened() {
 
 #[tokio::test]
 async fn a_held_delivery_can_be_cancelled_and_one_of_a_deleted_endpoint_has_ended() {
-    let world = World::new();
+    let world = World::new().await;
     let held = world.publish(111, "order.paid").await.delivery;
     world.pause(111).await;
     assert_eq!(cancel(&world, held).await.unwrap().state, State::Cancelled);
@@ -290,7 +290,7 @@ async fn cancelling_what_is_in_flight_lets_its_record_decide() {
         (200, State::Delivered, None),
         (500, State::Cancelled, Some(Reason::Requested)),
     ] {
-        let mut world = World::listening();
+        let mut world = World::listening().await;
         let Published { delivery, .. } = world.publish(111, "order.paid").await;
         let Some(Handover::Claimed(claimed)) = world.fresh.as_mut().unwrap().next().await else {
             panic!("it was not handed over")
@@ -309,7 +309,7 @@ async fn cancelling_what_is_in_flight_lets_its_record_decide() {
 
 #[tokio::test]
 async fn a_repeated_request_gets_the_first_answer_but_only_in_its_scope() {
-    let world = World::new();
+    let world = World::new().await;
     let delivery = world.finished(111, 200, Next::Delivered).await.delivery;
     let once = || {
         Some(Once {
@@ -335,7 +335,7 @@ async fn a_repeated_request_gets_the_first_answer_but_only_in_its_scope() {
 
 #[tokio::test]
 async fn every_change_is_in_the_audit_log() {
-    let world = World::new();
+    let world = World::new().await;
     let delivery = world.finished(111, 200, Next::Delivered).await.delivery;
     retry(&world, delivery).await.unwrap();
     cancel(&world, delivery).await.unwrap();

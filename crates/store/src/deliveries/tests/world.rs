@@ -4,7 +4,7 @@ use crate::change::By;
 use crate::fresh::{Fresh, Handover};
 use crate::hot::{Accept, Accepted, Claim, Claimed, Finish, NewDelivery, NewEvent, Next, Release};
 use crate::tx::values;
-use crate::{MasterKey, MasterKeys, Options, Store, migrate_file};
+use crate::{Database, MasterKey, MasterKeys, Options, Purpose, Store, migrate};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,17 +59,17 @@ pub(super) fn project(n: i64) -> Scope {
 impl World {
     /// Projects 1 and 2; tenant 11 with endpoints 111 and 112, tenant 12 with 121, both of project 1; tenant 21 with 211
     /// of project 2. Nobody listens for what is fresh, so that deliveries wait in the store.
-    pub(super) fn new() -> Self {
-        let mut world = Self::listening();
+    pub(super) async fn new() -> Self {
+        let mut world = Self::listening().await;
         world.fresh = None;
         world
     }
 
     /// The same with somebody who listens: deliveries are handed over with this node as their owner.
-    pub(super) fn listening() -> Self {
+    pub(super) async fn listening() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("stentor.db");
-        migrate_file(&path).unwrap();
+        migrate(&Database::File(path.clone())).await.unwrap();
         let connection = rusqlite::Connection::open(&path).unwrap();
         for n in [1, 2] {
             let sql = "INSERT INTO projects (n, tag, name, created_at, updated_at, config_version)
@@ -92,11 +92,13 @@ impl World {
         drop(connection);
         let clock = Arc::new(StepClock::default());
         let (store, fresh) = Store::open(Options {
-            path,
+            database: Database::File(path),
+            purpose: Purpose::Run,
             master: MasterKeys::new(MasterKey::new([7; 32]), vec![]),
             clock: Arc::<StepClock>::clone(&clock),
             chance: Arc::new(SeededChance::default()),
         })
+        .await
         .unwrap();
         Self {
             store,

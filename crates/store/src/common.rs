@@ -1,0 +1,46 @@
+//! What every store has in memory, whichever its database is.
+
+use crate::config::Config;
+use crate::key_uses::KeyUses;
+use crate::seal::MasterKeys;
+use crate::waiters::Waiters;
+use std::sync::Arc;
+use stentor_domain::id::Ids;
+use stentor_domain::{Chance, Clock};
+
+/// What is passed in.
+pub(crate) struct Seams {
+    pub(crate) master: MasterKeys,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) chance: Arc<dyn Chance>,
+}
+
+/// What every store has in memory.
+pub(crate) struct Common {
+    pub(crate) config: Arc<Config>,
+    pub(crate) waiters: Arc<Waiters>,
+    pub(crate) key_uses: KeyUses,
+    pub(crate) ids: Ids,
+    pub(crate) master: MasterKeys,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) chance: Arc<dyn Chance>,
+}
+
+impl Common {
+    pub(crate) fn new(config: Arc<Config>, waiters: Arc<Waiters>, ids: Ids, seams: Seams) -> Self {
+        let Seams {
+            master,
+            clock,
+            chance,
+        } = seams;
+        Self {
+            config,
+            waiters,
+            key_uses: KeyUses::default(),
+            ids,
+            master,
+            clock,
+            chance,
+        }
+    }
+}

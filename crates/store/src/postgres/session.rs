@@ -1,0 +1,127 @@
+//! One connection to PostgreSQL, with what it has prepared.
+
+use super::PostgresAddress;
+use crate::error::{Result, StoreError};
+use crate::tx::{Kind, Value};
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Statement};
+
+/// How long a connection may take to be there, its settings included.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// A connection. It is closed when this is dropped.
+pub(crate) struct Session {
+    client: Client,
+    /// The name that the server knows it by.
+    name: String,
+    statements: HashMap<&'static str, Statement>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Connects as `name`, and runs `settings` first.
+    pub(crate) async fn open(address: &PostgresAddress, name: String, settings: &str) -> Result<Self> {
+        let opening = async {
+            let client = address.connect(&name).await?;
+            client.batch_execute(settings).await?;
+            Ok(client)
+        };
+        let client = within(CONNECT_MAX, opening).await?;
+        Ok(Self {
+            client,
+            name,
+            statements: HashMap::new(),
+        })
+    }
+
+    /// The name that the server knows it by (`application_name`).
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the connection is known to be gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// The connection itself, for what is more than a statement.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Runs a statement of the common language and tells how many rows it changed.
+    pub(crate) async fn execute(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<usize> {
+        let statement = self.prepared_for(sql, values).await?;
+        let changed = self.client.execute_raw(&statement, parameters(values)).await?;
+        Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+    }
+
+    /// The rows that a statement of the common language answers.
+    pub(crate) async fn query(
+        &mut self,
+        sql: &'static str,
+        values: &[Value<'_>],
+    ) -> Result<Vec<tokio_postgres::Row>> {
+        let statement = self.prepared_for(sql, values).await?;
+        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
+        Ok(self.client.query(&statement, &values).await?)
+    }
+
+    /// A statement in PostgreSQL's own words, prepared once for each connection.
+    pub(crate) async fn prepared(&mut self, sql: &'static str) -> Result<Statement> {
+        if let Some(known) = self.statements.get(sql) {
+            return Ok(known.clone());
+        }
+        let statement = self.client.prepare(sql).await?;
+        self.statements.insert(sql, statement.clone());
+        Ok(statement)
+    }
+
+    async fn prepared_for(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<Statement> {
+        if let Some(known) = self.statements.get(sql) {
+            return Ok(known.clone());
+        }
+        let types: Vec<Type> = values.iter().map(|value| type_of(value.kind())).collect();
+        let statement = self.client.prepare_typed(&in_own_words(sql), &types).await?;
+        self.statements.insert(sql, statement.clone());
+        Ok(statement)
+    }
+}
+
+fn parameters<'a>(values: &'a [Value<'a>]) -> impl ExactSizeIterator<Item = &'a Value<'a>> {
+    values.iter()
+}
+
+fn type_of(kind: Kind) -> Type {
+    match kind {
+        Kind::Int => Type::INT8,
+        Kind::Text => Type::TEXT,
+        Kind::Bytes => Type::BYTEA,
+    }
+}
+
+/// `?1` is `$1` here. The common language has no other question mark.
+fn in_own_words(sql: &str) -> String {
+    sql.replace('?', "$")
+}
+
+/// Waits for an answer of the server at most so long: a network that swallows everything must not hold anybody.
+pub(crate) async fn within<T>(max: Duration, answer: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(max, answer)
+        .await
+        .unwrap_or_else(|_elapsed| {
+            Err(StoreError::Unavailable(format!(
+                "the database did not answer within {max:?}"
+            )))
+        })
+}
