@@ -9,8 +9,9 @@ from pathlib import Path
 
 from support import process, signatures
 from support.api import deliveries, make_endpoint, make_key, make_tenant, publish
+from support.ports import free_port
 from support.receiver import Receiver
-from support.server import ROOT_KEY, Server, free_port
+from support.server import ROOT_KEY, Server
 from support.waiting import until
 
 MASTER_KEY = {"STENTOR_MASTER_KEY": base64.b64encode(b"m" * 32).decode()}

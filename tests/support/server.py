@@ -1,40 +1,23 @@
 """A real server, in a directory of its own."""
 
 import os
-import random
 import signal
-import socket
 import string
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from support.client import Client
+from support.ports import HOST, free_port
 from support.process import binary, environment
 from support.waiting import until
 
-HOST = "127.0.0.1"
 ROOT_KEY = "stn_root_" + (string.digits + string.ascii_letters)[:43]
 # What the log says when a handler, or anything else, panicked.
 PANIC = "a panic:"
 READY_SECONDS_MAX = 30.0
 EXIT_SECONDS_MAX = 40.0
 LOG_TAIL_BYTES = 4_000
-
-
-def free_port() -> int:
-    """A port below the range from which the kernel takes the ports of outgoing connections: nobody else takes it while
-    a server is down between two starts."""
-    for _ in range(1_000):
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no port is free")
 
 
 class Server:
