@@ -27,6 +27,8 @@ ITEM = {
 }
 EVENT = {"id", "event_id", "type", "tenant", "deliveries", "created_at"}
 
+pytestmark = pytest.mark.engines("sqlite", "postgres")
+
 
 @pytest.fixture
 def tenant(shared_server: Server) -> str:

@@ -33,15 +33,19 @@ class Server:
         data: Path | None = None,
         allow: Sequence[str] = ("127.0.0.0/8",),
         root_key: str | None = ROOT_KEY,
+        database_url: str | None = None,
     ) -> None:
         """`wrap` is a command that ends by replacing itself with the server; `allow` are destinations. Without
-        `root_key` the server makes one."""
+        `root_key` the server makes one; without `database_url` it keeps a file in its data folder."""
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.data = data or directory / "data"
         self.log_path = directory / "server.log"
         self.options, self.wrap, self.allow = list(options), list(wrap), list(allow)
-        self.variables = dict(variables or {}) | ({"STENTOR_ROOT_KEY": root_key} if root_key else {})
+        self.database_url = database_url
+        self.database_variables = {"STENTOR_DATABASE_URL": database_url} if database_url else {}
+        named = {"STENTOR_ROOT_KEY": root_key} if root_key else {}
+        self.variables = dict(variables or {}) | named | self.database_variables
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
