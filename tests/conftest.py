@@ -48,6 +48,20 @@ def postgres() -> Iterator[Cluster]:
         private.discard()
 
 
+@pytest.fixture
+def private_postgres() -> Iterator[Callable[..., Postgres]]:
+    """Makes PostgreSQL servers of this test alone, which it may harm; they run."""
+    made: list[Postgres] = []
+
+    def make(**options) -> Postgres:
+        made.append(Postgres(**options))
+        return made[-1].create().start()
+
+    yield make
+    for private in made:
+        private.discard()
+
+
 @pytest.fixture(scope="session")
 def template(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A database that `stentor migrate` made: its copies need no migration."""

@@ -128,10 +128,10 @@ class Cluster:
         )
 
     @contextmanager
-    def holding(self, text: str, database: str) -> Iterator[None]:
+    def holding(self, text: str, database: str, user: str | None = None) -> Iterator[None]:
         """Keeps a transaction open in which `text` ran, and rolls it back at the end."""
         session = subprocess.Popen(
-            _psql(self.url(database)),
+            _psql(self.url(database, user)),
             env=_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -169,42 +169,68 @@ class Postgres(Cluster):
         settings: Mapping[str, str] | None = None,
         authentication: str = TRUST,
         wrap: Sequence[str] = (),
-        port: int | None = None,
+        root: Path = Path("/"),
+        log_folder: Path | None = None,
     ) -> None:
         """Without `folder` it makes one that it removes at the end. `wrap` is a command that ends by replacing itself
-        with the server; `authentication` are the lines of pg_hba.conf."""
+        with the server, and `root` where its `/` is seen from here; `authentication` are the lines of pg_hba.conf;
+        `log_folder` is where the write-ahead log lies, if not with the data."""
         self._own_folder = folder is None
+        self._root = root
+        self._log_folder = log_folder
         self.folder = folder or Path(tempfile.mkdtemp(prefix="stentor-pg-"))
         self.data = self.folder / "data"
         self.log_path = self.folder / "postgres.log"
         self.settings = SETTINGS | ({} if fsync else WITHOUT_FSYNC) | dict(settings or {})
         self.authentication = authentication
         self.wrap = list(wrap)
-        super().__init__(f"postgres://{SUPERUSER}@{HOST}:{port or free_port()}/postgres")
+        super().__init__(f"postgres://{SUPERUSER}@{HOST}:{free_port()}/postgres")
 
     @property
     def log(self) -> str:
         """Everything that the server logged."""
-        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+        path = self._seen(self.log_path)
+        return path.read_text(errors="replace") if path.exists() else ""
 
     def create(self) -> "Postgres":
         """Makes the folder and the data, without starting."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        owner = _owner()
-        if owner is not None:
-            os.chown(self.folder, owner.pw_uid, owner.pw_gid)
+        self.make_folder(self.folder)
         self._require_reach()
-        self._run("initdb", "-D", self.data, "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N")
+        # Small segments of the log, for small disks.
+        self._run(
+            *("initdb", "-D", self.data, "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"),
+            "--wal-segsize=4",
+            *([f"--waldir={self.make_folder(self._log_folder)}"] if self._log_folder else []),
+        )
         self.configure()
         return self
+
+    def make_folder(self, path: Path) -> Path:
+        """Makes a folder that the server may write in, and gives its path."""
+        seen = self._seen(path)
+        seen.mkdir(parents=True, exist_ok=True)
+        owner = _owner()
+        if owner is not None:
+            os.chown(seen, owner.pw_uid, owner.pw_gid)
+        return path
+
+    def write(self, path: Path, text: str) -> Path:
+        """Writes a file that is the server's and nobody else's, and gives its path."""
+        seen = self._seen(path)
+        seen.touch(mode=0o600)
+        seen.write_text(text)
+        owner = _owner()
+        if owner is not None:
+            os.chown(seen, owner.pw_uid, owner.pw_gid)
+        return path
 
     def configure(self, **settings: str) -> None:
         """Writes the configuration, with `settings` from now on too; what runs sees it when it is started again."""
         self.settings |= settings
         lines = self.settings | {"port": str(self.port), "unix_socket_directories": str(self.folder)}
         text = "".join(f"{name} = '{value}'\n" for name, value in lines.items())
-        _write(self.data / "postgresql.auto.conf", text)
-        _write(self.data / "pg_hba.conf", self.authentication)
+        self.write(self.data / "postgresql.auto.conf", text)
+        self.write(self.data / "pg_hba.conf", self.authentication)
 
     def start(self) -> "Postgres":
         """Starts it, and waits until it takes connections."""
@@ -248,7 +274,10 @@ class Postgres(Cluster):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _postmaster(self) -> int:
-        return int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
+        return int(self._seen(self.data / "postmaster.pid").read_text().split("\n", 1)[0])
+
+    def _seen(self, path: Path) -> Path:
+        return self._root / path.relative_to("/")
 
     def _children(self) -> list[int]:
         found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self._postmaster())], capture_output=True, text=True)
@@ -257,7 +286,7 @@ class Postgres(Cluster):
     def _require_reach(self) -> None:
         path = str(self.folder)
         assert len(path.encode()) <= SOCKET_FOLDER_BYTES_MAX, f"{path} is too long for a Unix socket in it"
-        reached = subprocess.run([*self.wrap, *_as_owner(), "test", "-w", path], check=False)
+        reached = subprocess.run([*self.wrap, *as_owner(), "test", "-w", path], check=False)
         owner = _owner()
         assert reached.returncode == 0, (
             f"PostgreSQL cannot run as root, and the user {owner.pw_name if owner else 'of this process'} cannot write "
@@ -265,7 +294,7 @@ class Postgres(Cluster):
         )
 
     def _run(self, name: str, *words: str | Path) -> None:
-        command = [*self.wrap, *_as_owner(), program(name), *map(str, words)]
+        command = [*self.wrap, *as_owner(), program(name), *map(str, words)]
         done = subprocess.run(
             command,
             cwd="/",
@@ -293,19 +322,12 @@ def _owner() -> pwd.struct_passwd | None:
     raise AssertionError("PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody")
 
 
-def _as_owner() -> list[str]:
+def as_owner() -> list[str]:
+    """The command that runs another one as the user that PostgreSQL runs as."""
     owner = _owner()
     if owner is None:
         return []
     return ["setpriv", f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups", "--"]
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a file that PostgreSQL owns, without changing its owner."""
-    path.write_text(text)
-    owner = _owner()
-    if owner is not None:
-        os.chown(path, owner.pw_uid, owner.pw_gid)
 
 
 def _kill(pid: int, number: signal.Signals) -> None:
