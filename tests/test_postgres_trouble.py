@@ -63,6 +63,7 @@ def crowds(rng: random.Random) -> Iterator[Callable[[Server], Crowd]]:
         def make(server: Server) -> Crowd:
             crowd = Crowd(server, rng)
             made.callback(crowd.close)
+            made.callback(crowd.finish)
             crowd.start()
             crowd.accepts(100)
             return crowd
