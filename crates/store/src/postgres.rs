@@ -285,6 +285,11 @@ impl Postgres {
         self.core.owns_shards()
     }
 
+    /// Whether this node may believe that what it has claimed is its own.
+    pub(crate) fn holds_lease(&self) -> bool {
+        self.core.lease.holds()
+    }
+
     /// Waits until this node may believe that what it has claimed is its own.
     pub(crate) async fn leased(&self) {
         self.core.lease.held().await;
