@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 /// Names the server: the URL of somebody who may make databases there.
 const SERVER: &str = "STENTOR_TEST_POSTGRES";
 /// What a start of the server by hand looks like.
-const HOW: &str = "run ./test, or start a server with `tests/support/postgres.py start` and export the variable that it prints";
+const HOW: &str = "run ./test, or start a server with `python3 tests/support/postgres.py start FOLDER` and export the URL that it prints";
 /// Held by whoever makes the template. Any number that is always the same.
 const TEMPLATE_LOCK: u32 = 57_475_001;
 /// Nothing that is asked here takes long: a lock that is waited for longer is held by the test itself.
