@@ -1,7 +1,6 @@
 //! What can go wrong with the store itself. What a caller did wrong is a value, not an error (see the operations).
 
 use rusqlite::{ErrorCode, ffi};
-use tokio_postgres::error::SqlState;
 
 /// A fault of the store.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -38,10 +37,7 @@ impl From<rusqlite::Error> for StoreError {
 
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
-        match error.code() {
-            Some(&SqlState::QUERY_CANCELED) => Self::TooExpensive,
-            _ => Self::Unavailable(error.to_string()),
-        }
+        Self::Unavailable(crate::postgres::words(&error))
     }
 }
 
