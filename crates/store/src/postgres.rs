@@ -1,9 +1,13 @@
 //! The engine on a PostgreSQL server.
 
 mod address;
+mod pooler;
 mod session;
+mod tls;
 
 pub use address::PostgresAddress;
+pub(crate) use address::unfolded;
+pub(crate) use pooler::{SHARED, is_of_a_pool};
 pub(crate) use session::Session;
 
 use crate::common::{Common, Seams};
@@ -36,7 +40,8 @@ impl Postgres {
         purpose: Purpose,
         seams: Seams,
     ) -> Result<(Self, Common, Fresh)> {
-        let _ = (address, purpose, seams);
+        pooler::check(&address).await?;
+        let _ = (purpose, seams);
         Err(StoreError::Closed)
     }
 
