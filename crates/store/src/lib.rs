@@ -209,6 +209,14 @@ impl Store {
         }
     }
 
+    /// Whether this process may believe that what it has claimed is its own.
+    pub fn holds_lease(&self) -> bool {
+        match &self.0.engine {
+            Engine::Sqlite(_) => true,
+            Engine::Postgres(engine) => engine.holds_lease(),
+        }
+    }
+
     /// Waits until this process may believe that what it has claimed is its own: on PostgreSQL until its lease holds.
     pub async fn leased(&self) {
         match &self.0.engine {

@@ -1,6 +1,7 @@
 //! The engine on a PostgreSQL server.
 //!
-//! - [`address`], [`session`], [`pool`]: where the server is, one connection to it, and a few for changes and questions;
+//! - [`address`], `tls`, [`pooler`]: where the server is, how it is reached, and whether it is one that can be worked with;
+//! - [`session`], [`pool`]: one connection, and a few for changes and questions;
 //! - [`migrate`], [`days`]: the schema, and the partitions of events and deliveries;
 //! - [`lane`], and its words [`accept`], [`finish`], [`claim`]: the hot path, in groups, each kind through a connection of its
 //!   own;
@@ -18,7 +19,9 @@ mod lease;
 mod migrate;
 mod node;
 mod pool;
+mod pooler;
 mod session;
+mod tls;
 
 pub use address::PostgresAddress;
 pub(crate) use session::Session;
@@ -40,7 +43,6 @@ use lease::Lease;
 use parking_lot::Mutex;
 use pool::{Pool, Taken};
 use session::within;
-use std::error::Error as _;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -131,10 +133,9 @@ pub(crate) async fn is_sealed(address: &PostgresAddress) -> Result<bool> {
 
 /// What an error says, its cause included: alone it says only that there is one.
 pub(crate) fn words(error: &tokio_postgres::Error) -> String {
-    match (error.as_db_error(), error.source()) {
-        (Some(said), _) => format!("{} ({})", said.message(), said.code().code()),
-        (None, Some(cause)) => format!("{error}: {cause}"),
-        (None, None) => error.to_string(),
+    match error.as_db_error() {
+        Some(answer) if pooler::is_of_a_pool(answer) => pooler::SHARED.to_owned(),
+        _ => address::unfolded(error),
     }
 }
 
@@ -145,6 +146,7 @@ impl Postgres {
         seams: Seams,
     ) -> Result<(Self, Common, Fresh)> {
         let name = format!("stentor on {}, process {}", host_name(), std::process::id());
+        pooler::check(&address).await?;
         let mut session = Session::open(&address, "stentor start".into(), START_SETTINGS).await?;
         migrate::migrate(&session).await?;
         {
@@ -283,6 +285,11 @@ impl Postgres {
     /// Whether this node works for all: it claims, sweeps and continues what others began.
     pub(crate) fn owns_shards(&self) -> bool {
         self.core.owns_shards()
+    }
+
+    /// Whether this node may believe that what it has claimed is its own.
+    pub(crate) fn holds_lease(&self) -> bool {
+        self.core.lease.holds()
     }
 
     /// Waits until this node may believe that what it has claimed is its own.

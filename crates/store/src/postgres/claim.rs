@@ -125,6 +125,11 @@ async fn write_within(
         }
     }
     cancels.extend(give_back(core, session, releases).await?);
+    if !core.owns_shards() {
+        for (_, reply) in claims.drain(..) {
+            reply.answer = Some(ClaimedDue::default());
+        }
+    }
     if !claims.is_empty() {
         cancels.extend(claim(core, session, claims, doubts).await?);
     }
@@ -291,7 +296,7 @@ async fn claim(
     for row in &rows {
         let place = usize::try_from(row.try_get::<_, i32>(0)?).unwrap_or(usize::MAX);
         let due_at: Option<i64> = row.try_get(1)?;
-        if let Some(answer) = answers.get_mut(place).filter(|_| core.owns_shards()) {
+        if let Some(answer) = answers.get_mut(place) {
             answer.next_due_at = due_at.map(Timestamp::from_micros);
         }
     }
