@@ -30,7 +30,8 @@ const SERVER: &str = "SELECT current_setting('server_version_num'), current_sett
                       coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)";
 
 /// A value that nobody else has: the server draws it.
-const LEAVE: &str = "SELECT set_config('stentor.check', pg_backend_pid() || ' at ' || clock_timestamp(), false)";
+const LEAVE: &str =
+    "SELECT set_config('stentor.check', pg_backend_pid() || ' at ' || clock_timestamp(), false)";
 const LOOK: &str = "SELECT current_setting('stentor.check', true)";
 
 /// Refuses a server that is too old, takes no writes, is not in UTF-8 or gives no room for tables, and a connection that is

@@ -71,7 +71,9 @@ fn authorities_in(path: &Path) -> Result<RootCertStore, String> {
         certificate
             .map_err(|error| error.to_string())
             .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()))
-            .map_err(|error| format!("the file of its `sslrootcert` is not one of certificates (PEM): {error}"))?;
+            .map_err(|error| {
+                format!("the file of its `sslrootcert` is not one of certificates (PEM): {error}")
+            })?;
     }
     if roots.is_empty() {
         return Err("the file of its `sslrootcert` holds no certificate (PEM)".to_owned());
@@ -113,7 +115,12 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        crypto::verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -122,7 +129,12 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        crypto::verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

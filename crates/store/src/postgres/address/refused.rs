@@ -19,7 +19,9 @@ pub(super) fn because(address: &PostgresAddress, host: &Host, error: &tokio_post
     }
     match cause::<io::Error>(error).map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionRefused) => {
-            return format!("{host} refused the connection: is PostgreSQL running, and does it listen there?");
+            return format!(
+                "{host} refused the connection: is PostgreSQL running, and does it listen there?"
+            );
         }
         Some(io::ErrorKind::NotFound) if matches!(host.place, Place::Folder(_)) => {
             return format!("there is no socket {host}: is PostgreSQL running, and is this its folder?");
@@ -53,7 +55,9 @@ pub(super) fn because(address: &PostgresAddress, host: &Host, error: &tokio_post
 
 /// A host that said nothing at all.
 pub(super) fn silent(host: &Host, after: Duration) -> String {
-    format!("{host} did not let us in within {after:?}: check the address, the firewall, and whether the server is overloaded")
+    format!(
+        "{host} did not let us in within {after:?}: check the address, the firewall, and whether the server is overloaded"
+    )
 }
 
 fn answered(address: &PostgresAddress, host: &Host, answer: &DbError) -> String {
@@ -125,5 +129,8 @@ pub(crate) fn unfolded(error: &tokio_postgres::Error) -> String {
     if let Some(answer) = error.as_db_error() {
         return format!("{} ({})", answer.message(), answer.code().code());
     }
-    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    causes(error)
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

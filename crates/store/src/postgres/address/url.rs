@@ -45,7 +45,9 @@ pub(super) fn parse(url: &str) -> Result<PostgresAddress, String> {
         .strip_prefix("postgres://")
         .or_else(|| url.strip_prefix("postgresql://"))
         .ok_or_else(|| format!("it does not begin with postgres://, as in {EXAMPLE}"))?;
-    if rest.contains(|character: char| character == '#' || character.is_whitespace() || character.is_control()) {
+    if rest
+        .contains(|character: char| character == '#' || character.is_whitespace() || character.is_control())
+    {
         return Err(ENCODE.to_owned());
     }
     let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
@@ -83,7 +85,9 @@ fn name(text: &str, what: &str) -> Result<String, String> {
     match name.len() {
         0 => Err(format!("it names no {what}, as in {EXAMPLE}")),
         1..=NAME_BYTES_MAX => Ok(name),
-        _ => Err(format!("the name of its {what} is longer than {NAME_BYTES_MAX} bytes")),
+        _ => Err(format!(
+            "the name of its {what} is longer than {NAME_BYTES_MAX} bytes"
+        )),
     }
 }
 
@@ -114,7 +118,8 @@ fn decoded(text: &str) -> Result<String, String> {
         bytes.push(high << 4 | low);
         rest = tail;
     }
-    let text = String::from_utf8(bytes).map_err(|_| "its percent-encoding is not that of UTF-8".to_owned())?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| "its percent-encoding is not that of UTF-8".to_owned())?;
     if text.contains(char::is_control) {
         return Err("it holds a control character".to_owned());
     }
@@ -130,12 +135,13 @@ fn digit(byte: u8) -> Option<u8> {
 fn host_of_authority(text: &str) -> Result<Host, String> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
-            let (host, port) = rest
-                .split_once(']')
-                .ok_or("a bracket of a host is not closed")?;
+            let (host, port) = rest.split_once(']').ok_or("a bracket of a host is not closed")?;
             host.parse::<Ipv6Addr>()
                 .map_err(|_| "what stands in brackets is not an IPv6 address".to_owned())?;
-            (host, port.strip_prefix(':').or((!port.is_empty()).then_some(port)))
+            (
+                host,
+                port.strip_prefix(':').or((!port.is_empty()).then_some(port)),
+            )
         }
         None => match text.split_once(':') {
             Some((_, port)) if port.contains(':') => {
@@ -220,7 +226,9 @@ impl Parameters {
         let roots = self.sslrootcert.as_deref();
         match (self.sslmode.as_deref(), roots) {
             (Some("verify-full"), roots) => Tls::verified(roots.map(str::as_ref)),
-            (_, Some(_)) => Err("its `sslrootcert` is asked with sslmode=verify-full only: add that".to_owned()),
+            (_, Some(_)) => {
+                Err("its `sslrootcert` is asked with sslmode=verify-full only: add that".to_owned())
+            }
             (Some("disable"), None) => Ok(Tls::Off),
             (Some("prefer") | None, None) => Tls::preferred(),
             (Some("require"), None) => Tls::required(),
@@ -287,13 +295,19 @@ fn hosts_of_parameters(hosts: &str, ports: Option<&str>) -> Result<Vec<Host>, St
 
 fn not_taken(name: &str) -> String {
     let reason = match name {
-        "password" => "set STENTOR_DATABASE_PASSWORD, or STENTOR_DATABASE_PASSWORD_FILE to a file that holds it",
+        "password" => {
+            "set STENTOR_DATABASE_PASSWORD, or STENTOR_DATABASE_PASSWORD_FILE to a file that holds it"
+        }
         "user" | "dbname" => "write it into the URL itself, as in postgres://user@host:5432/name",
         "application_name" => "Stentor tells its own connections apart by it",
-        "options" => "Stentor makes the settings of its sessions itself, and others belong to the role: ALTER ROLE ... SET",
+        "options" => {
+            "Stentor makes the settings of its sessions itself, and others belong to the role: ALTER ROLE ... SET"
+        }
         "sslcert" | "sslkey" | "sslpassword" => "certificates of clients are not supported; use a password",
         _ if name.len() > PARAMETER_NAME_BYTES_MAX
-            || name.bytes().any(|byte| !byte.is_ascii_lowercase() && byte != b'_') =>
+            || name
+                .bytes()
+                .any(|byte| !byte.is_ascii_lowercase() && byte != b'_') =>
         {
             return "it has a parameter that no PostgreSQL server knows".to_owned();
         }
