@@ -6,8 +6,9 @@ import pytest
 
 from support.api import SOON, deliveries, make_endpoint, make_key, make_tenant, publish
 from support.client import Client
+from support.ports import free_port
 from support.receiver import Receiver, Reply, always, in_turn
-from support.server import Server, free_port
+from support.server import Server
 from support.waiting import observe_for, until
 
 ITEM = {
@@ -25,6 +26,8 @@ ITEM = {
     "finished_at",
 }
 EVENT = {"id", "event_id", "type", "tenant", "deliveries", "created_at"}
+
+pytestmark = pytest.mark.engines("sqlite", "postgres")
 
 
 @pytest.fixture

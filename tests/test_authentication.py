@@ -35,6 +35,8 @@ BAD_KEYS = {
     "a quote": "' OR '1'='1",
 }
 
+pytestmark = pytest.mark.engines("sqlite", "postgres")
+
 
 @pytest.fixture
 def tenants(shared_server: Server) -> tuple[str, str]:

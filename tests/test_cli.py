@@ -7,15 +7,20 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from support import process, signatures
 from support.api import deliveries, make_endpoint, make_key, make_tenant, publish
+from support.ports import free_port
 from support.receiver import Receiver
-from support.server import ROOT_KEY, Server, free_port
+from support.server import ROOT_KEY, Server
 from support.waiting import until
 
 MASTER_KEY = {"STENTOR_MASTER_KEY": base64.b64encode(b"m" * 32).decode()}
 OTHER_MASTER_KEY = {"STENTOR_MASTER_KEY": base64.b64encode(b"o" * 32).decode()}
 REFUSED_SECONDS_MAX = 20
+
+both_engines = pytest.mark.engines("sqlite", "postgres")
 
 
 def refused(server: Server) -> str:
@@ -66,12 +71,14 @@ def test_a_backup_does_not_overwrite_what_is_there(server: Server, tmp_path: Pat
     assert existing.read_text() == "precious"
 
 
+@both_engines
 def test_a_key_made_offline_works_after_the_start(server: Server, tmp_path: Path):
     tenant = make_tenant(server.root, uid="acme")
     assert server.stop() == 0
     keys = {}
     for role, words in (("root", []), ("project", ["--name", "backend"]), ("tenant", ["--tenant", "acme"])):
-        done = process.run("key", "create", "--role", role, *words, "--data", server.data, cwd=tmp_path)
+        command = ["key", "create", "--role", role, *words, "--data", server.data]
+        done = process.run(*command, cwd=tmp_path, variables=server.database_variables)
         assert done.returncode == 0, done.stderr
         [keys[role]] = re.findall(rf"stn_{role}_[0-9A-Za-z]{{43}}", done.stdout)
     server.start()
@@ -87,16 +94,19 @@ def test_a_key_is_not_made_offline_while_a_server_runs(server: Server, tmp_path:
     assert "/v1/keys" in done.stderr
 
 
+@both_engines
 def test_a_key_for_an_unknown_tenant_is_refused(server: Server, tmp_path: Path):
     server.stop()
-    done = process.run("key", "create", "--role", "tenant", "--tenant", "nobody", "--data", server.data, cwd=tmp_path)
+    command = ["key", "create", "--role", "tenant", "--tenant", "nobody", "--data", server.data]
+    done = process.run(*command, cwd=tmp_path, variables=server.database_variables)
     assert done.returncode != 0 and "nobody" in done.stderr and "stn_" not in done.stdout
 
 
+@both_engines
 def test_migrate_makes_a_database_that_serve_takes_and_may_be_repeated(servers: Callable[..., Server], tmp_path: Path):
     server = servers()
     for _ in range(2):
-        done = process.run("migrate", "--data", server.data, cwd=tmp_path)
+        done = process.run("migrate", "--data", server.data, cwd=tmp_path, variables=server.database_variables)
         assert done.returncode == 0, done.stderr
     server.start()
     make_tenant(server.root)
@@ -114,6 +124,7 @@ def test_a_database_of_a_newer_version_is_refused_and_left_alone(server: Server)
     assert database.read_bytes() == before
 
 
+@both_engines
 def test_a_wrong_master_key_is_refused_and_the_right_one_still_works(servers: Callable[..., Server]):
     server = servers(variables=MASTER_KEY).start()
     tenant = make_tenant(server.root)
@@ -126,6 +137,7 @@ def test_a_wrong_master_key_is_refused_and_the_right_one_still_works(servers: Ca
     server.root.for_tenant(tenant).get(f"/v1/endpoints/{endpoint['id']}").expect(200)
 
 
+@both_engines
 def test_a_lost_master_key_is_not_replaced_by_a_new_one(server: Server):
     make_tenant(server.root)
     server.stop()
@@ -137,6 +149,7 @@ def test_a_lost_master_key_is_not_replaced_by_a_new_one(server: Server):
     assert "master key" in refused(server)
 
 
+@both_engines
 def test_a_revoked_key_stays_revoked_after_a_restart(server: Server):
     made = make_key(server.root, "project")
     server.root.delete(f"/v1/keys/{made['id']}")

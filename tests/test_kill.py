@@ -9,6 +9,8 @@ import random
 import threading
 from collections.abc import Callable
 
+import pytest
+
 from support.checker import check
 from support.load import Load
 from support.server import Server
@@ -18,6 +20,8 @@ ACKNOWLEDGED_MAX = 600
 INSTANT_SECONDS_MAX = 0.05
 KILLED_AGAIN_SHARE = 0.3
 RECOVERY_SECONDS_MAX = 0.3
+
+pytestmark = pytest.mark.engines("sqlite", "postgres")
 
 
 def let_pass(seconds: float) -> None:

@@ -36,6 +36,8 @@ VECTORS = [
 # The ways to give a secret whose key both libraries know: drawn by the server, the shortest and the longest of base64.
 SECRETS = [None, "whsec_" + base64.b64encode(b"k" * 24).decode(), "whsec_" + base64.b64encode(b"\xff" * 64).decode()]
 
+pytestmark = pytest.mark.engines("sqlite", "postgres")
+
 
 def delivered(server: Server, receiver: Receiver, texts: list[str], secret: str | None) -> tuple[str, list[Received]]:
     """Publishes all texts to one endpoint and compares what arrives. Gives the secret and what arrived."""

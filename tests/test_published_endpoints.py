@@ -55,6 +55,8 @@ REQUEST = {
     "timeout_seconds": 10,
 }
 
+pytestmark = pytest.mark.engines("sqlite", "postgres")
+
 
 @pytest.fixture
 def client(shared_server: Server) -> Client:

@@ -1,6 +1,7 @@
 """Canaries: secrets, payloads and tokens of URLs appear in no log and no error, and secrets not on disk."""
 
 import base64
+import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import pytest
 from support import process
 from support.api import make_endpoint, make_key, make_tenant, publish
 from support.client import Client
+from support.postgres import Cluster
 from support.receiver import Receiver, Reply, in_turn
 from support.server import ROOT_KEY, Server
 from support.waiting import until
@@ -23,6 +25,8 @@ TOKEN = "canary-url-token"
 PAYLOAD = "canary-payload-marker"
 ANSWER = "canary-answer-body"
 PASSWORD = "canary-url-password"
+
+pytestmark = pytest.mark.engines("sqlite", "postgres")
 
 
 @dataclass
@@ -66,10 +70,11 @@ def refusals(client: Client, root: Client, tenant: str) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str | None]) -> Iterator[Scene]:
     """Sets the scene once, and stops the server so that everything is written."""
     receiver = Receiver()
-    server = Server(tmp_path_factory.mktemp("secrets"), options=["--log-level", "trace"]).start()
+    options = ["--log-level", "trace"]
+    server = Server(tmp_path_factory.mktemp("secrets"), options=options, database_url=new_database()).start()
     try:
         root = server.root
         tenant = make_tenant(root)
@@ -121,13 +126,22 @@ def test_no_error_shows_one(scene: Scene):
     assert not shown, shown
 
 
-def database_bytes(directory: Path) -> bytes:
-    """Every byte of every file of the data directory."""
-    return b"".join(path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file())
+def stored_bytes(server: Server) -> bytes:
+    """Every byte of every file of the data directory, and of every value of every table on a PostgreSQL server."""
+    content = b"".join(path.read_bytes() for path in sorted(server.data.rglob("*")) if path.is_file())
+    if server.database_url is None:
+        return content
+    cluster, database = Cluster(server.database_url), server.database_url.rpartition("/")[2]
+    for [table] in cluster.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'", database):
+        for row in cluster.sql(f'SELECT one::text FROM ONLY "{table}" AS one', database):
+            text = "\t".join(row)
+            # Bytes are shown as \\x and hexadecimal digits.
+            content += text.encode() + b"".join(map(bytes.fromhex, re.findall(r"\\x((?:[0-9a-f]{2})+)", text)))
+    return content
 
 
-def test_the_files_on_disk_hold_no_secret_header_value_or_key(scene: Scene):
-    content = database_bytes(scene.server.data)
+def test_what_is_stored_holds_no_secret_header_value_or_key(scene: Scene):
+    content = stored_bytes(scene.server)
     assert PAYLOAD.encode() in content, "the payload is stored in clear: the search sees what it should"
     drawn = [base64.b64decode(secret.removeprefix("whsec_")) for secret in scene.drawn.split("\n")]
     sealed = [SIGNING_SECRET, SIGNING_KEY, PLAIN_SECRET, HEADER_VALUE, *scene.keys, *scene.drawn.split("\n"), *drawn]

@@ -19,6 +19,8 @@ PAUSE_SECONDS = 4.0
 SECOND_SIGNAL_SECONDS_MAX = 5.0
 LONG_GRACE = ["--shutdown-grace-seconds", "60"]
 
+pytestmark = pytest.mark.engines("sqlite", "postgres")
+
 
 def judge(load: Load, kills: int) -> None:
     """Publishes again what was not acknowledged, waits for quiet and has the checker judge."""
@@ -136,6 +138,8 @@ def test_a_client_that_leaves_right_after_sending_has_published_once_or_not_at_a
     assert len(deliveries(client)) == len(keys)
 
 
+# On PostgreSQL it waits first: see test_postgres_nodes.py.
+@pytest.mark.engines("sqlite")
 def test_a_second_server_on_the_same_data_is_refused(server: Server, servers: Callable[..., Server]):
     second = servers(data=server.data)
     done = process.run(*second.command()[1:], cwd=second.directory, variables=second.variables)

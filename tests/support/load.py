@@ -46,12 +46,14 @@ class Attempted:
     target: Target
     payload: bytes
     event: str | None = None
+    # Published without an `event_id`: to publish it again would make another event.
+    once: bool = False
 
 
 class Load:
     """One run of producers against a running server, with a receiver and tenants of its own."""
 
-    def __init__(self, server: Server, rng: random.Random) -> None:
+    def __init__(self, server: Server, rng: random.Random, producers: int = PRODUCERS) -> None:
         self.server = server
         self.receiver = Receiver()
         self.secrets: dict[str, str] = {}
@@ -73,7 +75,7 @@ class Load:
         ]
         self._threads = [
             threading.Thread(target=self._produce, args=(number, random.Random(rng.random())), daemon=True)
-            for number in range(PRODUCERS)
+            for number in range(producers)
         ]
 
     def _target(self, rng: random.Random, **scripts: Script) -> Target:
@@ -123,19 +125,19 @@ class Load:
         """Publishes again what was not acknowledged, each under its own `event_id`."""
         client = self.server.root
         for key, attempted in self._attempted.items():
-            if attempted.event is None:
+            if attempted.event is None and not attempted.once:
                 answer = client.post("/v1/events", self._text(key, attempted))
                 assert answer.status in (200, 202), answer
                 attempted.event = answer.json()["id"]
 
-    def quiet(self) -> None:
+    def quiet(self, seconds: float = QUIET_SECONDS_MAX) -> None:
         """Waits until no delivery waits for an attempt."""
         for target in self.targets:
             client = self.server.root.for_tenant(target.tenant)
             until(
                 lambda client=client: not client.get("/v1/deliveries?status=pending&limit=1").expect(200)["data"],
                 "no delivery is pending",
-                QUIET_SECONDS_MAX,
+                seconds,
             )
 
     def history(self, kills: int) -> History:
@@ -206,4 +208,5 @@ class Load:
         return client.post("/v1/events/batch", b'{"events": [' + b", ".join(texts) + b"]}")
 
     def _text(self, key: str, attempted: Attempted) -> bytes:
-        return event_text(attempted.target.tenant, "order.completed", attempted.payload, event_id=key)
+        named = {} if attempted.once else {"event_id": key}
+        return event_text(attempted.target.tenant, "order.completed", attempted.payload, **named)

@@ -1,40 +1,23 @@
 """A real server, in a directory of its own."""
 
 import os
-import random
 import signal
-import socket
 import string
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from support.client import Client
+from support.ports import HOST, free_port
 from support.process import binary, environment
 from support.waiting import until
 
-HOST = "127.0.0.1"
 ROOT_KEY = "stn_root_" + (string.digits + string.ascii_letters)[:43]
 # What the log says when a handler, or anything else, panicked.
 PANIC = "a panic:"
 READY_SECONDS_MAX = 30.0
 EXIT_SECONDS_MAX = 40.0
 LOG_TAIL_BYTES = 4_000
-
-
-def free_port() -> int:
-    """A port below the range from which the kernel takes the ports of outgoing connections: nobody else takes it while
-    a server is down between two starts."""
-    for _ in range(1_000):
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no port is free")
 
 
 class Server:
@@ -50,15 +33,19 @@ class Server:
         data: Path | None = None,
         allow: Sequence[str] = ("127.0.0.0/8",),
         root_key: str | None = ROOT_KEY,
+        database_url: str | None = None,
     ) -> None:
         """`wrap` is a command that ends by replacing itself with the server; `allow` are destinations. Without
-        `root_key` the server makes one."""
+        `root_key` the server makes one; without `database_url` it keeps a file in its data folder."""
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.data = data or directory / "data"
         self.log_path = directory / "server.log"
         self.options, self.wrap, self.allow = list(options), list(wrap), list(allow)
-        self.variables = dict(variables or {}) | ({"STENTOR_ROOT_KEY": root_key} if root_key else {})
+        self.database_url = database_url
+        self.database_variables = {"STENTOR_DATABASE_URL": database_url} if database_url else {}
+        named = {"STENTOR_ROOT_KEY": root_key} if root_key else {}
+        self.variables = dict(variables or {}) | named | self.database_variables
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 

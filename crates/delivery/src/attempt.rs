@@ -2,7 +2,7 @@
 //! replays come through here as first attempts do.
 
 use crate::request::Prepared;
-use crate::transport::{Sent, Transport};
+use crate::transport::{Permission, Sent, Transport};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -66,7 +66,9 @@ impl Attempting {
 
     /// Makes the attempt that a delivery was claimed for, unless its endpoint is gone or does not send now. Returns when
     /// what became of it is recorded.
-    pub(crate) async fn attempt(&self, store: &Store, claimed: Claimed) {
+    ///
+    /// Nothing is sent while this node's lease has run out: somebody else may be about to send it.
+    pub(crate) async fn attempt(&self, store: &Store, permission: &Permission, claimed: Claimed) {
         let Some(configured) = store.config().endpoint(claimed.endpoint) else {
             let cancel = claimed.cancel(Reason::EndpointDeleted);
             return self.insist("cancelled", || store.cancel_claimed(cancel)).await;
@@ -75,7 +77,8 @@ impl Attempting {
             let release = claimed.release();
             return self.insist("given back", || store.release(vec![release])).await;
         }
-        let finish = Arc::new(self.exchange(&claimed, &configured).await);
+        self.unless_broken_off(store.leased()).await;
+        let finish = Arc::new(self.exchange(&claimed, &configured, permission).await);
         let recorded = async || match store.finish_attempt(Arc::clone(&finish)).await {
             Ok(Recorded::Fenced) => {
                 tracing::warn!(delivery = %claimed.delivery, "an attempt was recorded after its lease was lost");
@@ -86,10 +89,15 @@ impl Attempting {
         self.insist("recorded", recorded).await;
     }
 
-    async fn exchange(&self, claimed: &Claimed, configured: &EndpointConfig) -> Finish {
+    async fn exchange(
+        &self,
+        claimed: &Claimed,
+        configured: &EndpointConfig,
+        permission: &Permission,
+    ) -> Finish {
         let started_at = self.clock.now();
         let prepared = self.prepare(configured);
-        let built = prepared.build(claimed, started_at);
+        let built = prepared.build(claimed, started_at, permission.clone());
         let sent = match configured.endpoint.settings.url.judge(&self.allow) {
             // The allow list has become shorter since the URL was saved.
             Err(refusal) => blocked(refusal.to_string()),
@@ -139,14 +147,21 @@ impl Attempting {
     }
 
     async fn send(&self, outgoing: crate::transport::Outgoing) -> Sent {
+        let sent = self.unless_broken_off(self.transport.send(outgoing)).await;
+        sent.unwrap_or_else(|| Sent {
+            outcome: Outcome::Failed(ErrorClass::Shutdown),
+            exchange: Exchange::default(),
+            retry_after: None,
+        })
+    }
+
+    /// What `future` gives; `None` where everything is broken off before.
+    async fn unless_broken_off<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         let mut broken_off = self.broken_off.subscribe();
         tokio::select! {
-            sent = self.transport.send(outgoing) => sent,
-            _ = broken_off.wait_for(|broken_off| *broken_off) => Sent {
-                outcome: Outcome::Failed(ErrorClass::Shutdown),
-                exchange: Exchange::default(),
-                retry_after: None,
-            },
+            biased;
+            _ = broken_off.wait_for(|broken_off| *broken_off) => None,
+            given = future => Some(given),
         }
     }
 

@@ -13,6 +13,7 @@
 use crate::agenda::Agenda;
 use crate::attempt::Attempting;
 use crate::queue::FairQueue;
+use crate::transport::Permission;
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -63,6 +64,8 @@ pub struct Dispatcher {
     clock: Arc<dyn Clock>,
     attempting: Attempting,
     limits: DispatchLimits,
+    /// To send what this node owns, as long as its lease holds.
+    permission: Permission,
     state: Mutex<State>,
     /// Something may be claimed that could not be before.
     woken: Notify,
@@ -118,7 +121,12 @@ impl Dispatcher {
             look_after: Some(START),
             ..State::default()
         });
+        let permission = Permission::new({
+            let store = store.clone();
+            move || store.holds_lease()
+        });
         Arc::new(Self {
+            permission,
             store,
             clock,
             attempting,
@@ -426,7 +434,9 @@ impl Dispatcher {
             shard: claimed.shard,
             test: claimed.trigger == Trigger::Test,
         };
-        self.attempting.attempt(&self.store, claimed).await;
+        self.attempting
+            .attempt(&self.store, &self.permission, claimed)
+            .await;
     }
 
     fn land(&self, flight: &Flight<'_>) {

@@ -1,7 +1,7 @@
 //! The request of an attempt: what is the same for every attempt of an endpoint is made once.
 
 use crate::sign::Signer;
-use crate::transport::Outgoing;
+use crate::transport::{Outgoing, Permission};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -69,7 +69,7 @@ impl Prepared {
 
     /// The request of an attempt that starts at `now`: the timestamp and the signatures are of this attempt, the id is that
     /// of the event, the same in every attempt.
-    pub(crate) fn build(&self, claimed: &Claimed, now: Timestamp) -> Built {
+    pub(crate) fn build(&self, claimed: &Claimed, now: Timestamp, permission: Permission) -> Built {
         let id = claimed.event.id.to_string();
         let body: Bytes = claimed.event.payload.clone();
         let timestamp = now.seconds().to_string();
@@ -99,6 +99,7 @@ impl Prepared {
             body,
             timeout: self.timeout,
             keep,
+            permission,
         };
         Built {
             outgoing,

@@ -45,6 +45,28 @@ pub struct Outgoing {
     /// Bytes kept of the answer's body when it is a success; a failure keeps
     /// [`ANSWER_BYTES_FAILED_MAX`](stentor_domain::limits::ANSWER_BYTES_FAILED_MAX).
     pub keep: usize,
+    /// Asked immediately before the first byte is written.
+    pub permission: Permission,
+}
+
+/// Whether the delivery is still this node's to send.
+#[derive(Clone)]
+pub struct Permission(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Permission {
+    /// A permission that `holds` tells of.
+    pub fn new(holds: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(holds))
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        if (self.0)() {
+            Ok(())
+        } else {
+            let detail = "this node's lease ended before the request was sent";
+            Err(Failure::new(ErrorClass::Shutdown, detail))
+        }
+    }
 }
 
 impl fmt::Debug for Outgoing {
@@ -134,11 +156,12 @@ impl HttpTransport {
             headers,
             body,
             keep,
+            permission,
             ..
         } = outgoing;
         let origin = Origin::of(&url);
         let request = post(headers, body);
-        let (mut lease, answer) = self.answer_to(&url, &origin, request, seen).await?;
+        let (mut lease, answer) = self.answer_to(&url, &origin, request, &permission, seen).await?;
 
         let (head, body) = answer.into_parts();
         seen.head(&head, keep);
@@ -157,11 +180,13 @@ impl HttpTransport {
         url: &EndpointUrl,
         origin: &Origin,
         mut request: Request<Body>,
+        permission: &Permission,
         seen: &mut Seen,
     ) -> Result<(Lease, Response<Incoming>), Failure> {
         if let Some(mut lease) = self.pool.take(origin, self.clock.monotonic()) {
             seen.exchange.address = Some(lease.address());
             direct(&mut request, url, &lease)?;
+            permission.check()?;
             match self.send_over(&mut lease, request, seen).await {
                 Ok(answer) => return Ok((lease, answer)),
                 Err((failure, unsent)) => request = unsent.ok_or(failure)?,
@@ -173,6 +198,7 @@ impl HttpTransport {
         let opened = open(established, now).await.map_err(|error| broken(&error))?;
         let mut lease = self.pool.adopt(origin, opened, now);
         direct(&mut request, url, &lease)?;
+        permission.check()?;
         match self.send_over(&mut lease, request, seen).await {
             Ok(answer) => Ok((lease, answer)),
             Err((failure, _)) => Err(failure),

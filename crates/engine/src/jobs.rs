@@ -13,10 +13,15 @@ use tokio::sync::watch;
 const REST: Duration = Duration::from_secs(1);
 /// How often the uses of keys are written.
 const KEY_USES_EVERY: Duration = Duration::from_secs(60);
+/// How often room is made for the days to come, of which there are several in advance.
+const DAYS_EVERY: Duration = Duration::from_secs(3_600);
 
 impl Engine {
-    /// One slice of every kind. Tells how many rows it wrote in all: where that is none, nothing is left to do.
+    /// One slice of every kind, where this process works for all. Tells how many rows it wrote in all: where that is none, nothing is left to do.
     pub async fn tick_jobs(&self) -> Result<usize> {
+        if !self.store.owns_shards() {
+            return Ok(0);
+        }
         Ok(self.fan_out().await? + self.sweep().await? + self.forget().await?)
     }
 
@@ -57,6 +62,17 @@ impl Engine {
         Ok(self.store.forget_idempotency_keys(self.now()).await?)
     }
 
+    /// Makes room for the days to come.
+    async fn make_days(&self) {
+        match self.store.make_days(self.now()).await {
+            Ok(0) => {}
+            Ok(made) => tracing::info!(made, "made partitions for the days to come"),
+            Err(error) => {
+                tracing::error!(%error, "partitions for the days to come could not be made; it is tried again");
+            }
+        }
+    }
+
     /// Writes when keys were last used. What cannot be written is written the next time.
     async fn write_key_uses(&self) {
         loop {
@@ -74,7 +90,12 @@ impl Engine {
 /// Ticks until `stop` turns true.
 pub async fn run(engine: Engine, mut stop: watch::Receiver<bool>) {
     let mut key_uses_due = engine.now().plus(KEY_USES_EVERY);
+    let mut days_due = engine.now().plus(DAYS_EVERY);
     loop {
+        if engine.now() >= days_due {
+            days_due = engine.now().plus(DAYS_EVERY);
+            engine.make_days().await;
+        }
         if engine.now() >= key_uses_due {
             key_uses_due = engine.now().plus(KEY_USES_EVERY);
             engine.write_key_uses().await;

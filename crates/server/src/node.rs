@@ -125,6 +125,11 @@ impl Node {
         })
     }
 
+    /// Waits until this process must not go on, since another one works on the same database, and tells why.
+    pub(crate) async fn evicted(&self) -> String {
+        self.store.evicted().await
+    }
+
     /// Stops in order. Requests and attempts in flight have the grace each; what takes longer is broken off, recorded, and
     /// repeated by the next start.
     pub(crate) async fn stop(self) {

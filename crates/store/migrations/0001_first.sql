@@ -1,6 +1,7 @@
--- The whole layout. Portable: what differs between engines is replaced by the migrator (on SQLite KEYLESS becomes
--- WITHOUT ROWID and BIGINT becomes INTEGER). Times are microseconds since 1970 in BIGINT; ids are the two numbers of
--- `domain::Id`: n, the key, and tag.
+-- The whole layout. Portable: what differs between engines is replaced by the migrators. On SQLite KEYLESS becomes
+-- WITHOUT ROWID, BIGINT becomes INTEGER and BY_DAY nothing; on PostgreSQL BY_DAY becomes a partitioning by n, whose high
+-- bits are milliseconds, KEYLESS nothing, and what follows `--pg` is run. Times are microseconds since 1970 in BIGINT; ids
+-- are the two numbers of `domain::Id`: n, the key, and tag.
 -- Columns that nothing uses yet are there so that no large table has to be rewritten when it does.
 
 CREATE TABLE meta (
@@ -198,8 +199,10 @@ CREATE TABLE events (
     -- How many endpoints matched.
     deliveries         BIGINT NOT NULL,
     meta               TEXT
-);
+) BY_DAY;
 CREATE INDEX events_of_tenant ON events (tenant, n);
+-- Takes what no day was made for.
+--pg CREATE TABLE events_default PARTITION OF events DEFAULT;
 
 -- Unfinished deliveries. A row with an owner is in that node's memory; one without waits for its shard's owner.
 CREATE TABLE work (
@@ -223,6 +226,11 @@ CREATE TABLE work (
     cancel_requested BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX work_waiting ON work (shard, endpoint, due_at) WHERE owner IS NULL;
+-- Every delivery is a row here for some milliseconds. It is cleaned by the number of dead rows, whatever its size, and as
+-- fast as that goes; its end is not cut off, which would lock everybody out.
+--pg ALTER TABLE work SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
+--pg     autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_insert_threshold = -1,
+--pg     autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000000, vacuum_truncate = off);
 
 -- Finished deliveries with their last attempt inside. Insert-only, but for a retry, which takes the row back to `work`.
 CREATE TABLE deliveries (
@@ -241,7 +249,8 @@ CREATE TABLE deliveries (
     error       TEXT,
     micros      BIGINT,
     exchange    BYTEA
-);
+) BY_DAY;
+--pg CREATE TABLE deliveries_default PARTITION OF deliveries DEFAULT;
 CREATE INDEX deliveries_of_endpoint ON deliveries (endpoint, n);
 CREATE INDEX deliveries_of_event ON deliveries (event);
 

@@ -29,7 +29,11 @@ pub struct Fanout {
 impl Store {
     /// Endpoints with deliveries that wait, in the order of shard and endpoint, those after `after`; at most `limit`.
     /// The cost grows with the endpoints, not with their deliveries.
+    /// None where this process does not claim.
     pub async fn waiting_endpoints(&self, after: (u16, i64), limit: usize) -> Result<Vec<Waiting>> {
+        if !self.owns_shards() {
+            return Ok(Vec::new());
+        }
         self.ask(move |tx| Box::pin(waiting_endpoints(tx, after, limit)))
             .await
     }
@@ -141,8 +145,8 @@ async fn continue_fanout(
         return Ok(());
     };
     tx.execute_one(
-        "UPDATE fanout SET after_endpoint = ?1 WHERE event = ?2",
-        values![last.endpoint, event],
+        "UPDATE fanout SET after_endpoint = ?1 WHERE event = ?2 AND after_endpoint = ?3",
+        values![last.endpoint, event, fanout.after_endpoint],
     )
     .await?;
     for delivery in &deliveries {

@@ -150,9 +150,14 @@ impl Config {
         self.maps.read().endpoints.get(&n).cloned()
     }
 
+    /// The number of the configuration's clock that the snapshot has.
+    pub(crate) fn applied(&self) -> i64 {
+        self.applied.load(Ordering::Relaxed)
+    }
+
     /// Brings the snapshot up to what the database says, as of one moment of it. Nobody else may do so meanwhile.
     pub(crate) async fn refresh(&self, tx: &mut Tx<'_>) -> Result<()> {
-        let since = self.applied.load(Ordering::Relaxed);
+        let since = self.applied();
         let seq = tx
             .row("SELECT seq FROM config_clock", values![], |row| row.int(0))
             .await?
@@ -179,10 +184,12 @@ impl Config {
     }
 }
 
-const PROJECTS: &str = "SELECT n, tag, name, deleted_at FROM projects WHERE config_version > ?1";
+/// In the order of their changes: a name that one gave up may be another one's since.
+const PROJECTS: &str = "SELECT n, tag, name, deleted_at FROM projects WHERE config_version > ?1
+     ORDER BY config_version";
 const TENANTS: &str =
     "SELECT n, tag, project, (SELECT tag FROM projects WHERE n = tenants.project), uid, config_version, deleted_at
-     FROM tenants WHERE config_version > ?1";
+     FROM tenants WHERE config_version > ?1 ORDER BY config_version";
 
 fn read_project(row: &Row<'_>) -> Result<(ProjectConfig, bool)> {
     let id = ProjectId(row.id(0)?);

@@ -58,6 +58,11 @@ impl Outside {
         self.health.lock().get(&endpoint).copied().unwrap_or(0)
     }
 
+    /// Failures in a row as another node left them.
+    pub(crate) fn set_health(&self, health: HashMap<i64, u32>) {
+        *self.health.lock() = health;
+    }
+
     /// Room in memory, where the delivery can be sent at once: what is held waits in the store.
     pub(crate) fn room_for(&self, event: &NewEvent, delivery: &NewDelivery) -> Option<RoomTicket> {
         if event.trigger == Trigger::Test {

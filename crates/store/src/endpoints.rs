@@ -5,6 +5,7 @@
 //! - `secrets`, `header_sets`: what is sealed, in tables of its own.
 
 mod create;
+pub(crate) mod gone;
 pub(crate) mod header_sets;
 mod rows;
 mod secrets;

@@ -1,8 +1,6 @@
 //! What can go wrong with the store itself. What a caller did wrong is a value, not an error (see the operations).
 
-use crate::postgres::{SHARED, is_of_a_pool, unfolded};
 use rusqlite::{ErrorCode, ffi};
-use tokio_postgres::error::SqlState;
 
 /// A fault of the store.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -39,11 +37,7 @@ impl From<rusqlite::Error> for StoreError {
 
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
-        match error.as_db_error() {
-            Some(answer) if *answer.code() == SqlState::QUERY_CANCELED => Self::TooExpensive,
-            Some(answer) if is_of_a_pool(answer) => Self::Unavailable(SHARED.to_owned()),
-            _ => Self::Unavailable(unfolded(&error)),
-        }
+        Self::Unavailable(crate::postgres::words(&error))
     }
 }
 

@@ -9,7 +9,11 @@ use stentor_domain::attempt::{Attempt, Trigger};
 use stentor_domain::delivery::Reason;
 use stentor_domain::id::{DeliveryId, EventId, TenantId};
 use stentor_domain::judge::Effect;
+use stentor_domain::limits::{IN_FLIGHT_PER_ENDPOINT_MAX, PAYLOAD_BYTES_MAX};
 use stentor_domain::name::EventTypeName;
+
+/// Marks the event of a test send, which lists of events leave out.
+pub(crate) const TEST_MARK: &str = "test";
 
 /// An event to be accepted, with its deliveries.
 #[derive(Clone, Debug)]
@@ -36,6 +40,14 @@ pub struct NewEvent {
     pub matched: u32,
     /// Why its deliveries exist.
     pub trigger: Trigger,
+}
+
+impl NewEvent {
+    /// The last of its deliveries, where a fan-out row lets more follow.
+    pub(crate) fn last_before_fanout(&self) -> Option<&NewDelivery> {
+        let written = u32::try_from(self.deliveries.len()).unwrap_or(u32::MAX);
+        self.deliveries.last().filter(|_| self.matched > written)
+    }
 }
 
 /// A producer's own id of an event.
@@ -150,6 +162,27 @@ pub struct Claimed {
 }
 
 impl Claimed {
+    /// The first attempt of a delivery that is being accepted.
+    pub(crate) fn first(
+        event: &NewEvent,
+        shared: &Arc<ClaimedEvent>,
+        delivery: &NewDelivery,
+        room: RoomTicket,
+    ) -> Self {
+        Self {
+            delivery: delivery.id,
+            event: Arc::clone(shared),
+            endpoint: delivery.endpoint,
+            shard: delivery.shard,
+            attempt: 1,
+            failed: 0,
+            first_at: None,
+            due_at: event.accepted_at,
+            trigger: event.trigger,
+            room: Some(room),
+        }
+    }
+
     /// How this node gives it back without an attempt.
     pub fn release(&self) -> Release {
         Release {
@@ -180,6 +213,9 @@ pub struct ClaimedEvent {
     /// Its payload, byte for byte.
     pub payload: Bytes,
 }
+
+/// Payload bytes that one claim brings into memory: what a full cap of the largest payloads takes.
+pub(crate) const CLAIM_BYTES_MAX: usize = IN_FLIGHT_PER_ENDPOINT_MAX * PAYLOAD_BYTES_MAX;
 
 /// A wish to own deliveries of one endpoint that are due.
 #[derive(Clone, Copy, Debug)]

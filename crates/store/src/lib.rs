@@ -5,7 +5,7 @@
 //! - [`hot`], `member`, [`fresh`], `effects`: the words of the hot path (accept, claim, finish), a word with its answer, the
 //!   handing over to the dispatcher, and what else a commit lets out;
 //! - `exchange`, `waiters`: how an exchange is kept, and who waits for a test;
-//! - `start`, `common`: what a start does on any database, and what every store has in memory;
+//! - `migrations`, `start`, `common`: the schema, what a start does on any database, and what every store has in memory;
 //! - `sqlite`: the embedded engine: the writer thread with its group commit, readers, checkpoints, migrations;
 //! - `postgres`: the engine on a PostgreSQL server: connections, committers, the node's lease, partitions, migrations;
 //! - [`config`]: the snapshot of the configuration that matching, authentication and sending read;
@@ -39,6 +39,7 @@ mod common;
 mod effects;
 mod exchange;
 mod member;
+mod migrations;
 mod postgres;
 mod sqlite;
 mod start;
@@ -66,7 +67,7 @@ use futures_util::future::BoxFuture;
 use std::ops::Range;
 use std::sync::Arc;
 use stentor_domain::id::{DeliveryId, Id};
-use stentor_domain::{Chance, Clock};
+use stentor_domain::{Chance, Clock, Timestamp};
 
 /// The store. Cheap to clone; every clone is the same store.
 #[derive(Clone)]
@@ -197,6 +198,56 @@ impl Store {
     /// Waits for the end of a delivery that is yet to be written: call this first, then write, then await.
     pub fn finished(&self, delivery: DeliveryId) -> tokio::sync::oneshot::Receiver<()> {
         self.0.common.waiters.register(delivery.n())
+    }
+
+    /// Whether this process works for all: it claims what is due, sweeps, and continues what others began. On PostgreSQL one
+    /// process does, and another that has started beside it does not yet.
+    pub fn owns_shards(&self) -> bool {
+        match &self.0.engine {
+            Engine::Sqlite(_) => true,
+            Engine::Postgres(engine) => engine.owns_shards(),
+        }
+    }
+
+    /// Whether this process may believe that what it has claimed is its own.
+    pub fn holds_lease(&self) -> bool {
+        match &self.0.engine {
+            Engine::Sqlite(_) => true,
+            Engine::Postgres(engine) => engine.holds_lease(),
+        }
+    }
+
+    /// Waits until this process may believe that what it has claimed is its own: on PostgreSQL until its lease holds.
+    pub async fn leased(&self) {
+        match &self.0.engine {
+            Engine::Sqlite(_) => {}
+            Engine::Postgres(engine) => engine.leased().await,
+        }
+    }
+
+    /// Waits until this process must not go on, since another one works on the same database, and tells why.
+    pub async fn evicted(&self) -> String {
+        match &self.0.engine {
+            Engine::Sqlite(_) => std::future::pending().await,
+            Engine::Postgres(engine) => engine.evicted().await,
+        }
+    }
+
+    /// Makes room for the days to come, where days have partitions; tells how many were made.
+    pub async fn make_days(&self, now: Timestamp) -> Result<usize> {
+        match &self.0.engine {
+            Engine::Sqlite(_) => Ok(0),
+            Engine::Postgres(engine) => engine.make_days(now).await,
+        }
+    }
+
+    /// Drops the days that ended before `until`, events, deliveries and attempts, where days have partitions; tells their
+    /// names. A day with an unfinished delivery stays.
+    pub async fn drop_days_before(&self, until: Timestamp) -> Result<Vec<String>> {
+        match &self.0.engine {
+            Engine::Sqlite(_) => Ok(Vec::new()),
+            Engine::Postgres(engine) => engine.drop_days_before(until).await,
+        }
     }
 
     /// Writes what was asked for so far, then closes. What is to be written later gets [`StoreError::Closed`]; questions are

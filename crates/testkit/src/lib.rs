@@ -3,7 +3,8 @@
 //! - [`StepClock`]: stands still until a test steps it;
 //! - [`SeededChance`]: random numbers from a seed;
 //! - [`Receivers`]: the outgoing side of HTTP, without sockets;
-//! - [`World`]: a whole Stentor of them, on a real SQLite file, with the words that stories are told in.
+//! - [`TestDatabase`]: a database of a test's own, on the engine that the run is about;
+//! - [`World`]: a whole Stentor of them, on a real database, with the words that stories are told in.
 
 #![expect(
     clippy::panic,
@@ -12,11 +13,13 @@
 
 mod chance;
 mod clock;
+mod database;
 mod receivers;
 mod world;
 
 pub use chance::SeededChance;
 pub use clock::StepClock;
+pub use database::{Place, TestDatabase};
 pub use receivers::{Received, Receivers, Reply};
 pub use stentor_engine::endpoints::EndpointFields;
 pub use stentor_engine::publish::Publication;

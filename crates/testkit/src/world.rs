@@ -1,4 +1,4 @@
-//! A whole Stentor on one stepped clock: a real SQLite file, the real engine and dispatcher, simulated receivers.
+//! A whole Stentor on one stepped clock: a real database, the real engine and dispatcher, simulated receivers.
 //!
 //! Here is its life: starts, ends, and the passing of time. What people do with it is in [`deeds`], what they see of it
 //! in [`views`].
@@ -8,8 +8,7 @@ mod views;
 
 pub use deeds::order_paid;
 
-use crate::{Receivers, SeededChance, StepClock};
-use std::path::PathBuf;
+use crate::{Receivers, SeededChance, StepClock, TestDatabase};
 use std::sync::Arc;
 use std::time::Duration;
 use stentor_delivery::attempt::Attempting;
@@ -18,15 +17,12 @@ use stentor_domain::address::AllowList;
 use stentor_domain::limits::{IN_FLIGHT_MAX, IN_FLIGHT_PER_ENDPOINT_MAX};
 use stentor_domain::{Chance, Clock, Timestamp};
 use stentor_engine::{Caller, Engine, Settings};
-use stentor_store::{Database, Fresh, MasterKey, MasterKeys, Options, Purpose, Store, StoreError};
-use tempfile::TempDir;
+use stentor_store::{Fresh, MasterKey, MasterKeys, Options, Purpose, Store, StoreError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Rounds after which something that should come to rest has not.
 const ROUNDS_MAX: usize = 10_000;
-/// The file in a world's folder.
-const DATABASE: &str = "stentor.db";
 
 /// A whole Stentor, to be stepped.
 #[derive(Debug)]
@@ -46,7 +42,7 @@ pub struct World {
     fresh: Option<Fresh>,
     flight: Option<JoinHandle<Result<Option<Fresh>, StoreError>>>,
     running: Option<(watch::Sender<bool>, JoinHandle<()>)>,
-    folder: TempDir,
+    database: TestDatabase,
 }
 
 /// What an operator sets.
@@ -72,7 +68,7 @@ impl Default for Setup {
 
 /// What outlives a process.
 struct Kept {
-    folder: TempDir,
+    database: TestDatabase,
     clock: Arc<StepClock>,
     receivers: Arc<Receivers>,
     root: Option<Caller>,
@@ -80,7 +76,7 @@ struct Kept {
 }
 
 impl World {
-    /// A first start on an empty folder.
+    /// A first start on an empty database.
     pub async fn new() -> Self {
         Self::with(Setup::default()).await
     }
@@ -88,7 +84,7 @@ impl World {
     /// The same by an operator who has set something.
     pub async fn with(setup: Setup) -> Self {
         let kept = Kept {
-            folder: tempfile::tempdir().expect("a folder"),
+            database: TestDatabase::new(),
             clock: Arc::default(),
             receivers: Arc::default(),
             root: None,
@@ -102,8 +98,8 @@ impl World {
         self.kill_and_restart_after(|_| ()).await
     }
 
-    /// The same, `meanwhile` done to the database file before the next start.
-    pub async fn kill_and_restart_after(self, meanwhile: impl FnOnce(&rusqlite::Connection)) -> Self {
+    /// The same, `meanwhile` done to the database before the next start.
+    pub async fn kill_and_restart_after(self, meanwhile: impl FnOnce(&TestDatabase)) -> Self {
         let Self {
             clock,
             store,
@@ -115,7 +111,7 @@ impl World {
             fresh,
             flight,
             running,
-            folder,
+            database,
         } = self;
         // Closed before anything else ends: nobody can give back or record any more.
         store.close().await;
@@ -130,12 +126,9 @@ impl World {
         drop((dispatcher, fresh, engine, store));
         // Somebody had connections of their own to the receivers, which are closed now.
         receivers.speak();
-        let connection =
-            rusqlite::Connection::open(folder.path().join(DATABASE)).expect("the database opens");
-        meanwhile(&connection);
-        connection.close().expect("the database closes");
+        meanwhile(&database);
         Self::start(Kept {
-            folder,
+            database,
             clock,
             receivers,
             root: Some(root),
@@ -146,7 +139,7 @@ impl World {
 
     async fn start(kept: Kept) -> Self {
         let Kept {
-            folder,
+            database,
             clock,
             receivers,
             root,
@@ -154,7 +147,7 @@ impl World {
         } = kept;
         let chance: Arc<dyn Chance> = Arc::new(SeededChance::new(clock.now().micros().cast_unsigned()));
         let options = Options {
-            database: Database::File(folder.path().join(DATABASE)),
+            database: database.location(),
             purpose: Purpose::Run,
             master: MasterKeys::new(MasterKey::new([7; 32]), vec![]),
             clock: Arc::clone(&clock) as _,
@@ -191,7 +184,7 @@ impl World {
             fresh: Some(fresh),
             flight: None,
             running: None,
-            folder,
+            database,
         }
     }
 
@@ -205,9 +198,9 @@ impl World {
         self.clock.now()
     }
 
-    /// Where the database is.
-    pub fn database(&self) -> PathBuf {
-        self.folder.path().join(DATABASE)
+    /// Its database.
+    pub fn database(&self) -> &TestDatabase {
+        &self.database
     }
 
     /// Ticks everything until there is nothing left to do at this moment. Tells how many attempts were made or deliveries

@@ -1,4 +1,4 @@
-//! Stories of deliveries: publish, settle, and look at what receivers got and what people see. A real file, the real engine
+//! Stories of deliveries: publish, settle, and look at what receivers got and what people see. A real database, the real engine
 //! and dispatcher, a clock that is stepped.
 //!
 //! - `schedule`: when a delivery is tried again, and when no more;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use stentor_delivery::guard::Guard;
 use stentor_delivery::resolve::Resolve;
-use stentor_delivery::transport::{HttpSettings, HttpTransport, Outgoing, Sent, Transport as _};
+use stentor_delivery::transport::{HttpSettings, HttpTransport, Outgoing, Permission, Sent, Transport as _};
 use stentor_domain::address::AllowList;
 use stentor_domain::attempt::{Answer, ErrorClass, Outcome};
 use stentor_domain::endpoint_url::EndpointUrl;
@@ -130,6 +130,7 @@ impl Sender {
             body,
             timeout,
             keep: KEEP,
+            permission: Permission::new(|| true),
         };
         self.transport.send(request).await
     }

@@ -20,8 +20,14 @@ pub(crate) async fn run(config: ServeConfig, open_files: u64) -> Result<(), Fail
         let _ = out.flush();
     }
     tracing::info!(address = %node.address, %data, "listening on http://{}", node.address);
-    signals.first().await;
-    tracing::info!("stopping; a second signal ends at once");
+    let evicted = tokio::select! {
+        () = signals.first() => None,
+        why = node.evicted() => Some(why),
+    };
+    match &evicted {
+        None => tracing::info!("stopping; a second signal ends at once"),
+        Some(why) => tracing::error!(%why, "stopping"),
+    }
     tokio::select! {
         () = node.stop() => tracing::info!("stopped"),
         () = signals.first() => {
@@ -29,7 +35,7 @@ pub(crate) async fn run(config: ServeConfig, open_files: u64) -> Result<(), Fail
             std::process::exit(1);
         }
     }
-    Ok(())
+    evicted.map_or(Ok(()), |why| Err(Failure::Failed(why)))
 }
 
 /// The signals that ask a process to end.

@@ -47,9 +47,9 @@ macro_rules! newest {
             "SELECT p.n FROM deliveries p WHERE ",
             $path,
             " p.n < ?1 AND p.n >= ?2 AND (?3 IS NULL OR p.tenant = ?3)
-              AND (?4 IS NULL OR EXISTS (SELECT 1 FROM tenants WHERE tenants.n = p.tenant AND project = ?4))
+              AND (?4 IS NULL OR ?4 = (SELECT project FROM tenants WHERE tenants.n = p.tenant))
               AND (?5 IS NULL OR p.endpoint = ?5) AND (?6 IS NULL OR p.event = ?6)
-              AND (?7 IS NULL OR EXISTS (SELECT 1 FROM events WHERE events.n = p.event AND type = ?7))
+              AND (?7 IS NULL OR ?7 = (SELECT type FROM events WHERE events.n = p.event))
               AND (?8 IS NULL OR p.state = ?8)
              ORDER BY p.n DESC LIMIT ?9"
         )
@@ -62,6 +62,13 @@ pub(super) const OF_TENANT: &str = picked!(concat!(
     "SELECT q.n FROM endpoints o JOIN deliveries q ON q.n IN (",
     newest!("p.endpoint = o.n AND"),
     ") WHERE o.tenant = ?3"
+));
+/// The same in PostgreSQL's words: it would ask the inner question once for every pair of an endpoint and a delivery, and
+/// SQLite has no LATERAL.
+const OF_TENANT_LATERAL: &str = picked!(concat!(
+    "SELECT q.n FROM endpoints o CROSS JOIN LATERAL (",
+    newest!("p.endpoint = o.n AND"),
+    ") AS q WHERE o.tenant = ?3"
 ));
 pub(super) const OF_PROJECT: &str = picked!(newest!(""));
 
@@ -93,7 +100,10 @@ pub(super) async fn page(
     let finished = match (filter.event, filter.endpoint, scope) {
         (Some(_), _, _) => OF_EVENT,
         (_, Some(_), _) => OF_ENDPOINT,
-        (_, _, Scope::Tenant(..)) => OF_TENANT,
+        (_, _, Scope::Tenant(..)) => match tx {
+            Tx::Sqlite(_) => OF_TENANT,
+            Tx::Postgres(_) => OF_TENANT_LATERAL,
+        },
         (_, _, Scope::Root | Scope::Project(_)) => OF_PROJECT,
     };
     let mut deliveries = Vec::new();

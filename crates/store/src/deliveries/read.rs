@@ -53,7 +53,7 @@ macro_rules! finished {
     ($more:expr) => {
         concat!(
             "SELECT d.n, d.tag, d.event, v.tag, v.type, d.endpoint, e.tag, d.tenant, t.tag,
-                    d.state, d.reason, d.cause, d.attempts, NULL, d.finished_at",
+                    d.state, d.reason, d.cause, d.attempts, CAST(NULL AS BIGINT), d.finished_at",
             $more,
             " FROM deliveries d JOIN events v ON v.n = d.event
                                 JOIN endpoints e ON e.n = d.endpoint JOIN tenants t ON t.n = d.tenant"

@@ -1,16 +1,17 @@
 //! One connection to PostgreSQL, with what it has prepared.
 
-use super::PostgresAddress;
+use super::{PostgresAddress, words};
 use crate::error::{Result, StoreError};
 use crate::tx::{Kind, Value};
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
-/// How long a connection may take to be there, its settings included.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// How long a new connection may take for its settings.
+const SETTINGS_MAX: Duration = Duration::from_secs(5);
 
 /// A connection. It is closed when this is dropped.
 pub(crate) struct Session {
@@ -18,6 +19,8 @@ pub(crate) struct Session {
     /// The name that the server knows it by.
     name: String,
     statements: HashMap<&'static str, Statement>,
+    /// Whether it is a question that is being asked: one that takes too long is too expensive, not the server's fault.
+    asks: bool,
 }
 
 impl fmt::Debug for Session {
@@ -31,16 +34,14 @@ impl fmt::Debug for Session {
 impl Session {
     /// Connects as `name`, and runs `settings` first.
     pub(crate) async fn open(address: &PostgresAddress, name: String, settings: &str) -> Result<Self> {
-        let opening = async {
-            let client = address.connect(&name).await?;
-            client.batch_execute(settings).await?;
-            Ok(client)
-        };
-        let client = within(CONNECT_MAX, opening).await?;
+        // Bounded for each host: one that is gone must not use up the time of the next.
+        let client = address.connect(&name).await?;
+        within(SETTINGS_MAX, async { Ok(client.batch_execute(settings).await?) }).await?;
         Ok(Self {
             client,
             name,
             statements: HashMap::new(),
+            asks: false,
         })
     }
 
@@ -59,10 +60,36 @@ impl Session {
         &self.client
     }
 
+    /// Begins a transaction that changes something.
+    pub(crate) async fn begin(&mut self) -> Result<()> {
+        self.asks = false;
+        Ok(self.client.batch_execute("BEGIN").await?)
+    }
+
+    /// Begins a transaction that asks something, in one snapshot, each statement within a second.
+    pub(crate) async fn begin_question(&mut self) -> Result<()> {
+        self.asks = true;
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 1000";
+        Ok(self.client.batch_execute(begin).await?)
+    }
+
+    /// Commits what was begun.
+    pub(crate) async fn commit(&self) -> Result<()> {
+        Ok(self.client.batch_execute("COMMIT").await?)
+    }
+
+    /// Undoes what was begun.
+    pub(crate) async fn roll_back(&self) -> Result<()> {
+        Ok(self.client.batch_execute("ROLLBACK").await?)
+    }
+
     /// Runs a statement of the common language and tells how many rows it changed.
     pub(crate) async fn execute(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<usize> {
-        let statement = self.prepared_for(sql, values).await?;
-        let changed = self.client.execute_raw(&statement, parameters(values)).await?;
+        let running = async {
+            let statement = self.prepared_for(sql, values).await?;
+            self.client.execute_raw(&statement, values.iter()).await
+        };
+        let changed = running.await.map_err(|error| self.fault(&error))?;
         Ok(usize::try_from(changed).unwrap_or(usize::MAX))
     }
 
@@ -72,13 +99,26 @@ impl Session {
         sql: &'static str,
         values: &[Value<'_>],
     ) -> Result<Vec<tokio_postgres::Row>> {
-        let statement = self.prepared_for(sql, values).await?;
-        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
-        Ok(self.client.query(&statement, &values).await?)
+        let running = async {
+            let statement = self.prepared_for(sql, values).await?;
+            let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
+            self.client.query(&statement, &values).await
+        };
+        running.await.map_err(|error| self.fault(&error))
+    }
+
+    fn fault(&self, error: &tokio_postgres::Error) -> StoreError {
+        match error.code() {
+            Some(&SqlState::QUERY_CANCELED) if self.asks => StoreError::TooExpensive,
+            _ => StoreError::Unavailable(words(error)),
+        }
     }
 
     /// A statement in PostgreSQL's own words, prepared once for each connection.
-    pub(crate) async fn prepared(&mut self, sql: &'static str) -> Result<Statement> {
+    pub(crate) async fn prepared(
+        &mut self,
+        sql: &'static str,
+    ) -> std::result::Result<Statement, tokio_postgres::Error> {
         if let Some(known) = self.statements.get(sql) {
             return Ok(known.clone());
         }
@@ -87,7 +127,11 @@ impl Session {
         Ok(statement)
     }
 
-    async fn prepared_for(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<Statement> {
+    async fn prepared_for(
+        &mut self,
+        sql: &'static str,
+        values: &[Value<'_>],
+    ) -> std::result::Result<Statement, tokio_postgres::Error> {
         if let Some(known) = self.statements.get(sql) {
             return Ok(known.clone());
         }
@@ -96,10 +140,6 @@ impl Session {
         self.statements.insert(sql, statement.clone());
         Ok(statement)
     }
-}
-
-fn parameters<'a>(values: &'a [Value<'a>]) -> impl ExactSizeIterator<Item = &'a Value<'a>> {
-    values.iter()
 }
 
 fn type_of(kind: Kind) -> Type {

@@ -6,15 +6,13 @@ use crate::error::Result;
 use crate::fresh::Waiting;
 use crate::hot::{
     Accept, Accepted, Claimed, ClaimedEvent, EventKey, ExistingEvent, KeptAnswer, NewDelivery, NewEvent,
+    TEST_MARK,
 };
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashMap;
 use std::sync::Arc;
 use stentor_domain::attempt::Trigger;
 use stentor_domain::id::{EventId, Id, TenantId};
-
-/// Marks the event of a test send, which lists of events leave out.
-const TEST_MARK: &str = "test";
 
 impl Writer {
     /// Checks everything before it writes anything, so that a refusal leaves no trace in the group.
@@ -198,18 +196,9 @@ impl Writer {
             let owner = ticket.is_some().then_some(self.epoch);
             self.insert_work(event, delivery, owner)?;
             match ticket {
-                Some(ticket) => effects.claimed.push(Claimed {
-                    delivery: delivery.id,
-                    event: Arc::clone(&shared),
-                    endpoint: delivery.endpoint,
-                    shard: delivery.shard,
-                    attempt: 1,
-                    failed: 0,
-                    first_at: None,
-                    due_at: event.accepted_at,
-                    trigger: event.trigger,
-                    room: Some(ticket),
-                }),
+                Some(ticket) => effects
+                    .claimed
+                    .push(Claimed::first(event, &shared, delivery, ticket)),
                 None => effects.waiting.push(Waiting {
                     endpoint: delivery.endpoint,
                     shard: delivery.shard,
@@ -217,11 +206,7 @@ impl Writer {
                 }),
             }
         }
-        if let Some(last) = event
-            .deliveries
-            .last()
-            .filter(|_| usize_of(event.matched) > event.deliveries.len())
-        {
+        if let Some(last) = event.last_before_fanout() {
             let mut statement = self
                 .connection
                 .prepare_cached("INSERT INTO fanout (event, tenant, after_endpoint) VALUES (?1, ?2, ?3)")?;
@@ -248,8 +233,4 @@ impl Writer {
         ])?;
         Ok(())
     }
-}
-
-fn usize_of(count: u32) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
 }

@@ -3,7 +3,7 @@
 use super::writer::Writer;
 use crate::effects::Effects;
 use crate::error::{Result, StoreError};
-use crate::hot::{Cancel, Claim, Claimed, ClaimedDue, ClaimedEvent, Release};
+use crate::hot::{CLAIM_BYTES_MAX, Cancel, Claim, Claimed, ClaimedDue, ClaimedEvent, Release};
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,11 +11,7 @@ use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
 use stentor_domain::delivery::{Reason, State};
 use stentor_domain::id::{DeliveryId, EventId, Id};
-use stentor_domain::limits::{IN_FLIGHT_PER_ENDPOINT_MAX, PAYLOAD_BYTES_MAX};
 use stentor_domain::name::EventTypeName;
-
-/// Payload bytes that one claim brings into memory: what a full cap of the largest payloads takes.
-const CLAIM_BYTES_MAX: usize = IN_FLIGHT_PER_ENDPOINT_MAX * PAYLOAD_BYTES_MAX;
 
 /// A row of `work`, as a claim reads it.
 struct Row {

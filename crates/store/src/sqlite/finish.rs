@@ -2,16 +2,18 @@
 //! the same id.
 
 use super::writer::Writer;
+use crate::change;
 use crate::effects::Effects;
+use crate::endpoints::gone;
 use crate::error::Result;
 use crate::exchange;
 use crate::fresh::Waiting;
 use crate::hot::{Finish, Next};
 use crate::member::Recorded;
+use crate::tx::Tx;
 use rusqlite::{OptionalExtension, params};
 use stentor_domain::attempt::{Outcome, Trigger};
 use stentor_domain::delivery::{Reason, State};
-use stentor_domain::endpoint::DisabledReason;
 use stentor_domain::judge::Effect;
 
 /// An attempt's columns.
@@ -220,38 +222,11 @@ impl Writer {
         }
     }
 
-    /// The receiver says that it is gone for good. Only the first of several such answers finds the endpoint active.
+    /// The receiver says that it is gone for good.
     fn disable(&mut self, finish: &Finish, effects: &mut Effects) -> Result<()> {
-        let reason = DisabledReason::Gone.as_str();
-        let at = finish.ended_at.micros();
-        self.connection
-            .execute_batch("UPDATE config_clock SET seq = seq + 1")?;
-        let disabled = self.connection.prepare_cached(
-            "UPDATE endpoints SET status = 'disabled', disabled_reason = ?1, paused_at = NULL, updated_at = ?2,
-                    config_version = (SELECT seq FROM config_clock)
-             WHERE n = ?3 AND status <> 'disabled' AND deleted_at IS NULL",
-        )?.execute(params![reason, at, finish.endpoint])?;
-        if disabled == 0 {
-            return Ok(());
-        }
-        self.connection
-            .prepare_cached(
-                "UPDATE tenants SET config_version = (SELECT seq FROM config_clock) WHERE n = ?1",
-            )?
-            .execute([finish.tenant])?;
-        self.connection
-            .prepare_cached(
-                "INSERT INTO notices (n, tenant, endpoint, kind, body, created_at)
-                 VALUES (?1, ?2, ?3, 'endpoint.disabled', ?4, ?5) ON CONFLICT DO NOTHING",
-            )?
-            .execute(params![
-                finish.delivery.n(),
-                finish.tenant,
-                finish.endpoint,
-                reason,
-                at
-            ])?;
-        effects.configured = true;
+        let mut tx = Tx::Sqlite(&mut self.connection);
+        super::at_once(change::tick(&mut tx))?;
+        effects.configured |= super::at_once(gone::disable(&mut tx, finish))?;
         self.tenant_versions.remove(&finish.tenant);
         Ok(())
     }

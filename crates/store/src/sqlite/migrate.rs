@@ -1,32 +1,20 @@
-//! The schema's versions: embedded, forward-only, each in a transaction of its own. A database that is newer than this
-//! binary is refused.
+//! The schema's versions on the embedded engine: each in a transaction of its own.
 
-use crate::error::{Result, StoreError};
+use crate::error::Result;
+use crate::migrations::{self, MIGRATIONS};
 use rusqlite::Connection;
-
-/// The migrations in order; the first makes version 1.
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/0001_first.sql")];
 
 /// Brings the schema up to date and tells which versions were applied.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<std::ops::Range<usize>> {
     let at: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let known = MIGRATIONS.len();
-    let at = usize::try_from(at)
-        .ok()
-        .filter(|&at| at <= known)
-        .ok_or_else(|| {
-            StoreError::Unavailable(format!(
-                "the database has schema version {at}, this program knows versions up to {known}; \
-             run the newer program that wrote it, or restore a backup from before it"
-            ))
-        })?;
+    let at = migrations::known(at)?;
     for (version, sql) in (at + 1..).zip(MIGRATIONS.iter().skip(at)) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(&in_own_words(sql))?;
         transaction.pragma_update(None, "user_version", i64::try_from(version).unwrap_or(i64::MAX))?;
         transaction.commit()?;
     }
-    Ok(at..known)
+    Ok(at..MIGRATIONS.len())
 }
 
 /// The portable layout as SQLite should have it. Only a key declared as INTEGER is the row's own place in the table; any
@@ -34,6 +22,7 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<std::ops::Range<usi
 fn in_own_words(sql: &str) -> String {
     sql.replace("KEYLESS", "WITHOUT ROWID")
         .replace("BIGINT", "INTEGER")
+        .replace(") BY_DAY;", ");")
 }
 
 #[cfg(test)]

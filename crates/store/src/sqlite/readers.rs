@@ -87,7 +87,7 @@ mod tests {
     async fn a_question_counts_until_its_end_even_where_nobody_waits_for_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("stentor.db");
-        rusqlite::Connection::open(&path)
+        Connection::open(&path)
             .unwrap()
             .execute_batch("CREATE TABLE t (n)")
             .unwrap();

@@ -1,4 +1,4 @@
-//! The store held to its rules, on real files.
+//! The store held to its rules, on a real database.
 //!
 //! - `world`: stores that are opened, and the words of the hot path said by hand;
 //! - `groups`: members that share a commit, and those that fail in it;
@@ -8,7 +8,8 @@
 //! - `large`: payloads as large as they may be, in numbers;
 //! - `opening`: what a start finds, recovers and refuses;
 //! - `swept`: endpoints that are deleted, and what is written for them afterwards;
-//! - `file`: what is in the files, how long the log grows, and backups.
+//! - `sealing`: what nobody can read in the database;
+//! - `sqlite`: the file itself: its lock, its log, and backups.
 
 #![expect(
     clippy::unwrap_used,
@@ -20,9 +21,10 @@
 mod accepting;
 mod claiming;
 mod departed;
-mod file;
 mod groups;
 mod large;
 mod opening;
+mod sealing;
+mod sqlite;
 mod swept;
 mod world;

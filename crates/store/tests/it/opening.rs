@@ -1,7 +1,6 @@
 //! What a start finds, recovers and refuses.
 
-use crate::world::{Scene, number, open, still};
-use std::path::Path;
+use crate::world::{Scene, open, still};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use stentor_store::change::By;
 use stentor_store::once::Done;
 use stentor_store::projects::ProjectSettings;
 use stentor_store::{Database, StoreError};
+use stentor_testkit::TestDatabase;
 
 /// A clock that may be set back, as the machine's may.
 #[derive(Default)]
@@ -27,8 +27,8 @@ impl Clock for Unsteady {
     }
 }
 
-async fn assert_refused(path: &Path, key: u8, because: &str) {
-    match open(path, key, still()).await {
+pub(crate) async fn assert_refused(database: Database, key: u8, because: &str) {
+    match open(database, key, still()).await {
         Err(StoreError::Unavailable(text)) => assert!(text.contains(because), "{text}"),
         other => panic!("not refused: {:?}", other.map(drop)),
     }
@@ -52,59 +52,24 @@ async fn what_a_dead_process_owned_is_due_at_once() {
 }
 
 #[tokio::test]
-async fn a_second_process_on_the_same_file_is_refused_until_the_first_has_ended() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("stentor.db");
-    let first = open(&path, 1, still()).await.unwrap();
-    assert_refused(&path, 1, "another process uses").await;
-    assert!(
-        stentor_store::migrate(&Database::File(path.clone()))
-            .await
-            .is_err()
-    );
-    drop(first);
-    open(&path, 1, still()).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_database_of_a_newer_program_is_refused_and_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("stentor.db");
-    drop(open(&path, 1, still()).await.unwrap());
-    let connection = rusqlite::Connection::open(&path).unwrap();
-    connection.pragma_update(None, "user_version", 99).unwrap();
-    drop(connection);
-    assert_refused(&path, 1, "schema version 99").await;
-    assert_eq!(number(&path, "PRAGMA user_version"), 99);
-}
-
-#[tokio::test]
 async fn another_master_key_is_refused_and_the_right_one_still_opens() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("stentor.db");
-    drop(open(&path, 1, still()).await.unwrap());
-    assert_refused(&path, 2, "master key does not fit").await;
-    open(&path, 1, still()).await.unwrap();
-}
-
-#[tokio::test]
-async fn what_is_no_database_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("stentor.db");
-    std::fs::write(&path, "something else, long enough to be looked at".repeat(100)).unwrap();
-    assert!(open(&path, 1, still()).await.is_err());
-    assert_eq!(&std::fs::read(&path).unwrap()[..14], b"something else");
+    let database = TestDatabase::new();
+    let (store, _fresh) = open(database.location(), 1, still()).await.unwrap();
+    store.close().await;
+    drop(store);
+    assert_refused(database.location(), 2, "master key does not fit").await;
+    open(database.location(), 1, still()).await.unwrap();
 }
 
 #[tokio::test]
 async fn ids_go_on_growing_when_the_clock_steps_back_between_two_starts() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("stentor.db");
+    let database = TestDatabase::new();
     let clock = Arc::new(Unsteady::default());
     let mut last = 0;
     for at in [2_000_000_000, 1_000_000_000, 3_000_000_000, 0] {
         clock.0.store(at, Ordering::Relaxed);
-        let (store, _fresh) = open(&path, 1, Arc::<Unsteady>::clone(&clock)).await.unwrap();
+        let clock = Arc::<Unsteady>::clone(&clock);
+        let (store, _fresh) = open(database.location(), 1, clock).await.unwrap();
         for n in 0..10 {
             let settings = ProjectSettings {
                 name: format!("{at} {n}"),

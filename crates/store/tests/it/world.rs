@@ -1,12 +1,12 @@
 //! Stores that are opened, and the words of the hot path said by hand.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use stentor_domain::attempt::{Attempt, Exchange, Outcome};
+use stentor_domain::delivery::Delivery;
 use stentor_domain::id::{AuditId, DeliveryId, EndpointId, EventId, TenantId};
 use stentor_domain::judge::Effect;
-use stentor_domain::key::Actor;
+use stentor_domain::key::{Actor, Scope};
 use stentor_domain::name::EventTypeName;
 use stentor_domain::{Clock, Timestamp};
 use stentor_store::change::By;
@@ -18,9 +18,9 @@ use stentor_testkit::{SeededChance, StepClock, World};
 pub(crate) const URL: &str = "https://receiver.example/hook";
 
 /// Opens a store with this master key.
-pub(crate) async fn open(path: &Path, key: u8, clock: Arc<dyn Clock>) -> Result<(Store, Fresh)> {
+pub(crate) async fn open(database: Database, key: u8, clock: Arc<dyn Clock>) -> Result<(Store, Fresh)> {
     Store::open(Options {
-        database: Database::File(path.to_owned()),
+        database,
         purpose: Purpose::Run,
         master: MasterKeys::new(MasterKey::new([key; 32]), vec![]),
         clock,
@@ -118,6 +118,12 @@ impl Scene {
         delivery
     }
 
+    /// The delivery as anybody sees it.
+    pub(crate) async fn see(&self, delivery: DeliveryId) -> Delivery {
+        let found = self.store().delivery(Scope::Root, delivery).await;
+        found.unwrap().unwrap()
+    }
+
     pub(crate) async fn claim(&self, limit: u32) -> ClaimedDue {
         let claim = Claim {
             endpoint: self.endpoint.n(),
@@ -161,15 +167,10 @@ impl Scene {
         self.store().finish_attempt(finish).await.unwrap()
     }
 
-    /// Answers a question about the file in one number.
-    pub(crate) fn number(&self, sql: &str) -> u32 {
-        self.world.number(sql)
+    /// Answers a question about the database in one number.
+    pub(crate) fn number(&self, question: &str) -> i64 {
+        self.world.number(question)
     }
-}
-
-pub(crate) fn number(path: &Path, sql: &str) -> u32 {
-    let connection = rusqlite::Connection::open(path).unwrap();
-    connection.query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
 /// When the deliveries of a claim were due.

@@ -55,14 +55,13 @@ impl World {
     }
 
     /// Deliveries that wait or are in flight, in the table itself.
-    pub fn unfinished(&self) -> u32 {
+    pub fn unfinished(&self) -> i64 {
         self.number("SELECT count(*) FROM work")
     }
 
-    /// Answers a question about the file in one number.
-    pub fn number(&self, sql: &str) -> u32 {
-        let connection = rusqlite::Connection::open(self.database()).expect("the database opens");
-        connection.query_row(sql, [], |row| row.get(0)).expect("a number")
+    /// Answers a question about the database in one number.
+    pub fn number(&self, question: &str) -> i64 {
+        self.database().number(question)
     }
 
     /// When each attempt of an event's only delivery started.

@@ -15,12 +15,9 @@ async fn status(world: &World, endpoint: EndpointId) -> Status {
 
 /// What the sending side has to tell the world, in one word each.
 fn notices(world: &World) -> Vec<String> {
-    let connection = rusqlite::Connection::open(world.database()).unwrap();
-    let mut statement = connection
-        .prepare("SELECT kind || ' ' || body FROM notices")
-        .unwrap();
-    let rows = statement.query_map([], |row| row.get(0)).unwrap();
-    rows.map(Result::unwrap).collect()
+    world
+        .database()
+        .texts("SELECT kind || ' ' || body FROM notices ORDER BY n")
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Whose turn it is, and how many at once.
 
 use super::{URL, seconds, world};
-use stentor_testkit::{EndpointFields, Reply, Setup, World};
+use stentor_testkit::{EndpointFields, Reply, Setup, TestDatabase, World};
 
 fn with_in_flight(most: i64) -> EndpointFields {
     EndpointFields {
@@ -95,19 +95,16 @@ async fn a_silent_receiver_delays_no_other() {
 }
 
 /// Copies the only endpoint, which is quicker than making so many. The copies have no secrets: they are not of interest.
-fn copy_endpoint(connection: &rusqlite::Connection, copies: usize) {
-    let sql = "INSERT INTO endpoints (n, tag, tenant, project, number, shard, name, url, events, timeout_seconds,
-                                      retry_schedule, created_at, updated_at, config_version)
-               SELECT n + 256 * ?1, tag, tenant, project, number + ?1, (shard + ?1) % 256, name, url || '/' || ?1, events,
-                      timeout_seconds, retry_schedule, created_at, updated_at, config_version
-               FROM endpoints WHERE number = 1";
-    connection.execute_batch("BEGIN").unwrap();
-    for copy in 1..=copies {
-        connection.execute(sql, [copy as i64]).unwrap();
-    }
-    let next = "UPDATE tenants SET next_number = (SELECT max(number) + 1 FROM endpoints)";
-    connection.execute_batch(next).unwrap();
-    connection.execute_batch("COMMIT").unwrap();
+fn copy_endpoint(database: &TestDatabase, copies: usize) {
+    database.execute(&format!(
+        "INSERT INTO endpoints (n, tag, tenant, project, number, shard, name, url, events, timeout_seconds,
+                                retry_schedule, created_at, updated_at, config_version)
+         WITH RECURSIVE copies (c) AS (SELECT 1 UNION ALL SELECT c + 1 FROM copies WHERE c < {copies})
+         SELECT n + 256 * c, tag, tenant, project, number + c, (shard + c) % 256, name, url || '/' || c, events,
+                timeout_seconds, retry_schedule, created_at, updated_at, config_version
+         FROM endpoints, copies WHERE number = 1;
+         UPDATE tenants SET next_number = (SELECT max(number) + 1 FROM endpoints)"
+    ));
 }
 
 #[tokio::test]
@@ -118,7 +115,7 @@ async fn an_event_reaches_every_one_of_many_endpoints_exactly_once() {
     let world = World::with(setup).await;
     world.tenant("acme").await;
     world.endpoint("acme", URL).await;
-    let copy = |connection: &rusqlite::Connection| copy_endpoint(connection, ENDPOINTS - 1);
+    let copy = |database: &TestDatabase| copy_endpoint(database, ENDPOINTS - 1);
     let world = world.kill_and_restart_after(copy).await;
     let event = world.publish("acme", "{}").await;
     // Those who come later are not meant, and a death in between loses none.

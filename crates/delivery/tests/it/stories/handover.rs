@@ -3,7 +3,7 @@
 use super::{URL, seconds, world};
 use std::collections::HashMap;
 use stentor_domain::id::EventId;
-use stentor_testkit::World;
+use stentor_testkit::{TestDatabase, World};
 
 /// Events in these stories: more than the store hands over at once.
 const MANY: usize = 8_300;
@@ -75,11 +75,7 @@ async fn what_has_lost_its_payload_is_cancelled_not_sent_empty() {
     let endpoint = world.endpoint("acme", URL).await;
     world.pause(endpoint).await;
     let events = world.publish_many("acme", 100).await;
-    let purge = |connection: &rusqlite::Connection| {
-        connection
-            .execute("UPDATE events SET payload = NULL", [])
-            .unwrap();
-    };
+    let purge = |database: &TestDatabase| database.execute("UPDATE events SET payload = NULL");
     let mut world = world.kill_and_restart_after(purge).await;
     world.resume(endpoint).await;
     world.settle().await;

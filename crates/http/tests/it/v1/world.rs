@@ -1,8 +1,7 @@
-//! A server without sockets: the router over a real database file, a clock that is stepped and chance that is repeated.
+//! A server without sockets: the router over a real database, a clock that is stepped and chance that is repeated.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -14,9 +13,8 @@ use stentor_domain::key::KeyText;
 use stentor_engine::{Engine, Result, Settings};
 use stentor_http::listen::PeerAddr;
 use stentor_http::{App, AppSettings, router};
-use stentor_store::{Database, Fresh, MasterKey, MasterKeys, Options, Purpose, Store};
-use stentor_testkit::{SeededChance, StepClock};
-use tempfile::TempDir;
+use stentor_store::{Fresh, MasterKey, MasterKeys, Options, Purpose, Store};
+use stentor_testkit::{SeededChance, StepClock, TestDatabase};
 use tower::ServiceExt as _;
 
 /// Failed authentications that an address has per minute here.
@@ -33,7 +31,7 @@ pub(crate) struct World {
     /// The text of the root key that the start made.
     pub(crate) root: String,
     router: Router,
-    directory: TempDir,
+    pub(crate) database: TestDatabase,
 }
 
 /// What a person sees of an answer.
@@ -95,18 +93,16 @@ impl World {
 
     /// A first start of an engine that an operator has set.
     pub(crate) async fn start_with(settings: Settings) -> Self {
-        let directory = TempDir::new().unwrap();
         let (clock, chance) = (Arc::new(StepClock::default()), SeededChance::default());
-        let mut world = Self::open(directory, clock, chance, settings).await;
+        let mut world = Self::open(TestDatabase::new(), clock, chance, settings).await;
         world.root = world.prepare(None).await.unwrap().unwrap();
         world
     }
 
     /// A database that no server has been started with.
     pub(crate) async fn untouched() -> Self {
-        let directory = TempDir::new().unwrap();
         Self::open(
-            directory,
+            TestDatabase::new(),
             Arc::default(),
             SeededChance::default(),
             Settings::default(),
@@ -120,7 +116,7 @@ impl World {
             clock,
             store,
             root,
-            directory,
+            database,
             engine,
             router,
             ..
@@ -129,18 +125,18 @@ impl World {
         drop((engine, router, store));
         Self {
             root,
-            ..Self::open(directory, clock, SeededChance::new(2), Settings::default()).await
+            ..Self::open(database, clock, SeededChance::new(2), Settings::default()).await
         }
     }
 
     async fn open(
-        directory: TempDir,
+        database: TestDatabase,
         clock: Arc<StepClock>,
         chance: SeededChance,
         settings: Settings,
     ) -> Self {
         let (store, fresh) = Store::open(Options {
-            database: Database::File(database(directory.path())),
+            database: database.location(),
             purpose: Purpose::Run,
             master: MasterKeys::new(MasterKey::new([7; 32]), vec![]),
             clock: Arc::<StepClock>::clone(&clock),
@@ -160,7 +156,7 @@ impl World {
             engine,
             fresh,
             root: String::new(),
-            directory,
+            database,
         }
     }
 
@@ -206,24 +202,12 @@ impl World {
             .text("key")
     }
 
-    /// All that the server has written into its directory.
-    pub(crate) fn bytes_on_disk(&self) -> Vec<u8> {
-        let files = std::fs::read_dir(self.directory.path()).unwrap();
-        files
-            .flat_map(|file| std::fs::read(file.unwrap().path()).unwrap())
-            .collect()
-    }
-
     /// Makes a key; answers it with its text.
     pub(crate) async fn key(&self, body: Value) -> Answer {
         let made = self.root().post("/v1/keys", body).await;
         assert_eq!(made.status, 201, "{made:?}");
         made
     }
-}
-
-fn database(directory: &Path) -> std::path::PathBuf {
-    directory.join("stentor.db")
 }
 
 /// Someone who asks, always with the same headers.

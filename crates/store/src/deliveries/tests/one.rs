@@ -339,17 +339,9 @@ async fn every_change_is_in_the_audit_log() {
     let delivery = world.finished(111, 200, Next::Delivered).await.delivery;
     retry(&world, delivery).await.unwrap();
     cancel(&world, delivery).await.unwrap();
-    let connection = rusqlite::Connection::open(world.path()).unwrap();
-    let mut statement = connection
-        .prepare("SELECT action || ' ' || object || ' ' || project || ' ' || tenant FROM audit ORDER BY n")
-        .unwrap();
-    let rows: Vec<String> = statement
-        .query_map([], |row| row.get(0))
-        .unwrap()
-        .map(Result::unwrap)
-        .collect();
+    let question = "SELECT action || ' ' || object || ' ' || project || ' ' || tenant FROM audit ORDER BY n";
     assert_eq!(
-        rows,
+        world.database.texts(question),
         [
             format!("delivery.retried {delivery} 1 11"),
             format!("delivery.cancelled {delivery} 1 11"),

@@ -4,7 +4,7 @@ use crate::change::By;
 use crate::fresh::{Fresh, Handover};
 use crate::hot::{Accept, Accepted, Claim, Claimed, Finish, NewDelivery, NewEvent, Next, Release};
 use crate::tx::values;
-use crate::{Database, MasterKey, MasterKeys, Options, Purpose, Store, migrate};
+use crate::{Database, MasterKey, MasterKeys, Options, PostgresAddress, Purpose, Store, migrate};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use stentor_domain::id::{AuditId, DeliveryId, EndpointId, EventId, Id, ProjectId
 use stentor_domain::judge::Effect;
 use stentor_domain::key::{Actor, Scope};
 use stentor_domain::name::EventTypeName;
-use stentor_testkit::{SeededChance, StepClock};
+use stentor_testkit::{Place, SeededChance, StepClock, TestDatabase};
 
 const SHARD: u16 = 3;
 const VERSION: i64 = 1;
@@ -32,7 +32,7 @@ pub(super) struct World {
     pub(super) clock: Arc<StepClock>,
     /// Kept for as long as deliveries are to be handed over.
     pub(super) fresh: Option<Fresh>,
-    folder: tempfile::TempDir,
+    pub(super) database: TestDatabase,
 }
 
 fn id(n: i64) -> Id {
@@ -67,32 +67,36 @@ impl World {
 
     /// The same with somebody who listens: deliveries are handed over with this node as their owner.
     pub(super) async fn listening() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("stentor.db");
-        migrate(&Database::File(path.clone())).await.unwrap();
-        let connection = rusqlite::Connection::open(&path).unwrap();
+        let database = TestDatabase::new();
+        let location = match database.place() {
+            Place::File(path) => Database::File(path),
+            Place::Url(url) => Database::Postgres(PostgresAddress::parse(url).unwrap()),
+        };
+        migrate(&location).await.unwrap();
         for n in [1, 2] {
-            let sql = "INSERT INTO projects (n, tag, name, created_at, updated_at, config_version)
-                       VALUES (?1, 1000 + ?1, 'p' || ?1, 0, 0, 1)";
-            connection.execute(sql, [n]).unwrap();
+            database.execute(&format!(
+                "INSERT INTO projects (n, tag, name, created_at, updated_at, config_version)
+                 VALUES ({n}, 1000 + {n}, 'p{n}', 0, 0, 1)"
+            ));
         }
         for n in [11, 12, 21] {
-            let sql = "INSERT INTO tenants (n, tag, project, name, created_at, updated_at, config_version)
-                       VALUES (?1, 1000 + ?1, ?1 / 10, 't', 0, 0, 1)";
-            connection.execute(sql, [n]).unwrap();
+            database.execute(&format!(
+                "INSERT INTO tenants (n, tag, project, name, created_at, updated_at, config_version)
+                 VALUES ({n}, 1000 + {n}, {n} / 10, 't', 0, 0, 1)"
+            ));
         }
         for n in [111, 112, 121, 211] {
-            let sql =
+            database.execute(&format!(
                 "INSERT INTO endpoints (n, tag, tenant, project, number, shard, name, url, events, timeout_seconds,
-                                              retry_schedule, created_at, updated_at, config_version)
-                       VALUES (?1, 1000 + ?1, ?1 / 10, ?1 / 100, ?1 % 10, ?2, 'e', 'http://127.0.0.1:1/', '*', 10, '5', 0, 0, 1)";
-            connection.execute(sql, [n, i64::from(SHARD)]).unwrap();
+                                        retry_schedule, created_at, updated_at, config_version)
+                 VALUES ({n}, 1000 + {n}, {n} / 10, {n} / 100, {n} % 10, {SHARD}, 'e', 'http://127.0.0.1:1/', '*', 10,
+                         '5', 0, 0, 1)"
+            ));
         }
-        connection.execute("UPDATE config_clock SET seq = 1", []).unwrap();
-        drop(connection);
+        database.execute("UPDATE config_clock SET seq = 1");
         let clock = Arc::new(StepClock::default());
         let (store, fresh) = Store::open(Options {
-            database: Database::File(path),
+            database: location,
             purpose: Purpose::Run,
             master: MasterKeys::new(MasterKey::new([7; 32]), vec![]),
             clock: Arc::<StepClock>::clone(&clock),
@@ -104,12 +108,8 @@ impl World {
             store,
             clock,
             fresh: Some(fresh),
-            folder,
+            database,
         }
-    }
-
-    pub(super) fn path(&self) -> std::path::PathBuf {
-        self.folder.path().join("stentor.db")
     }
 
     /// Publishes an event of `event_type` for one endpoint.

@@ -163,7 +163,7 @@ async fn secrets_and_header_values_are_nowhere_on_the_disk() {
         .expect(200);
     let rotated = rotate(&world, &key, &endpoint, json!({})).await;
 
-    let disk = world.bytes_on_disk();
+    let disk = world.database.bytes();
     let on_disk = |text: &str| disk.windows(text.len()).any(|part| part == text.as_bytes());
     assert!(on_disk("https://example.com/hook"), "the search itself works");
     assert!(!on_disk("canary"));

@@ -1,0 +1,36 @@
+//! Disabling an endpoint whose receiver says that it is gone for good: part of the record of that attempt.
+
+use crate::error::Result;
+use crate::hot::Finish;
+use crate::tx::{Tx, values};
+use stentor_domain::endpoint::DisabledReason;
+
+/// Disables the endpoint of an attempt and leaves a notice; the configuration's clock has been raised already. Of several
+/// such answers only the first finds the endpoint active: tells whether this one did.
+pub(crate) async fn disable(tx: &mut Tx<'_>, finish: &Finish) -> Result<bool> {
+    let reason = DisabledReason::Gone.as_str();
+    let at = finish.ended_at;
+    let disabled = tx
+        .execute(
+            "UPDATE endpoints SET status = 'disabled', disabled_reason = ?1, paused_at = NULL, updated_at = ?2,
+                    config_version = (SELECT seq FROM config_clock)
+             WHERE n = ?3 AND status <> 'disabled' AND deleted_at IS NULL",
+            values![reason, at, finish.endpoint],
+        )
+        .await?;
+    if disabled == 0 {
+        return Ok(false);
+    }
+    tx.execute(
+        "UPDATE tenants SET config_version = (SELECT seq FROM config_clock) WHERE n = ?1",
+        values![finish.tenant],
+    )
+    .await?;
+    tx.execute(
+        "INSERT INTO notices (n, tenant, endpoint, kind, body, created_at)
+         VALUES (?1, ?2, ?3, 'endpoint.disabled', ?4, ?5) ON CONFLICT DO NOTHING",
+        values![finish.delivery.n(), finish.tenant, finish.endpoint, reason, at],
+    )
+    .await?;
+    Ok(true)
+}

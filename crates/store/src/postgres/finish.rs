@@ -1,0 +1,486 @@
+//! Recording attempts: a group of records.
+//!
+//! Where all of a group succeeded at healthy endpoints, by far the most frequent case, it is one statement and its own
+//! transaction: rows leave `work` and come to `deliveries`, and no index of what waits is touched. Anything else makes it a
+//! transaction of a few statements, in this order of locks: the configuration's clock (where an endpoint is to be
+//! disabled), endpoints, deliveries, health.
+//!
+//! A record that is repeated after a commit of unknown outcome finds its own rows, and changes nothing more.
+
+use super::Core;
+use super::lane::Trouble;
+use super::session::Session;
+use crate::change;
+use crate::effects::Effects;
+use crate::endpoints::gone;
+use crate::error::Result;
+use crate::exchange;
+use crate::fresh::Waiting;
+use crate::hot::{Finish, Next};
+use crate::member::{Hot, Recorded};
+use crate::tx::Tx;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use stentor_domain::attempt::{Outcome, Trigger};
+use stentor_domain::delivery::{Reason, State};
+use stentor_domain::judge::Effect;
+
+/// What is not this node's any more stays as it is. What somebody wants to end ends, but where it succeeded.
+const END: &str = "
+WITH gone AS (
+  DELETE FROM work w
+  USING unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::text[],
+               $10::bigint[], $11::bytea[])
+    AS f (n, attempt, state, reason, finished_at, started_at, status, error, micros, exchange)
+  WHERE w.n = f.n AND w.attempt = f.attempt AND w.owner = $1
+  RETURNING w.n, w.tag, w.event, w.endpoint, w.tenant, w.cause, w.attempt,
+            w.cancel_requested = 1 AND f.state <> 'delivered' AS cancelled,
+            f.state, f.reason, f.finished_at, f.started_at, f.status, f.error, f.micros, f.exchange)
+INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at, started_at, status, error,
+                        micros, exchange)
+SELECT n, tag, event, endpoint, tenant, CASE WHEN cancelled THEN 'cancelled' ELSE state END,
+       CASE WHEN cancelled THEN 'requested'
+            WHEN reason = 'endpoint_deleted'
+             AND EXISTS (SELECT 1 FROM tenants WHERE tenants.n = gone.tenant AND deleted_at IS NOT NULL)
+            THEN 'tenant_deleted' ELSE reason END,
+       cause, attempt, finished_at, started_at, status, error, micros, exchange
+FROM gone RETURNING n";
+
+/// Only what belongs to endpoints that are there waits: one that is deleted may have been swept already. Locked, so that
+/// none is deleted before this is committed.
+const WAIT: &str = "
+WITH there AS (
+  SELECT n FROM endpoints WHERE n = ANY($2::bigint[]) AND deleted_at IS NULL ORDER BY n FOR SHARE),
+waits AS (
+  UPDATE work w SET owner = NULL, attempt = w.attempt + 1, failed = f.failed, first_at = f.first_at, due_at = f.due_at
+  FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::text[],
+              $11::bigint[], $12::bytea[])
+    AS f (n, attempt, failed, first_at, due_at, started_at, status, error, micros, exchange)
+  WHERE w.n = f.n AND w.attempt = f.attempt AND w.owner = $1 AND w.cancel_requested = 0
+    AND w.endpoint IN (SELECT n FROM there)
+  RETURNING w.n, f.attempt, f.started_at, w.cause, f.status, f.error, f.micros, f.exchange),
+kept AS (
+  INSERT INTO attempts (delivery, no, started_at, cause, status, error, micros, exchange)
+  SELECT n, attempt, started_at, cause, status, error, micros, exchange FROM waits ON CONFLICT DO NOTHING)
+SELECT n FROM waits";
+
+/// Of attempts that found nothing to end: those that were recorded before.
+const KNOWN: &str = "
+SELECT f.n FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS f (n, no, started_at)
+WHERE EXISTS (SELECT 1 FROM deliveries d WHERE d.n = f.n AND d.attempts = f.no AND d.started_at = f.started_at)
+   OR EXISTS (SELECT 1 FROM attempts a WHERE a.delivery = f.n AND a.no = f.no AND a.started_at = f.started_at)";
+
+const FENCED: &str = "
+INSERT INTO attempts (delivery, no, started_at, cause, status, error, micros, exchange)
+SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::bytea[])
+ON CONFLICT DO NOTHING";
+
+/// A row for each endpoint: what its attempts of this group come to.
+const HEALTH: &str = "
+INSERT INTO endpoint_health AS h (endpoint, consecutive_failures, failing_since, last_success_at, last_attempt_at)
+SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+ON CONFLICT (endpoint) DO UPDATE SET
+  consecutive_failures = excluded.consecutive_failures
+    + CASE WHEN excluded.last_success_at IS NULL THEN h.consecutive_failures ELSE 0 END,
+  failing_since = CASE WHEN excluded.last_success_at IS NULL THEN coalesce(h.failing_since, excluded.failing_since)
+                       ELSE excluded.failing_since END,
+  last_success_at = coalesce(excluded.last_success_at, h.last_success_at),
+  last_attempt_at = excluded.last_attempt_at
+RETURNING endpoint, consecutive_failures";
+
+/// Records what the members tell, and prepares their answers.
+pub(crate) async fn write(
+    core: &Arc<Core>,
+    session: &mut Session,
+    members: &mut [Hot],
+) -> Result<(), Trouble> {
+    let mut finishes: Vec<Arc<Finish>> = members
+        .iter()
+        .filter_map(|member| match member {
+            Hot::Finish(finish, _) => Some(Arc::clone(finish)),
+            _ => None,
+        })
+        .collect();
+    // Rows are locked in the order of their keys.
+    finishes.sort_unstable_by_key(|finish| finish.delivery.n());
+    let plain = finishes.iter().all(|finish| is_plain(core, finish));
+    let group = Group { core, finishes };
+    let (fenced, effects) = if plain {
+        group.record_plain(session).await?
+    } else {
+        group.record(session).await?
+    };
+    for member in members {
+        if let Hot::Finish(finish, reply) = member {
+            reply.answer = Some(if fenced.contains(&finish.delivery.n()) {
+                Recorded::Fenced
+            } else {
+                Recorded::Counted
+            });
+        }
+    }
+    core.let_out_configured(effects).await;
+    Ok(())
+}
+
+/// A success that says nothing new of its endpoint.
+fn is_plain(core: &Core, finish: &Finish) -> bool {
+    let is_news = match finish.effect {
+        Effect::None => false,
+        Effect::Succeeded => core.outside.failures(finish.endpoint) > 0,
+        Effect::Failed | Effect::Gone => true,
+    };
+    matches!(finish.next, Next::Delivered) && !is_news
+}
+
+/// A group of records, in the order of the deliveries' keys.
+struct Group<'c> {
+    core: &'c Arc<Core>,
+    finishes: Vec<Arc<Finish>>,
+}
+
+impl Group<'_> {
+    /// One statement, as long as all are this node's.
+    async fn record_plain(&self, session: &mut Session) -> Result<(HashSet<i64>, Effects), Trouble> {
+        let all: Vec<&Finish> = self.finishes.iter().map(|finish| &**finish).collect();
+        let ended = end(self.core, session, &all, None).await?;
+        let fenced = if ended.len() == all.len() {
+            HashSet::new()
+        } else {
+            let left: Vec<&Finish> = all
+                .into_iter()
+                .filter(|finish| !ended.contains(&finish.delivery.n()))
+                .collect();
+            fence(session, &left).await?.0
+        };
+        Ok((fenced, self.effects(HashSet::new())))
+    }
+
+    async fn record(&self, session: &mut Session) -> Result<(HashSet<i64>, Effects), Trouble> {
+        session.client().batch_execute("BEGIN").await?;
+        let recorded = self.record_within(session).await;
+        match recorded {
+            Ok(recorded) => {
+                session.client().batch_execute("COMMIT").await?;
+                Ok(recorded)
+            }
+            Err(trouble @ Trouble::Lost(_)) => Err(trouble),
+            Err(trouble) => {
+                session.client().batch_execute("ROLLBACK").await?;
+                Err(trouble)
+            }
+        }
+    }
+
+    async fn record_within(&self, session: &mut Session) -> Result<(HashSet<i64>, Effects), Trouble> {
+        let any_gone = self.finishes.iter().any(|finish| finish.effect == Effect::Gone);
+        if any_gone {
+            change::tick(&mut Tx::Postgres(session))
+                .await
+                .map_err(Trouble::Unable)?;
+        }
+        let (retries, ends): (Vec<&Finish>, Vec<&Finish>) = self
+            .finishes
+            .iter()
+            .map(|finish| &**finish)
+            .partition(|finish| matches!(finish.next, Next::Retry { .. }));
+        // The endpoints are locked first.
+        let waits = wait(self.core, session, &retries).await?;
+        let mut done = end(self.core, session, &ends, None).await?;
+        done.extend(&waits);
+        // Cancelled while in flight, or their endpoint is deleted, or fenced: `END` tells the first two apart.
+        let left = |done: &HashSet<i64>, from: &[&'_ Finish]| -> Vec<usize> {
+            (0..from.len())
+                .filter(|&at| {
+                    from.get(at)
+                        .is_some_and(|finish| !done.contains(&finish.delivery.n()))
+                })
+                .collect()
+        };
+        let unwaiting: Vec<&Finish> = left(&done, &retries)
+            .into_iter()
+            .filter_map(|at| retries.get(at).copied())
+            .collect();
+        done.extend(end(self.core, session, &unwaiting, Some(Reason::EndpointDeleted)).await?);
+        let all: Vec<&Finish> = self.finishes.iter().map(|finish| &**finish).collect();
+        let unfinished: Vec<&Finish> = left(&done, &all)
+            .into_iter()
+            .filter_map(|at| all.get(at).copied())
+            .collect();
+        let (fenced, known) = fence(session, &unfinished).await?;
+        let counted: Vec<&Finish> = all
+            .into_iter()
+            .filter(|finish| {
+                let n = finish.delivery.n();
+                !fenced.contains(&n) && !known.contains(&n)
+            })
+            .collect();
+        let mut effects = self.effects(waits);
+        effects.health = health(self.core, session, &counted).await?;
+        for finish in counted.iter().filter(|finish| finish.effect == Effect::Gone) {
+            let disabled = gone::disable(&mut Tx::Postgres(session), finish).await;
+            effects.configured |= disabled.map_err(Trouble::Unable)?;
+        }
+        Ok((fenced, effects))
+    }
+
+    /// What follows outside, given what waits again.
+    fn effects(&self, waits: HashSet<i64>) -> Effects {
+        let mut effects = Effects::default();
+        for finish in &self.finishes {
+            if finish.attempt.trigger == Trigger::Test {
+                effects.ended.push(finish.delivery.n());
+            }
+            if let Next::Retry { due_at, .. } = finish.next
+                && waits.contains(&finish.delivery.n())
+            {
+                effects.waiting.push(Waiting {
+                    endpoint: finish.endpoint,
+                    shard: finish.shard,
+                    due_at,
+                });
+            }
+        }
+        effects
+    }
+}
+
+/// An attempt's columns.
+#[derive(Default)]
+struct Attempts {
+    n: Vec<i64>,
+    no: Vec<i64>,
+    started_at: Vec<i64>,
+    cause: Vec<&'static str>,
+    status: Vec<Option<i64>>,
+    error: Vec<Option<&'static str>>,
+    micros: Vec<i64>,
+    exchange: Vec<Vec<u8>>,
+}
+
+impl Attempts {
+    fn of(finishes: &[&Finish]) -> Result<Self, Trouble> {
+        let mut columns = Self::default();
+        for finish in finishes {
+            let attempt = &finish.attempt;
+            columns.n.push(finish.delivery.n());
+            columns.no.push(i64::from(attempt.no));
+            columns.started_at.push(attempt.started_at.micros());
+            columns.cause.push(attempt.trigger.as_str());
+            columns.status.push(attempt.outcome.status().map(i64::from));
+            columns.error.push(match attempt.outcome {
+                Outcome::Failed(class) => Some(class.as_str()),
+                Outcome::Answered(_) => None,
+            });
+            columns
+                .micros
+                .push(i64::from(attempt.exchange.timing.total_micros));
+            let exchange = exchange::encode(&attempt.exchange).map_err(Trouble::Refused)?;
+            columns.exchange.push(exchange);
+        }
+        Ok(columns)
+    }
+}
+
+/// Ends deliveries, all for one reason where one is given; tells those that were this node's to end.
+async fn end(
+    core: &Core,
+    session: &mut Session,
+    finishes: &[&Finish],
+    cancelled: Option<Reason>,
+) -> Result<HashSet<i64>, Trouble> {
+    if finishes.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let columns = Attempts::of(finishes)?;
+    let (states, reasons): (Vec<&str>, Vec<Option<&str>>) = finishes
+        .iter()
+        .map(|finish| match (cancelled, finish.next) {
+            (Some(reason), _) => (State::Cancelled.as_str(), Some(reason.as_str())),
+            (None, Next::Exhausted(reason)) => (State::Exhausted.as_str(), Some(reason.as_str())),
+            (None, Next::Delivered | Next::Retry { .. }) => (State::Delivered.as_str(), None),
+        })
+        .unzip();
+    let finished_at: Vec<i64> = finishes.iter().map(|finish| finish.ended_at.micros()).collect();
+    let statement = session.prepared(END).await?;
+    let rows = session
+        .client()
+        .query(
+            &statement,
+            &[
+                &core.epoch,
+                &columns.n,
+                &columns.no,
+                &states,
+                &reasons,
+                &finished_at,
+                &columns.started_at,
+                &columns.status,
+                &columns.error,
+                &columns.micros,
+                &columns.exchange,
+            ],
+        )
+        .await?;
+    keys(&rows)
+}
+
+/// Leaves deliveries in `work`, due again later; tells which.
+async fn wait(core: &Core, session: &mut Session, finishes: &[&Finish]) -> Result<HashSet<i64>, Trouble> {
+    if finishes.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let columns = Attempts::of(finishes)?;
+    let (mut failed, mut first_at, mut due) = (Vec::new(), Vec::new(), Vec::new());
+    for finish in finishes {
+        if let Next::Retry {
+            due_at,
+            failed: times,
+            first_at: first,
+        } = finish.next
+        {
+            failed.push(i64::from(times));
+            first_at.push(first.micros());
+            due.push(due_at.micros());
+        }
+    }
+    let endpoints: Vec<i64> = finishes.iter().map(|finish| finish.endpoint).collect();
+    let statement = session.prepared(WAIT).await?;
+    let rows = session
+        .client()
+        .query(
+            &statement,
+            &[
+                &core.epoch,
+                &endpoints,
+                &columns.n,
+                &columns.no,
+                &failed,
+                &first_at,
+                &due,
+                &columns.started_at,
+                &columns.status,
+                &columns.error,
+                &columns.micros,
+                &columns.exchange,
+            ],
+        )
+        .await?;
+    keys(&rows)
+}
+
+/// Keeps attempts whose deliveries were not this node's any more. Tells them, and those that were recorded before.
+async fn fence(session: &mut Session, finishes: &[&Finish]) -> Result<(HashSet<i64>, HashSet<i64>), Trouble> {
+    if finishes.is_empty() {
+        return Ok((HashSet::new(), HashSet::new()));
+    }
+    let columns = Attempts::of(finishes)?;
+    let statement = session.prepared(KNOWN).await?;
+    let rows = session
+        .client()
+        .query(&statement, &[&columns.n, &columns.no, &columns.started_at])
+        .await?;
+    let known = keys(&rows)?;
+    let fenced: Vec<&Finish> = finishes
+        .iter()
+        .copied()
+        .filter(|finish| !known.contains(&finish.delivery.n()))
+        .collect();
+    if !fenced.is_empty() {
+        let columns = Attempts::of(&fenced)?;
+        let statement = session.prepared(FENCED).await?;
+        session
+            .client()
+            .execute(
+                &statement,
+                &[
+                    &columns.n,
+                    &columns.no,
+                    &columns.started_at,
+                    &columns.cause,
+                    &columns.status,
+                    &columns.error,
+                    &columns.micros,
+                    &columns.exchange,
+                ],
+            )
+            .await?;
+    }
+    let fenced = fenced.into_iter().map(|finish| finish.delivery.n()).collect();
+    Ok((fenced, known))
+}
+
+/// What an endpoint's attempts of a group come to, in the order in which they ended.
+#[derive(Default)]
+struct Tally {
+    failures: i64,
+    failing_since: Option<i64>,
+    succeeded_at: Option<i64>,
+    attempted_at: i64,
+}
+
+/// Writes what changes of the endpoints' health; tells their failures in a row.
+async fn health(
+    core: &Core,
+    session: &mut Session,
+    finishes: &[&Finish],
+) -> Result<std::collections::HashMap<i64, u32>, Trouble> {
+    let mut in_time: Vec<&Finish> = finishes.to_vec();
+    in_time.sort_by_key(|finish| finish.ended_at);
+    // In the order of keys, as rows are locked.
+    let mut tallies: BTreeMap<i64, Tally> = BTreeMap::new();
+    for finish in in_time {
+        let at = finish.ended_at.micros();
+        match finish.effect {
+            Effect::None => {}
+            Effect::Succeeded => {
+                let known = tallies.contains_key(&finish.endpoint);
+                if known || core.outside.failures(finish.endpoint) > 0 {
+                    let tally = tallies.entry(finish.endpoint).or_default();
+                    *tally = Tally {
+                        succeeded_at: Some(at),
+                        attempted_at: at,
+                        ..Tally::default()
+                    };
+                }
+            }
+            Effect::Failed | Effect::Gone => {
+                let tally = tallies.entry(finish.endpoint).or_default();
+                tally.failures += 1;
+                tally.failing_since.get_or_insert(at);
+                tally.attempted_at = at;
+            }
+        }
+    }
+    if tallies.is_empty() {
+        return Ok(std::collections::HashMap::new());
+    }
+    let endpoints: Vec<i64> = tallies.keys().copied().collect();
+    let column = |of: fn(&Tally) -> i64| -> Vec<i64> { tallies.values().map(of).collect() };
+    let nullable = |of: fn(&Tally) -> Option<i64>| -> Vec<Option<i64>> { tallies.values().map(of).collect() };
+    let statement = session.prepared(HEALTH).await?;
+    let rows = session
+        .client()
+        .query(
+            &statement,
+            &[
+                &endpoints,
+                &column(|tally| tally.failures),
+                &nullable(|tally| tally.failing_since),
+                &nullable(|tally| tally.succeeded_at),
+                &column(|tally| tally.attempted_at),
+            ],
+        )
+        .await?;
+    let counts = rows.iter().map(|row| {
+        let failures: i64 = row.try_get(1)?;
+        Ok((row.try_get(0)?, u32::try_from(failures).unwrap_or(u32::MAX)))
+    });
+    Ok(counts.collect::<Result<_, tokio_postgres::Error>>()?)
+}
+
+/// The keys in the first column.
+fn keys(rows: &[tokio_postgres::Row]) -> Result<HashSet<i64>, Trouble> {
+    let keys = rows.iter().map(|row| row.try_get(0));
+    Ok(keys.collect::<Result<_, tokio_postgres::Error>>()?)
+}
