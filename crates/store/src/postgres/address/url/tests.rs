@@ -176,6 +176,8 @@ proptest! {
         before in "[ -~]{0,6}", after in "[ -~]{0,6}", shape in 0..6_usize
     ) {
         let password = format!("{before}hunter2{after}");
+        // What follows a bare @ is a host, and nobody can tell that it was not meant.
+        prop_assume!(shape != 2 || !password.contains('@'));
         let url = match shape {
             0 => format!("postgres://u:{password}@h/d"),
             1 => format!("postgres://u:{password}@h:x/d"),
@@ -185,7 +187,7 @@ proptest! {
             _ => format!("postgres:/u:{password}@h"),
         };
         let shown = match parse(&url) {
-            Ok(address) => format!("{address:?}").replace(&format!("Network(\"{password}\")"), ""),
+            Ok(address) => format!("{address:?}"),
             Err(rule) => rule,
         };
         prop_assert!(!shown.contains("hunter2"), "{url}: {shown}");
