@@ -95,7 +95,8 @@ const WAITING_ENDPOINTS: &str = "WITH RECURSIVE first (n) AS (
                ORDER BY o.shard, o.endpoint, o.due_at LIMIT 1)
        FROM first JOIN work w ON w.n = first.n
      )
-     SELECT w.shard, w.endpoint, w.due_at FROM first JOIN work w ON w.n = first.n LIMIT ?3";
+     SELECT w.shard, w.endpoint, w.due_at FROM (SELECT n FROM first LIMIT ?3) AS page JOIN work w ON w.n = page.n
+     ORDER BY w.shard, w.endpoint";
 
 async fn waiting_endpoints(tx: &mut Tx<'_>, after: (u16, i64), limit: usize) -> Result<Vec<Waiting>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);

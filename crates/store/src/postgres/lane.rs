@@ -321,7 +321,7 @@ async fn commit(
             answer(members, &Err(error.clone()));
             return Err(error);
         }
-        Err(Trouble::Refused(_)) if members.len() > 1 => {
+        Err(Trouble::Refused(_) | Trouble::Collided) if members.len() > 1 => {
             let mut members = members.into_iter();
             while let Some(member) = members.next() {
                 let alone = Box::pin(commit(core, lane, session, vec![member], doubts)).await;
@@ -333,7 +333,7 @@ async fn commit(
         }
         Err(Trouble::Refused(error) | Trouble::Unable(error)) => answer(members, &Err(error)),
         Err(Trouble::Collided) => {
-            let error = StoreError::Unavailable("others write the same at every moment".into());
+            let error = StoreError::Unavailable("what is to be written is there already".into());
             answer(members, &Err(error));
         }
     }
