@@ -321,7 +321,8 @@ async fn commit(
             answer(members, &Err(error.clone()));
             return Err(error);
         }
-        Err(Trouble::Refused(_)) if members.len() > 1 => {
+        // A collision that does not end is with rows that are there for good: whose they are is found out one by one.
+        Err(Trouble::Refused(_) | Trouble::Collided) if members.len() > 1 => {
             let mut members = members.into_iter();
             while let Some(member) = members.next() {
                 let alone = Box::pin(commit(core, lane, session, vec![member], doubts)).await;
