@@ -87,16 +87,15 @@ impl Store {
 }
 
 /// Steps from endpoint to endpoint through the index of what waits, one look-up for each.
-const WAITING_ENDPOINTS: &str = "WITH RECURSIVE first (n) AS (
+const WAITING_ENDPOINTS: &str = "WITH RECURSIVE first (n, place) AS (
        SELECT (SELECT n FROM work WHERE owner IS NULL AND (shard, endpoint) > (?1, ?2)
-               ORDER BY shard, endpoint, due_at LIMIT 1)
+               ORDER BY shard, endpoint, due_at LIMIT 1), 1
        UNION ALL
        SELECT (SELECT o.n FROM work o WHERE o.owner IS NULL AND (o.shard, o.endpoint) > (w.shard, w.endpoint)
-               ORDER BY o.shard, o.endpoint, o.due_at LIMIT 1)
-       FROM first JOIN work w ON w.n = first.n
+               ORDER BY o.shard, o.endpoint, o.due_at LIMIT 1), first.place + 1
+       FROM first JOIN work w ON w.n = first.n WHERE first.place < ?3
      )
-     SELECT w.shard, w.endpoint, w.due_at FROM (SELECT n FROM first LIMIT ?3) AS page JOIN work w ON w.n = page.n
-     ORDER BY w.shard, w.endpoint";
+     SELECT w.shard, w.endpoint, w.due_at FROM first JOIN work w ON w.n = first.n ORDER BY first.place";
 
 async fn waiting_endpoints(tx: &mut Tx<'_>, after: (u16, i64), limit: usize) -> Result<Vec<Waiting>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);

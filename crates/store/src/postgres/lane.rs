@@ -321,6 +321,7 @@ async fn commit(
             answer(members, &Err(error.clone()));
             return Err(error);
         }
+        // A collision that does not end is with rows that are there for good: whose they are is found out one by one.
         Err(Trouble::Refused(_) | Trouble::Collided) if members.len() > 1 => {
             let mut members = members.into_iter();
             while let Some(member) = members.next() {

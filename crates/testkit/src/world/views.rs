@@ -9,6 +9,8 @@ use stentor_store::deliveries::DeliveryFilter;
 
 /// More deliveries than a story's event has.
 const DELIVERIES_MAX: u32 = 10_000;
+/// Looks into the database after which something that is about to be written should be there.
+const LOOKS_MAX: usize = 1_000;
 
 impl World {
     /// The deliveries of an event, newest first.
@@ -57,6 +59,19 @@ impl World {
     /// Deliveries that wait or are in flight, in the table itself.
     pub fn unfinished(&self) -> i64 {
         self.number("SELECT count(*) FROM work")
+    }
+
+    /// Waits for what somebody else is about to write.
+    pub async fn until_something_is_unfinished(&self) {
+        for _ in 0..LOOKS_MAX {
+            if self.unfinished() > 0 {
+                return;
+            }
+            // A question and its answer: time for what is under way.
+            let waiting = self.store.waiting_endpoints((0, i64::MIN), 1).await;
+            waiting.expect("the store answers");
+        }
+        panic!("nothing is written");
     }
 
     /// Answers a question about the database in one number.

@@ -89,9 +89,7 @@ async fn a_test_that_nobody_waits_for_any_more_is_not_left_behind() {
         let (engine, root) = (world.engine.clone(), world.root.clone());
         let test = async move { engine.test_endpoint(&root, &endpoint.to_string(), None).await };
         let test = tokio::spawn(test);
-        while world.unfinished() == 0 {
-            tokio::task::yield_now().await;
-        }
+        world.until_something_is_unfinished().await;
         world.launch(1).await;
         test.abort();
         drop(test.await);
@@ -110,9 +108,7 @@ async fn the_caller_of_a_test_that_is_given_back_hears_so_at_once() {
     let (engine, root) = (world.engine.clone(), world.root.clone());
     let test = async move { engine.test_endpoint(&root, &endpoint.to_string(), None).await };
     let test = tokio::spawn(test);
-    while world.unfinished() == 0 {
-        tokio::task::yield_now().await;
-    }
+    world.until_something_is_unfinished().await;
     world.drop_fresh();
     assert!(test.await.unwrap().is_err());
     world.after(seconds(10)).await;
