@@ -251,6 +251,20 @@ class Postgres(Cluster):
         self.stop(mode)
         self.start()
 
+    def standby(self) -> "Postgres":
+        """A running copy of this running server that follows it, in a folder of its own."""
+        standby = Postgres()
+        standby.make_folder(standby.folder)
+        # `-R` makes it a standby, `-c fast` does not wait for the next checkpoint.
+        self._run("pg_basebackup", "-R", "-c", "fast", "-h", HOST, "-p", str(self.port), "-U", SUPERUSER, "-D", standby.data)
+        follow = f"host={HOST} port={self.port} user={SUPERUSER}"
+        standby.configure(primary_conninfo=follow)
+        return standby.start()
+
+    def promote(self) -> None:
+        """Makes a standby a primary."""
+        self._run("pg_ctl", "promote", "-w", "-t", "60", "-s", "-D", self.data)
+
     def running(self) -> bool:
         """Is there a postmaster?"""
         try:
