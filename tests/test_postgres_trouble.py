@@ -23,7 +23,7 @@ from support.server import Server
 from support.small_disk import SmallDisk
 from support.waiting import observe_for, until
 
-TERMINATIONS = 10
+TERMINATIONS = 20
 RESTARTS = 3
 # Longer than every timeout of the server's towards its database, and as long as hostile case AP-36 says.
 PAUSES_SECONDS = [8, 30]
@@ -56,13 +56,14 @@ def server_on(servers: Callable[..., Server], postgres: Cluster) -> tuple[Server
 
 
 @pytest.fixture
-def crowds(rng: random.Random) -> Iterator[Callable[[Server], Crowd]]:
+def crowds(rng: random.Random) -> Iterator[Callable[..., Crowd]]:
     """Makes crowds that are publishing; afterwards sends them home."""
     with ExitStack() as made:
 
-        def make(server: Server) -> Crowd:
-            crowd = Crowd(server, rng)
+        def make(server: Server, **options) -> Crowd:
+            crowd = Crowd(server, rng, **options)
             made.callback(crowd.close)
+            made.callback(crowd.finish)
             crowd.start()
             crowd.accepts(100)
             return crowd
@@ -71,14 +72,15 @@ def crowds(rng: random.Random) -> Iterator[Callable[[Server], Crowd]]:
 
 
 def test_connections_that_are_terminated_again_and_again(
-    servers: Callable[..., Server], postgres: Cluster, crowds: Callable[[Server], Crowd], rng: random.Random
+    servers: Callable[..., Server], postgres: Cluster, crowds: Callable[..., Crowd], rng: random.Random
 ):
     server, database = server_on(servers, postgres)
-    crowd = crowds(server)
+    # So many that there is hardly a moment without a commit under way.
+    crowd = crowds(server, pause_seconds_max=0.2)
     terminated = 0
     for _ in range(TERMINATIONS):
         terminated += postgres.terminate_backends(database)
-        observe_for(rng.uniform(0.1, 1.0))
+        observe_for(rng.uniform(0.05, 0.7))
     assert terminated >= TERMINATIONS, "there was nothing to terminate"
     crowd.accepts(100)
     print(terminated, "connections terminated:", crowd.judge())
@@ -88,7 +90,7 @@ def test_connections_that_are_terminated_again_and_again(
 def test_a_database_that_is_restarted(
     servers: Callable[..., Server],
     private_postgres: Callable[..., Postgres],
-    crowds: Callable[[Server], Crowd],
+    crowds: Callable[..., Crowd],
     mode: str,
 ):
     postgres = private_postgres()
@@ -106,7 +108,7 @@ def test_a_database_that_is_restarted(
 def test_a_database_that_stands_still(
     servers: Callable[..., Server],
     private_postgres: Callable[..., Postgres],
-    crowds: Callable[[Server], Crowd],
+    crowds: Callable[..., Crowd],
     seconds: int,
 ):
     postgres = private_postgres()
@@ -133,7 +135,7 @@ def test_a_database_that_stands_still(
 
 
 def test_a_database_that_becomes_read_only(
-    servers: Callable[..., Server], private_postgres: Callable[..., Postgres], crowds: Callable[[Server], Crowd]
+    servers: Callable[..., Server], private_postgres: Callable[..., Postgres], crowds: Callable[..., Crowd]
 ):
     postgres = private_postgres()
     server, database = server_on(servers, postgres)
@@ -141,7 +143,7 @@ def test_a_database_that_becomes_read_only(
     client = server.root.for_tenant(crowd.targets[0].tenant)
     [*_, first] = client.pages("/v1/events")
 
-    postgres.sql("ALTER SYSTEM SET default_transaction_read_only = on; SELECT pg_reload_conf()")
+    postgres.alter(default_transaction_read_only="on")
     until(crowd.refused, "publishes are refused")
     unavailable(timed(lambda: server.root.post("/v1/tenants", {"name": "too late"})))
     timed(lambda: client.get(f"/v1/events/{first['id']}")).expect(200)
@@ -150,14 +152,30 @@ def test_a_database_that_becomes_read_only(
     refused = crowd.refused()
     until(lambda: crowd.refused() > refused + 10, "publishes are still refused")
 
-    postgres.sql("SET default_transaction_read_only = off; ALTER SYSTEM RESET default_transaction_read_only")
-    postgres.sql("SELECT pg_reload_conf()")
+    postgres.alter(default_transaction_read_only="off")
     crowd.accepts(100)
     print(crowd.judge())
 
 
+def test_commits_whose_outcome_nobody_tells(
+    servers: Callable[..., Server], private_postgres: Callable[..., Postgres], crowds: Callable[..., Crowd]
+):
+    postgres = private_postgres()
+    server, _ = server_on(servers, postgres)
+    crowd = crowds(server)
+    # Every commit is done here, and waits until a standby that is not there has it too.
+    postgres.alter(synchronous_standby_names="nobody")
+    until(crowd.refused, "publishes are refused")
+    observe_for(LOCKED_SECONDS)
+    postgres.alter(synchronous_standby_names="")
+    crowd.accepts(100)
+    print(crowd.judge())
+    # Otherwise there was no doubt.
+    assert crowd.there_all_the_same() > 0
+
+
 def test_connections_that_others_have_taken(
-    servers: Callable[..., Server], private_postgres: Callable[..., Postgres], crowds: Callable[[Server], Crowd]
+    servers: Callable[..., Server], private_postgres: Callable[..., Postgres], crowds: Callable[..., Crowd]
 ):
     places = 20
     postgres = private_postgres(settings={"max_connections": str(places + 3), "superuser_reserved_connections": "3"})
@@ -189,7 +207,7 @@ def test_connections_that_others_have_taken(
 
 @pytest.mark.parametrize("lock", ["LOCK TABLE config_clock", "SELECT seq FROM config_clock FOR UPDATE"])
 def test_a_change_that_somebody_locks_out(
-    servers: Callable[..., Server], postgres: Cluster, crowds: Callable[[Server], Crowd], lock: str
+    servers: Callable[..., Server], postgres: Cluster, crowds: Callable[..., Crowd], lock: str
 ):
     server, database = server_on(servers, postgres)
     crowd = crowds(server)
@@ -206,7 +224,7 @@ def test_a_change_that_somebody_locks_out(
 
 
 def test_publishes_that_somebody_locks_out(
-    servers: Callable[..., Server], postgres: Cluster, crowds: Callable[[Server], Crowd]
+    servers: Callable[..., Server], postgres: Cluster, crowds: Callable[..., Crowd]
 ):
     server, database = server_on(servers, postgres)
     crowd = crowds(server)
@@ -308,6 +326,7 @@ def test_a_full_disk_under_the_log_which_ends_the_database(
     acknowledged = [publish(server.root, tenant, '{"before":true}').expect(202)["id"]]
     acknowledged += fill(server, tenant, disk, rng)
     assert server.answers("/healthz") == 200
+    assert "PANIC" in postgres.log, "the database never stopped"
     disk.free()
     if not postgres.running():
         # As an operator does.

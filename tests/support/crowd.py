@@ -36,9 +36,16 @@ class Crowd(Load):
     """Producers that do not give up. Half of them repeat what was refused, under its own `event_id`, until it is
     acknowledged; the others publish without one, and each event once."""
 
-    def __init__(self, server: Server, rng: random.Random, producers: int = CROWD) -> None:
+    def __init__(
+        self,
+        server: Server,
+        rng: random.Random,
+        producers: int = CROWD,
+        pause_seconds_max: float = PAUSE_SECONDS_MAX,
+    ) -> None:
         super().__init__(server, rng, producers)
         self.answers: list[Answered] = []
+        self._pause_seconds_max = pause_seconds_max
 
     def refused(self) -> int:
         """Publishes that were not accepted so far."""
@@ -49,16 +56,16 @@ class Crowd(Load):
         at_first = self.acknowledged
         until(lambda: self.acknowledged >= at_first + count, f"{count} more events are accepted", seconds)
 
-    def judge(self, repeats_max: int = 0) -> str:
+    def judge(self, repeats_max: int = 0, answer_seconds_max: float = ANSWER_SECONDS_MAX) -> str:
         """Ends the producers, waits until everything is delivered without anybody's help, and judges. Gives a summary.
 
         `repeats_max` is how many requests the trouble may have cost the record of: those that were in flight."""
         self.finish()
         self.quiet(DELIVERED_SECONDS_MAX)
-        unknown = self._unknown_but_there()
+        there = self.there_all_the_same()
         self.settle()
         self.quiet()
-        self._judge_answers()
+        self._judge_answers(answer_seconds_max)
         history = self.history(kills=1)
         history.in_flight_max = repeats_max
         faults = check(history)
@@ -69,24 +76,25 @@ class Crowd(Load):
         slowest = max(answer.seconds for answer in self.answers)
         return (
             f"{len(self.answers)} publishes, {self.acknowledged} acknowledged, {self.refused()} refused with 503, "
-            f"{unknown} of them there all the same, {repeats} requests without a recorded attempt, "
+            f"{there} of them there all the same, {repeats} requests without a recorded attempt, "
             f"slowest answer {slowest:.2f} s"
         )
 
-    def _unknown_but_there(self) -> int:
-        """Bodies that arrived although no publish of them was acknowledged."""
-        unknown = {one.payload for one in self._attempted.values() if one.event is None}
-        return len({request.body for request in self.receiver.requests()} & unknown)
+    def there_all_the_same(self) -> int:
+        """Events that have arrived although no publish of theirs was acknowledged."""
+        with self._lock:
+            refused = {one.payload for one in self._attempted.values() if one.event is None}
+        return len({request.body for request in self.receiver.requests()} & refused)
 
-    def _judge_answers(self) -> None:
+    def _judge_answers(self, seconds_max: float) -> None:
         assert self.answers, "nobody published"
         assert not self.refusals, self.refusals[:5]
         for answer in self.answers:
             assert answer.status in (200, 202, 503), answer
             if answer.status == 503:
                 assert answer.retry_after is not None and int(answer.retry_after) >= 1, answer
-        slow = [answer for answer in self.answers if answer.seconds > ANSWER_SECONDS_MAX]
-        assert not slow, f"{len(slow)} answers took longer than {ANSWER_SECONDS_MAX} s: {slow[:5]}"
+        slow = [answer for answer in self.answers if answer.seconds > seconds_max]
+        assert not slow, f"{len(slow)} answers took longer than {seconds_max} s: {slow[:5]}"
 
     def _produce(self, number: int, rng: random.Random) -> None:
         client = self.server.root
@@ -99,7 +107,7 @@ class Crowd(Load):
             with self._lock:
                 self._attempted[key] = attempted
             text = self._text(key, attempted)
-            while not self._stop.wait(rng.uniform(0, PAUSE_SECONDS_MAX)):
+            while not self._stop.wait(rng.uniform(0, self._pause_seconds_max)):
                 if self._publish(client, text, attempted) or attempted.once:
                     break
         client.close()

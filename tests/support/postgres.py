@@ -232,6 +232,11 @@ class Postgres(Cluster):
         self.write(self.data / "postgresql.auto.conf", text)
         self.write(self.data / "pg_hba.conf", self.authentication)
 
+    def alter(self, **settings: str) -> None:
+        """Sets settings while it runs, for connections that are open too."""
+        self.configure(**settings)
+        self.sql("SELECT pg_reload_conf()")
+
     def start(self) -> "Postgres":
         """Starts it, and waits until it takes connections."""
         self._run("pg_ctl", "start", "-w", "-t", "60", "-s", "-D", self.data, "-l", self.log_path)

@@ -204,8 +204,11 @@ fn grammar() -> clap::Command {
         .options
         .iter()
         .map(|option| argument(option).global(true).help_heading(LOGGING.heading));
-    cli.args(logging)
-        .args(["root-key", "master-key"].into_iter().flat_map(refused_secret))
+    cli.args(logging).args(
+        ["root-key", "master-key", "database-password"]
+            .into_iter()
+            .flat_map(refused_secret),
+    )
 }
 
 fn with_group(command: clap::Command, group: &Group) -> clap::Command {
@@ -246,6 +249,7 @@ fn argument(option: &About) -> Arg {
 fn refused_secret(flag: &'static str) -> [Arg; 2] {
     let (with_file, tip) = match flag {
         "root-key" => ("root-key-file", help::ROOT_KEY_TIP),
+        "database-password" => ("database-password-file", help::DATABASE_PASSWORD_TIP),
         _ => ("master-key-file", help::MASTER_KEY_TIP),
     };
     [flag, with_file].map(|flag| {
@@ -376,6 +380,11 @@ mod tests {
             assert!(!text.contains("hunter2"), "{text}");
         }
         assert!(refused("stentor serve --master-key hunter2").contains("set STENTOR_MASTER_KEY"));
+        for line in ["--database-password hunter2", "--database-password-file=hunter2"] {
+            let text = refused(&format!("stentor migrate {line}"));
+            assert!(text.contains("set STENTOR_DATABASE_PASSWORD"), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
     }
 
     #[test]

@@ -23,12 +23,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use stentor_domain::address::AllowedDestination;
-use stentor_store::Database;
+use stentor_store::{Database, PostgresAddress};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 pub(crate) use layers::{Flags, Layers};
+use refusal::Origin;
 pub(crate) use refusal::Refusal;
-pub(crate) use secrets::{MasterKey, RootKey};
+pub(crate) use secrets::{DatabasePassword, MasterKey, RootKey};
 pub(crate) use setting::About;
 pub(crate) use variables::Variables;
 
@@ -89,9 +90,7 @@ impl StoreConfig {
     /// Takes the first refused option as the error.
     pub(crate) fn resolve(layers: &Layers) -> Result<Self, Refusal> {
         let data = layers.one(&settings::DATA)?;
-        let database = layers
-            .optional(&settings::DATABASE_URL)?
-            .unwrap_or_else(|| Database::File(data.join(DATABASE_FILE)));
+        let database = database(layers, &data)?;
         let keys = layers.secret(
             variables::MASTER_KEY,
             &settings::MASTER_KEY_FILE,
@@ -103,6 +102,65 @@ impl StoreConfig {
             master_keys: keys.unwrap_or_default(),
         })
     }
+}
+
+/// The database that was named, with its password, or else the file in the data directory.
+fn database(layers: &Layers, data: &Path) -> Result<Database, Refusal> {
+    let password = layers.secret(
+        variables::DATABASE_PASSWORD,
+        &settings::DATABASE_PASSWORD_FILE,
+        DatabasePassword::parse,
+    )?;
+    match (layers.optional_from(&settings::DATABASE_URL)?, password) {
+        (Some((origin, Database::Postgres(address))), password) => {
+            with_password(address, password, origin).map(Database::Postgres)
+        }
+        // A password without its URL is a deployment that has lost half of its settings: it must not begin a database.
+        (_, Some(_)) => Err(Refusal::Place {
+            origin: Origin::Variable(variables::DATABASE_PASSWORD.to_owned()),
+            rule: "it, or its file, gives a password, but `database_url` names no PostgreSQL server that it could be for"
+                .to_owned(),
+        }),
+        (Some((_, database)), None) => Ok(database),
+        (None, None) => Ok(Database::File(data.join(DATABASE_FILE))),
+    }
+}
+
+/// A password may stand in the URL only where the environment has the URL: flags are seen by other users of the machine, and
+/// the file of options is read by more than who may read secrets.
+fn with_password(
+    address: PostgresAddress,
+    password: Option<DatabasePassword>,
+    origin: Origin,
+) -> Result<PostgresAddress, Refusal> {
+    let rule = match (&origin, &password) {
+        _ if !address.has_password() => {
+            return Ok(match password {
+                Some(password) => address.with_password(password.expose()),
+                None => address,
+            });
+        }
+        (Origin::Variable(_), None) => return Ok(address),
+        (Origin::Variable(_), Some(_)) => format!(
+            "it holds a password, and {} or its file gives another; keep one of them",
+            variables::DATABASE_PASSWORD
+        ),
+        (Origin::Flag(_), _) => format!(
+            "it holds a password, and a flag can be seen by other users of the machine: leave it out and set {0}, or \
+             {0}_FILE to a file that holds it",
+            variables::DATABASE_PASSWORD
+        ),
+        (Origin::File { .. } | Origin::Default, _) => format!(
+            "it holds a password, which does not belong in this file: leave it out and set {}, or name a file that holds \
+             it as database_password_file",
+            variables::DATABASE_PASSWORD
+        ),
+    };
+    Err(Refusal::Value {
+        name: settings::DATABASE_URL.about.name,
+        origin,
+        rule,
+    })
 }
 
 /// Everything that `stentor serve` runs with.

@@ -116,12 +116,14 @@ pub(crate) struct Core {
 
 /// Brings the schema up to date, with no server running.
 pub(crate) async fn migrate(address: &PostgresAddress) -> Result<Range<usize>> {
+    pooler::check(address).await?;
     let session = Session::open(address, "stentor migrate".into(), START_SETTINGS).await?;
     migrate::migrate(&session).await
 }
 
 /// Whether the database was ever opened with a master key.
 pub(crate) async fn is_sealed(address: &PostgresAddress) -> Result<bool> {
+    pooler::check(address).await?;
     let mut session = Session::open(address, "stentor start".into(), START_SETTINGS).await?;
     if !migrate::is_there(&session).await? {
         return Ok(false);

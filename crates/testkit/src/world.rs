@@ -238,11 +238,17 @@ impl World {
         self.receivers.fall_silent();
         let (dispatcher, mut fresh) = (Arc::clone(&self.dispatcher), self.fresh.take());
         self.flight = Some(tokio::spawn(async move {
-            match &mut fresh {
-                Some(fresh) => dispatcher.tick(fresh).await,
-                None => dispatcher.tick_without_fresh().await,
-            }?;
-            Ok(fresh)
+            loop {
+                let round = match &mut fresh {
+                    Some(fresh) => dispatcher.tick(fresh).await,
+                    None => dispatcher.tick_without_fresh().await,
+                }?;
+                // What is committed may still be on its way to being handed over.
+                if round.attempted > 0 || count == 0 {
+                    return Ok(fresh);
+                }
+                tokio::task::yield_now().await;
+            }
         }));
         self.receivers.open(count).await;
     }

@@ -7,6 +7,10 @@ pub(super) const ROOT_KEY_TIP: &str = "a flag can be seen by other users of the 
 pub(super) const MASTER_KEY_TIP: &str = "a flag can be seen by other users of the machine: set STENTOR_MASTER_KEY, or \
                                          STENTOR_MASTER_KEY_FILE to a file that holds the keys";
 
+pub(super) const DATABASE_PASSWORD_TIP: &str = "a flag can be seen by other users of the machine: set \
+                                                STENTOR_DATABASE_PASSWORD, or STENTOR_DATABASE_PASSWORD_FILE to a file \
+                                                that holds the password";
+
 pub(super) const STENTOR: &str = "\
 Start here:
   stentor demo              See an event accepted, delivered, failed and tried again.
@@ -29,8 +33,11 @@ Secrets have no flags and are not lines of the file:
   STENTOR_MASTER_KEY        Base64 of 32 bytes, which seals signing secrets on disk. Several have
                             commas between, the current one first. Without it one is made in the
                             data directory.
-  STENTOR_ROOT_KEY_FILE, STENTOR_MASTER_KEY_FILE, or root_key_file and master_key_file in the
-  file of --config, name a file with the secret instead.
+  STENTOR_DATABASE_PASSWORD The password of the user that a postgres:// URL names. In the URL itself
+                            it may stand only where that is in STENTOR_DATABASE_URL.
+  STENTOR_ROOT_KEY_FILE, STENTOR_MASTER_KEY_FILE and STENTOR_DATABASE_PASSWORD_FILE, or root_key_file,
+  master_key_file and database_password_file in the file of --config, name a file with the secret
+  instead.
 
 Examples:
   stentor serve
@@ -42,6 +49,9 @@ Examples:
       Behind a proxy that terminates TLS.
   STENTOR_ROOT_KEY_FILE=/run/secrets/root_key stentor serve --config /etc/stentor.toml
       From a file, with the root key from a store of secrets.
+  STENTOR_DATABASE_PASSWORD_FILE=/run/secrets/database stentor serve \\
+      --database-url 'postgres://stentor@db.internal:5432/stentor?sslmode=verify-full'
+      On a PostgreSQL server.
 
 Next: /openapi.json of the running server describes the API; `stentor key create --help` and
 `stentor backup --help` for what comes after the first day.";

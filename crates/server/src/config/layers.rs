@@ -61,13 +61,19 @@ impl Layers {
 
     /// The value of an option that may be left out.
     pub(crate) fn optional<T>(&self, setting: &Setting<T>) -> Result<Option<T>, Refusal> {
+        Ok(self.optional_from(setting)?.map(|(_, value)| value))
+    }
+
+    /// The same with where it stands.
+    pub(crate) fn optional_from<T>(&self, setting: &Setting<T>) -> Result<Option<(Origin, T)>, Refusal> {
         let Some((origin, values)) = self.find(&setting.about)? else {
             return Ok(None);
         };
-        values
-            .first()
-            .map(|text| parsed(setting, &origin, text))
-            .transpose()
+        let Some(text) = values.first() else {
+            return Ok(None);
+        };
+        let value = parsed(setting, &origin, text)?;
+        Ok(Some((origin, value)))
     }
 
     /// The values of a list, which may be empty.

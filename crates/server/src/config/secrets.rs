@@ -83,9 +83,51 @@ impl fmt::Debug for MasterKey {
     }
 }
 
+/// What the database asks of its user.
+#[derive(Clone)]
+pub(crate) struct DatabasePassword(Zeroizing<String>);
+
+impl DatabasePassword {
+    /// Takes any text of one line. The error never quotes it.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("it is empty".to_owned());
+        }
+        if text.contains(char::is_control) {
+            return Err(
+                "it is not a password alone: it holds a control character, or several lines".to_owned(),
+            );
+        }
+        Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// The password in clear, to be sent.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for DatabasePassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DatabasePassword(***)")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_any_text_of_one_line() {
+        assert_eq!(
+            DatabasePassword::parse("a b:c@d/e%").unwrap().expose(),
+            "a b:c@d/e%"
+        );
+        for wrong in ["", "hunter2\nhunter3", "hunter2\0"] {
+            let refusal = DatabasePassword::parse(wrong).unwrap_err();
+            assert!(!refusal.contains("hunter"), "{refusal}");
+        }
+    }
 
     #[test]
     fn a_root_key_has_its_prefix_and_256_bits_in_base62() {
@@ -130,8 +172,16 @@ mod tests {
     fn neither_debug_output_nor_an_error_shows_a_secret() {
         let root = format!("stn_root_{}", "a".repeat(43));
         let master = STANDARD.encode([7; 32]);
-        let shown = format!("{:?} {:?}", RootKey::parse(&root), MasterKey::parse_list(&master));
-        assert_eq!(shown, "Ok(RootKey(***)) Ok([MasterKey(***)])");
+        let shown = format!(
+            "{:?} {:?} {:?}",
+            RootKey::parse(&root),
+            MasterKey::parse_list(&master),
+            DatabasePassword::parse("hunter2")
+        );
+        assert_eq!(
+            shown,
+            "Ok(RootKey(***)) Ok([MasterKey(***)]) Ok(DatabasePassword(***))"
+        );
         let refused = format!(
             "{:?} {:?}",
             RootKey::parse("hunter2"),

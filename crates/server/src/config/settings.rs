@@ -139,7 +139,8 @@ pub(crate) static DATABASE_URL: Setting<Database> = Setting::one(
     "database-url",
     "URL",
     parse::database,
-    "The database: sqlite:PATH, or postgres://user@host/name. Without this option it is the file stentor.db in the data directory.",
+    "The database: sqlite:PATH, or postgres://user@host:5432/name, whose password is a secret of its own. Without this \
+     option it is the file stentor.db in the data directory.",
 );
 
 pub(crate) static ROOT_KEY_FILE: Setting<PathBuf> = Setting::without_flag(
@@ -152,6 +153,12 @@ pub(crate) static MASTER_KEY_FILE: Setting<PathBuf> = Setting::without_flag(
     "master_key_file",
     parse::path,
     "A file with the master keys. STENTOR_MASTER_KEY holds the keys themselves.",
+);
+
+pub(crate) static DATABASE_PASSWORD_FILE: Setting<PathBuf> = Setting::without_flag(
+    "database_password_file",
+    parse::path,
+    "A file with the password of the database's user. STENTOR_DATABASE_PASSWORD holds the password itself.",
 );
 
 pub(crate) static LOG_FORMAT: Setting<LogFormat> = Setting::one(
@@ -220,7 +227,11 @@ pub(crate) static LOGGING: Group = Group {
 
 static SECRETS: Group = Group {
     heading: "Secrets",
-    options: &[&ROOT_KEY_FILE.about, &MASTER_KEY_FILE.about],
+    options: &[
+        &ROOT_KEY_FILE.about,
+        &MASTER_KEY_FILE.about,
+        &DATABASE_PASSWORD_FILE.about,
+    ],
 };
 
 /// Every option there is.

@@ -12,6 +12,8 @@ pub(crate) const CONFIG_FILE: &str = "STENTOR_CONFIG";
 pub(crate) const ROOT_KEY: &str = "STENTOR_ROOT_KEY";
 /// The master keys themselves, the current one first, with commas between.
 pub(crate) const MASTER_KEY: &str = "STENTOR_MASTER_KEY";
+/// The password of the user that `database_url` names.
+pub(crate) const DATABASE_PASSWORD: &str = "STENTOR_DATABASE_PASSWORD";
 
 const PREFIX: &str = "STENTOR_";
 
@@ -44,7 +46,7 @@ impl Variables {
     pub(crate) fn complaints(&self) -> Vec<String> {
         let known: Vec<String> = settings::all()
             .map(|option| option.variable())
-            .chain([CONFIG_FILE, ROOT_KEY, MASTER_KEY].map(str::to_owned))
+            .chain([CONFIG_FILE, ROOT_KEY, MASTER_KEY, DATABASE_PASSWORD].map(str::to_owned))
             .collect();
         let unknown = self.0.keys().filter(|name| !known.contains(name));
         unknown

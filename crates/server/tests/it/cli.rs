@@ -155,6 +155,9 @@ fn a_secret_is_refused_as_a_flag_and_in_the_file_and_never_shown() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("stentor.toml");
     std::fs::write(&path, "master_key = 'hunter2'\n").unwrap();
+    let with_password = directory.path().join("database.toml");
+    std::fs::write(&with_password, "database_url = 'postgres://s:hunter2@db/s'\n").unwrap();
+    let url_and = |other| [("STENTOR_DATABASE_URL", "postgres://s:hunter2@db/s"), other];
     let texts = [
         (
             refused(&["serve", "--root-key", "hunter2"], &[]),
@@ -173,11 +176,36 @@ fn a_secret_is_refused_as_a_flag_and_in_the_file_and_never_shown() {
             "STENTOR_ROOT_KEY",
         ),
         (
+            refused(&["serve", "--database-url", "postgres://s:hunter2@db/s"], &[]),
+            "a flag can be seen by other users of the machine: leave it out and set STENTOR_DATABASE_PASSWORD",
+        ),
+        (
+            refused(&["serve", "--config", with_password.to_str().unwrap()], &[]),
+            "database_password_file",
+        ),
+        (
+            refused(&["serve", "--database-password=hunter2"], &[]),
+            "STENTOR_DATABASE_PASSWORD_FILE",
+        ),
+        (
+            refused(&["serve"], &url_and(("STENTOR_DATABASE_PASSWORD", "hunter3"))),
+            "keep one of them",
+        ),
+        (
+            refused(&["serve"], &[("STENTOR_DATABASE_PASSWORD", "hunter2")]),
+            "`database_url` names no PostgreSQL server",
+        ),
+        (
+            refused(&["serve"], &[("STENTOR_DATABASE_PASSWORD", "")]),
+            "STENTOR_DATABASE_PASSWORD: it is empty",
+        ),
+        // A slip that makes the password a piece of something else.
+        (
             refused(
                 &["serve"],
-                &[("STENTOR_DATABASE_URL", "postgres://s:hunter2@db/s")],
+                &[("STENTOR_DATABASE_URL", "postgres://s:pa/hunter2@db/s")],
             ),
-            "PostgreSQL is not supported",
+            "write % as %25, / as %2F",
         ),
     ];
     for (text, way_out) in texts {

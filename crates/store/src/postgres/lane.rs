@@ -334,7 +334,7 @@ async fn commit(
         }
         Err(Trouble::Refused(error) | Trouble::Unable(error)) => answer(members, &Err(error)),
         Err(Trouble::Collided) => {
-            let error = StoreError::Unavailable("others write the same at every moment".into());
+            let error = StoreError::Unavailable("what is to be written is there already".into());
             answer(members, &Err(error));
         }
     }

@@ -66,7 +66,7 @@ async fn check_server(client: &Client) -> Result<()> {
     }
     if encoding != "UTF8" {
         return Err(refused(&format!(
-            "it is encoded in {encoding}: make one with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+            "it is encoded in {encoding}: make another with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
         )));
     }
     if may_create != "t" {

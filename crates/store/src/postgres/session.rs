@@ -10,8 +10,8 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
-/// How long a connection may take to be there, its settings included.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// How long a new connection may take for its settings.
+const SETTINGS_MAX: Duration = Duration::from_secs(5);
 
 /// A connection. It is closed when this is dropped.
 pub(crate) struct Session {
@@ -34,12 +34,9 @@ impl fmt::Debug for Session {
 impl Session {
     /// Connects as `name`, and runs `settings` first.
     pub(crate) async fn open(address: &PostgresAddress, name: String, settings: &str) -> Result<Self> {
-        let opening = async {
-            let client = address.connect(&name).await?;
-            client.batch_execute(settings).await?;
-            Ok(client)
-        };
-        let client = within(CONNECT_MAX, opening).await?;
+        // Bounded for each host: one that is gone must not use up the time of the next.
+        let client = address.connect(&name).await?;
+        within(SETTINGS_MAX, async { Ok(client.batch_execute(settings).await?) }).await?;
         Ok(Self {
             client,
             name,

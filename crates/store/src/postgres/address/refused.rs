@@ -11,6 +11,8 @@ use tokio_postgres::error::{DbError, SqlState};
 const NO_PASSWORD: &str = "password missing";
 /// What it says of a server that answers a request for TLS with no.
 const NO_TLS: &str = "server does not support TLS";
+/// What the standard library says of a name that the system's resolver does not know.
+const NO_SUCH_NAME: &str = "failed to lookup address information";
 
 /// What a host said, or what became of asking it.
 pub(super) fn because(address: &PostgresAddress, host: &Host, error: &tokio_postgres::Error) -> String {
@@ -49,6 +51,9 @@ pub(super) fn because(address: &PostgresAddress, host: &Host, error: &tokio_post
             "{host} offers no TLS, and sslmode asks for it: turn ssl on in postgresql.conf; on a network that you trust \
              sslmode=prefer does without"
         );
+    }
+    if whole.contains(NO_SUCH_NAME) {
+        return format!("the name of {host} does not resolve to an address: check it, and the resolver");
     }
     format!("{host} cannot be used: {whole}")
 }

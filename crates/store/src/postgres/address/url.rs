@@ -135,13 +135,13 @@ fn digit(byte: u8) -> Option<u8> {
 fn host_of_authority(text: &str) -> Result<Host, String> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
-            let (host, port) = rest.split_once(']').ok_or("a bracket of a host is not closed")?;
+            let (host, after) = rest.split_once(']').ok_or("a bracket of a host is not closed")?;
             host.parse::<Ipv6Addr>()
                 .map_err(|_| "what stands in brackets is not an IPv6 address".to_owned())?;
-            (
-                host,
-                port.strip_prefix(':').or((!port.is_empty()).then_some(port)),
-            )
+            match after.strip_prefix(':') {
+                None if !after.is_empty() => return Err("after the bracket of a host comes :PORT".to_owned()),
+                port => (host, port),
+            }
         }
         None => match text.split_once(':') {
             Some((_, port)) if port.contains(':') => {
