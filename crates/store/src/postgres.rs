@@ -2,7 +2,7 @@
 //!
 //! - [`address`], `tls`, [`pooler`]: where the server is, how it is reached, and whether it is one that can be worked with;
 //! - [`session`], [`pool`]: one connection, and a few for changes and questions;
-//! - [`migrate`], [`days`]: the schema, and the partitions of events and deliveries;
+//! - [`mod@migrate`], [`days`]: the schema, and the partitions of events and deliveries;
 //! - [`lane`], and its words [`accept`], [`finish`], [`claim`]: the hot path, in groups, each kind through a connection of its
 //!   own;
 //! - [`node`], [`lease`]: this process among others on the same database.
