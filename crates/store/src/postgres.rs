@@ -5,7 +5,8 @@
 //! - [`mod@migrate`], [`days`]: the schema, and the partitions of events and deliveries;
 //! - [`lane`], and its words [`accept`], [`finish`], [`claim`]: the hot path, in groups, each kind through a connection of its
 //!   own;
-//! - [`node`], [`lease`]: this process among others on the same database.
+//! - [`node`], [`lease`]: this process among others on the same database;
+//! - [`measure`]: what a measurement needs of a server.
 //!
 //! Here the parts are put together and taken apart.
 
@@ -16,6 +17,7 @@ mod days;
 mod finish;
 mod lane;
 mod lease;
+pub mod measure;
 mod migrate;
 mod node;
 mod pool;
