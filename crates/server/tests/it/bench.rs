@@ -1,5 +1,7 @@
 //! `stentor bench`: that it measures, never how fast.
 
+mod postgres;
+
 use serde_json::Value;
 
 use crate::support::{binary, stderr, stdout};

@@ -26,8 +26,8 @@ type Hash = [u8; 16];
 const ACCEPT: &str = "
 WITH alive AS (SELECT epoch FROM nodes WHERE epoch = $1 FOR KEY SHARE),
 fit AS (
-  SELECT t.n, t.config_version FROM tenants t JOIN unnest($2::bigint[]) AS asked (n) ON asked.n = t.n
-  WHERE t.deleted_at IS NULL AND EXISTS (SELECT 1 FROM alive) ORDER BY t.n FOR SHARE OF t),
+  SELECT n, config_version FROM tenants
+  WHERE n = ANY($2::bigint[]) AND deleted_at IS NULL AND EXISTS (SELECT 1 FROM alive) ORDER BY n FOR SHARE),
 stale AS (
   SELECT DISTINCT m.member FROM unnest($3::int[], $4::bigint[], $5::bigint[]) AS m (member, tenant, version)
   WHERE (m.tenant, m.version) NOT IN (SELECT n, config_version FROM fit)),

@@ -24,7 +24,7 @@ due AS (
        LATERAL (SELECT n FROM work WHERE shard = c.shard AND endpoint = c.endpoint AND owner IS NULL AND due_at <= c.now
                 ORDER BY due_at, n LIMIT c.most FOR UPDATE SKIP LOCKED) AS d
   WHERE EXISTS (SELECT 1 FROM alive))
-UPDATE work w SET owner = $1 FROM due WHERE w.n = due.n
+UPDATE work w SET owner = $1 FROM due WHERE w.n = ANY(ARRAY(SELECT n FROM due)) AND w.n = due.n
 RETURNING due.place, w.n, w.tag, w.event, w.attempt, w.failed, w.first_at, w.due_at, w.cause,
           (SELECT octet_length(payload) FROM events WHERE events.n = w.event)";
 const EVENTS: &str =
@@ -39,7 +39,7 @@ const DISOWN: &str = "UPDATE work SET owner = NULL WHERE n = ANY($1) AND owner =
 const END: &str = "
 WITH gone AS (
   DELETE FROM work w USING unnest($2::bigint[], $3::bigint[], $4::text[]) AS c (n, attempt, reason)
-  WHERE w.n = c.n AND w.attempt = c.attempt AND w.owner = $1
+  WHERE w.n = ANY($2) AND w.n = c.n AND w.attempt = c.attempt AND w.owner = $1
   RETURNING w.n, w.tag, w.event, w.endpoint, w.tenant, w.cause, w.attempt, c.reason)
 INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
 SELECT n, tag, event, endpoint, tenant, CASE reason WHEN 'test_failed' THEN 'exhausted' ELSE 'cancelled' END,
@@ -54,12 +54,12 @@ SELECT n, tag, event, endpoint, tenant, CASE reason WHEN 'test_failed' THEN 'exh
 const JUDGE: &str = "
 WITH there AS (
   SELECT n FROM endpoints
-  WHERE n IN (SELECT w.endpoint FROM work w WHERE w.n = ANY($2::bigint[])) AND deleted_at IS NULL ORDER BY n FOR SHARE)
+  WHERE n = ANY(ARRAY(SELECT w.endpoint FROM work w WHERE w.n = ANY($2::bigint[]))) AND deleted_at IS NULL ORDER BY n FOR SHARE)
 SELECT w.n, CASE WHEN w.cancel_requested = 1 THEN 'requested'
                  WHEN w.endpoint NOT IN (SELECT n FROM there) THEN 'endpoint_deleted'
                  WHEN w.cause = 'test' THEN 'test_failed' END
 FROM work w JOIN unnest($2::bigint[], $3::bigint[]) AS r (n, attempt) ON w.n = r.n AND w.attempt = r.attempt
-WHERE w.owner = $1 ORDER BY w.n FOR UPDATE OF w";
+WHERE w.n = ANY($2) AND w.owner = $1 ORDER BY w.n FOR UPDATE OF w";
 
 /// Writes what the members ask for, in one transaction, and prepares their answers.
 pub(crate) async fn write(

@@ -25,6 +25,9 @@ use stentor_domain::attempt::{Outcome, Trigger};
 use stentor_domain::delivery::{Reason, State};
 use stentor_domain::judge::Effect;
 
+/// The keys are asked for twice. As a list they lead into the index of `work`, whatever the server believes of a table that
+/// is empty at one moment and full at the next: left to choose, it may read all of `work` for every group.
+///
 /// What is not this node's any more stays as it is. What somebody wants to end ends, but where it succeeded.
 const END: &str = "
 WITH gone AS (
@@ -32,7 +35,7 @@ WITH gone AS (
   USING unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::text[],
                $10::bigint[], $11::bytea[])
     AS f (n, attempt, state, reason, finished_at, started_at, status, error, micros, exchange)
-  WHERE w.n = f.n AND w.attempt = f.attempt AND w.owner = $1
+  WHERE w.n = ANY($2) AND w.n = f.n AND w.attempt = f.attempt AND w.owner = $1
   RETURNING w.n, w.tag, w.event, w.endpoint, w.tenant, w.cause, w.attempt,
             w.cancel_requested = 1 AND f.state <> 'delivered' AS cancelled,
             f.state, f.reason, f.finished_at, f.started_at, f.status, f.error, f.micros, f.exchange)
@@ -56,7 +59,7 @@ waits AS (
   FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::text[],
               $11::bigint[], $12::bytea[])
     AS f (n, attempt, failed, first_at, due_at, started_at, status, error, micros, exchange)
-  WHERE w.n = f.n AND w.attempt = f.attempt AND w.owner = $1 AND w.cancel_requested = 0
+  WHERE w.n = ANY($3) AND w.n = f.n AND w.attempt = f.attempt AND w.owner = $1 AND w.cancel_requested = 0
     AND w.endpoint IN (SELECT n FROM there)
   RETURNING w.n, f.attempt, f.started_at, w.cause, f.status, f.error, f.micros, f.exchange),
 kept AS (

@@ -39,6 +39,12 @@ const GROUP_ROWS_MAX: usize = 2_000;
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a group may take. Longer than the server gives a statement, so that a slow one ends with an answer.
 const GROUP_MAX: Duration = Duration::from_secs(4);
+/// What records set in addition. Their statements join the rows of a group, found by key, with what is told of each: in a
+/// nested loop that would be the square of the group.
+const RECORD_SETTINGS: &str = "SET enable_nestloop = off";
+/// What claims set in addition: the oldest of an endpoint come in the order of the index, and the million behind them is not
+/// sorted.
+const CLAIM_SETTINGS: &str = "SET enable_nestloop = off; SET enable_sort = off";
 /// How often a group that collides is tried.
 const TRIES_MAX: usize = 4;
 /// How long to rest between two tries to connect.
@@ -263,7 +269,13 @@ async fn come_back(core: &Arc<Core>, lane: &Lane, before: &str, doubts: Doubts) 
 
 /// The connection of a committer.
 pub(crate) async fn connect(core: &Core, kind: Kind) -> Result<Session> {
-    Session::open(&core.address, core.name_for(kind.name()), super::HOT_SETTINGS).await
+    let more = match kind {
+        Kind::Accept => "",
+        Kind::Finish => RECORD_SETTINGS,
+        Kind::Claim => CLAIM_SETTINGS,
+    };
+    let settings = format!("{}; {more}", super::HOT_SETTINGS);
+    Session::open(&core.address, core.name_for(kind.name()), &settings).await
 }
 
 async fn settle(core: &Arc<Core>, session: &mut Session, before: &str, doubts: &mut Doubts) -> Result<()> {
