@@ -86,16 +86,40 @@ impl Store {
     }
 }
 
-/// Steps from endpoint to endpoint through the index of what waits, one look-up for each.
-const WAITING_ENDPOINTS: &str = "WITH RECURSIVE first (n, place) AS (
-       SELECT (SELECT n FROM work WHERE owner IS NULL AND (shard, endpoint) > (?1, ?2)
-               ORDER BY shard, endpoint, due_at LIMIT 1), 1
+/// The next endpoint that something waits for after `$place`, by the index of what waits.
+macro_rules! next_waiting {
+    ($column:literal, $place:literal) => {
+        concat!(
+            "(SELECT ",
+            $column,
+            " FROM work WHERE owner IS NULL AND (shard, endpoint) > (",
+            $place,
+            ") ORDER BY shard, endpoint LIMIT 1)"
+        )
+    };
+}
+
+/// Steps from endpoint to endpoint, with look-ups only: a join would be planned for the table as it was at some moment, and
+/// go through all of it at another one.
+const WAITING_ENDPOINTS: &str = concat!(
+    "WITH RECURSIVE found (shard, endpoint, place) AS (
+       SELECT ",
+    next_waiting!("shard", "?1, ?2"),
+    ", ",
+    next_waiting!("endpoint", "?1, ?2"),
+    ", 1
        UNION ALL
-       SELECT (SELECT o.n FROM work o WHERE o.owner IS NULL AND (o.shard, o.endpoint) > (w.shard, w.endpoint)
-               ORDER BY o.shard, o.endpoint, o.due_at LIMIT 1), first.place + 1
-       FROM first JOIN work w ON w.n = first.n WHERE first.place < ?3
+       SELECT ",
+    next_waiting!("shard", "f.shard, f.endpoint"),
+    ", ",
+    next_waiting!("endpoint", "f.shard, f.endpoint"),
+    ", f.place + 1
+       FROM found f WHERE f.place < ?3 AND f.shard IS NOT NULL
      )
-     SELECT w.shard, w.endpoint, w.due_at FROM first JOIN work w ON w.n = first.n ORDER BY first.place";
+     SELECT f.shard, f.endpoint, (SELECT due_at FROM work WHERE owner IS NULL AND shard = f.shard AND endpoint = f.endpoint
+                                  ORDER BY due_at LIMIT 1)
+     FROM found f WHERE f.shard IS NOT NULL ORDER BY f.place"
+);
 
 async fn waiting_endpoints(tx: &mut Tx<'_>, after: (u16, i64), limit: usize) -> Result<Vec<Waiting>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
