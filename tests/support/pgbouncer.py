@@ -13,9 +13,11 @@ from support.waiting import until
 
 
 @contextmanager
-def pgbouncer(postgres: Postgres, database: str, pool_mode: str, user: str) -> Iterator[str]:
+def pgbouncer(
+    postgres: Postgres, database: str, pool_mode: str, user: str, port: int | None = None
+) -> Iterator[str]:
     """A pool in front of a database, as the folder of its server sees it; gives the URL that goes through it."""
-    port = free_port()
+    port = port or free_port()
     folder = postgres.make_folder(postgres.folder / f"pgbouncer-{pool_mode}")
     users = postgres.write(folder / "users.txt", f'"{user}" ""\n')
     lines = [

@@ -21,4 +21,5 @@ mod queue;
 mod request;
 pub mod resolve;
 pub mod sign;
+mod styles;
 pub mod transport;

@@ -1,6 +1,7 @@
 //! The request of an attempt: what is the same for every attempt of an endpoint is made once.
 
 use crate::sign::Signer;
+use crate::styles::Styled;
 use crate::transport::{Outgoing, Permission};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, USER_AGENT};
@@ -27,6 +28,7 @@ pub(crate) struct Prepared {
     url: EndpointUrl,
     timeout: Duration,
     signer: Signer,
+    styled: Option<Styled>,
     /// Content type, agent and custom headers.
     headers: HeaderMap,
     /// The lines of `headers` that may be kept with an attempt: all but the custom ones.
@@ -61,6 +63,7 @@ impl Prepared {
             url: settings.url.clone(),
             timeout: settings.timeout(),
             signer: Signer::new(&configured.secrets),
+            styled: (settings.header_styles.beside()).map(|style| Styled::new(style, &configured.secrets)),
             headers,
             lines,
             header_set: configured.header_set,
@@ -77,13 +80,15 @@ impl Prepared {
         let mut headers = self.headers.clone();
         let mut sent_headers = String::with_capacity(self.lines.len() + 160 + signature.len());
         sent_headers.push_str(&self.lines);
-        for (name, value) in [
+        let standard = [
             (WEBHOOK_ID, id),
             (WEBHOOK_TIMESTAMP, timestamp),
             (WEBHOOK_SIGNATURE, signature),
-        ] {
+        ];
+        let beside = self.styled.as_ref().map(|styled| styled.headers(claimed, now));
+        for (name, value) in standard.into_iter().chain(beside.into_iter().flatten()) {
             note(&mut sent_headers, &name, &value);
-            // Ids, numbers and base64 are always valid values.
+            // Ids, names of event types, numbers, base64 and hex are always valid values.
             if let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name, value);
             }

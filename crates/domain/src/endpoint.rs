@@ -3,6 +3,7 @@
 use crate::Timestamp;
 use crate::custom_headers::CustomHeaders;
 use crate::endpoint_url::EndpointUrl;
+use crate::header_styles::HeaderStyles;
 use crate::id::{EndpointId, TenantId};
 use crate::schedule::{Anchor, Schedule};
 use crate::subscription::Subscription;
@@ -48,6 +49,8 @@ pub struct EndpointSettings {
     pub schedule: Schedule,
     /// Where the waits start.
     pub anchor: Anchor,
+    /// How its deliveries are signed.
+    pub header_styles: HeaderStyles,
     /// The most requests at once; `None` is the server's default.
     pub max_in_flight: Option<u16>,
     /// The owner's own notes about it: a JSON object as text, not looked into.

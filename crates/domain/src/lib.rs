@@ -7,7 +7,7 @@
 //! - [`name`]: event types, uids and display names, and how a bad value is reported ([`name::Invalid`]);
 //! - [`key`]: API keys, their roles, and who acts ([`key::Actor`]);
 //! - [`endpoint_url`], [`address`]: where an endpoint may be, judged at save and again at connect;
-//! - [`custom_headers`], [`secret`], [`subscription`], [`schedule`]: what an endpoint is made of;
+//! - [`custom_headers`], [`secret`], [`header_styles`], [`subscription`], [`schedule`]: what an endpoint is made of;
 //! - [`endpoint`]: the endpoint itself and its status;
 //! - [`delivery`], [`attempt`]: one event for one endpoint, and one HTTP try of it;
 //! - [`retry_after`], [`judge`]: what follows from an attempt.
@@ -19,6 +19,7 @@ pub mod custom_headers;
 pub mod delivery;
 pub mod endpoint;
 pub mod endpoint_url;
+pub mod header_styles;
 pub mod id;
 pub mod judge;
 pub mod key;

@@ -72,35 +72,57 @@ pub(crate) async fn greatest_key(tx: &mut Tx<'_>) -> Result<i64> {
     Ok(greatest)
 }
 
-/// Makes the node `epoch` the owner of every shard: what other lives had claimed waits again, at once.
+/// Makes the node `epoch` the owner of every shard: what lives that are over had claimed waits again, at once.
 pub(crate) async fn take_over(tx: &mut Tx<'_>, epoch: i64, now: Timestamp) -> Result<()> {
-    // What somebody wanted to end while it was in flight ends here: its attempt's record did not survive to decide. So does
-    // a test, for which nobody waits any more.
+    end_abandoned(tx, true, now).await?;
+    give_back(tx).await?;
+    tx.execute(
+        "UPDATE shards SET owner_epoch = ?1, term = term + 1",
+        values![epoch],
+    )
+    .await?;
+    Ok(())
+}
+
+/// What lives that are over, those that are no nodes any more, had claimed waits again.
+pub(crate) async fn bury(tx: &mut Tx<'_>, now: Timestamp) -> Result<()> {
+    end_abandoned(tx, false, now).await?;
+    give_back(tx).await
+}
+
+/// What somebody wanted to end while it was in flight ends here: its attempt's record did not survive to decide. So does a
+/// test, for which nobody waits any more. `waiting` are those that nobody has claimed too: at a start, nobody ever will.
+async fn end_abandoned(tx: &mut Tx<'_>, waiting: bool, now: Timestamp) -> Result<()> {
+    let waiting = i64::from(waiting);
     tx.execute(
         "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
          SELECT n, tag, event, endpoint, tenant, CASE cancel_requested WHEN 1 THEN 'cancelled' ELSE 'exhausted' END,
                 CASE cancel_requested WHEN 1 THEN 'requested' ELSE 'test_failed' END, cause, attempt - 1, ?1
-         FROM work WHERE (owner IS NULL OR owner <> ?2) AND (cancel_requested = 1 OR cause = 'test')",
-        values![now, epoch],
+         FROM work WHERE (owner NOT IN (SELECT epoch FROM nodes) OR (owner IS NULL AND ?2 = 1))
+                     AND (cancel_requested = 1 OR cause = 'test')",
+        values![now, waiting],
     )
     .await?;
     tx.execute(
-        "DELETE FROM work WHERE (owner IS NULL OR owner <> ?1) AND (cancel_requested = 1 OR cause = 'test')",
-        values![epoch],
+        "DELETE FROM work WHERE (owner NOT IN (SELECT epoch FROM nodes) OR (owner IS NULL AND ?1 = 1))
+                            AND (cancel_requested = 1 OR cause = 'test')",
+        values![waiting],
     )
     .await?;
-    tx.execute("UPDATE work SET owner = NULL WHERE owner <> ?1", values![epoch])
-        .await?;
+    Ok(())
+}
+
+async fn give_back(tx: &mut Tx<'_>) -> Result<()> {
+    tx.execute(
+        "UPDATE work SET owner = NULL WHERE owner NOT IN (SELECT epoch FROM nodes)",
+        values![],
+    )
+    .await?;
     // What was in memory when its endpoint was deleted waits again: the endpoint is swept once more.
     tx.execute(
         "UPDATE endpoints SET swept_at = NULL WHERE swept_at IS NOT NULL AND EXISTS
            (SELECT 1 FROM work WHERE shard = endpoints.shard AND endpoint = endpoints.n AND owner IS NULL)",
         values![],
-    )
-    .await?;
-    tx.execute(
-        "UPDATE shards SET owner_epoch = ?1, term = term + 1",
-        values![epoch],
     )
     .await?;
     Ok(())

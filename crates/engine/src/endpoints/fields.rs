@@ -7,6 +7,7 @@ use stentor_domain::address::AllowList;
 use stentor_domain::custom_headers::{CustomHeaders, MASK};
 use stentor_domain::endpoint::{EndpointSettings, Status};
 use stentor_domain::endpoint_url::EndpointUrl;
+use stentor_domain::header_styles::HeaderStyles;
 use stentor_domain::id::EndpointId;
 use stentor_domain::limits::{
     DESCRIPTION_CHARACTERS_MAX, IN_FLIGHT_SET_BY_OWNER_MAX, TIMEOUT_SECONDS, TIMEOUT_SECONDS_MAX,
@@ -15,6 +16,9 @@ use stentor_domain::name::{EventTypeName, Invalid, check_name, check_uid};
 use stentor_domain::schedule::{Anchor, Schedule};
 use stentor_domain::secret::{Secret, SecretError};
 use stentor_domain::subscription::Subscription;
+
+/// Styles of signatures that are not built yet.
+const STYLES_NOT_YET: [&str; 4] = ["svix", "stripe", "github", "shopify"];
 
 /// What a caller says about an endpoint. `None` leaves alone (of a new one: the default); where there is an inner `None`,
 /// it clears. Numbers are as wide as callers may send them, so that one out of bounds is a fault among others.
@@ -42,6 +46,8 @@ pub struct EndpointFields {
     pub retry_schedule: Option<Vec<i64>>,
     /// Where the waits start: `previous` or `first`.
     pub retry_anchor: Option<String>,
+    /// How its deliveries are signed.
+    pub header_styles: Option<Vec<String>>,
     /// The most requests at once.
     pub max_in_flight: Option<Option<i64>>,
     /// `ACTIVE` or `PAUSED`.
@@ -61,6 +67,7 @@ pub(super) struct Checked {
     metadata: Option<Option<String>>,
     schedule: Option<Schedule>,
     anchor: Option<Anchor>,
+    header_styles: Option<HeaderStyles>,
     max_in_flight: Option<Option<u16>>,
     status: Option<NewStatus>,
 }
@@ -128,6 +135,10 @@ impl EndpointFields {
             anchor: take(faults, "retry_anchor", self.retry_anchor, |word| {
                 Anchor::parse(&word).ok_or("must be previous or first")
             }),
+            header_styles: self
+                .header_styles
+                .filter(|_| supported("header_styles"))
+                .and_then(|words| faults.take_item("header_styles", HeaderStyles::parse(&words))),
             max_in_flight: take_clearing(faults, "max_in_flight", self.max_in_flight, |most| {
                 bounded(most, IN_FLIGHT_SET_BY_OWNER_MAX, "")
             }),
@@ -145,6 +156,10 @@ impl EndpointFields {
         let secret = self.secret.as_deref().map(Secret::parse);
         if matches!(secret, Some(Err(SecretError::Ed25519))) {
             return Some("secret");
+        }
+        let mut styles = self.header_styles.iter().flatten();
+        if styles.any(|word| STYLES_NOT_YET.contains(&word.as_str())) {
+            return Some("header_styles");
         }
         let is_pattern = |text: &String| {
             let prefix = text.strip_suffix(".*").map(EventTypeName::parse);
@@ -171,6 +186,7 @@ impl Checked {
             timeout_seconds: TIMEOUT_SECONDS,
             schedule: Schedule::default(),
             anchor: Anchor::default(),
+            header_styles: HeaderStyles::default(),
             max_in_flight: None,
             metadata: None,
         };
@@ -208,6 +224,7 @@ impl Checked {
         put(&mut settings.metadata, self.metadata);
         put(&mut settings.schedule, self.schedule);
         put(&mut settings.anchor, self.anchor);
+        put(&mut settings.header_styles, self.header_styles);
         put(&mut settings.max_in_flight, self.max_in_flight);
         Ok(())
     }

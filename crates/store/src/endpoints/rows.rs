@@ -9,6 +9,7 @@ use std::fmt::Display;
 use stentor_domain::custom_headers::CustomHeaders;
 use stentor_domain::endpoint::{DisabledReason, Endpoint, EndpointSettings, Status};
 use stentor_domain::endpoint_url::EndpointUrl;
+use stentor_domain::header_styles::HeaderStyles;
 use stentor_domain::id::{EndpointId, Id, ProjectId, TenantId};
 use stentor_domain::schedule::{Anchor, Schedule};
 use stentor_domain::subscription::Subscription;
@@ -29,7 +30,8 @@ macro_rules! endpoints {
             "SELECT e.n, e.tag, e.tenant, t.tag, e.project, p.tag, e.number, e.created_at, e.updated_at,
                     e.shard, e.header_set, e.config_version, e.deleted_at, coalesce(o.consecutive_failures, 0),
                     e.status, e.paused_at, e.disabled_reason, e.uid, e.name, e.description, e.url, e.events,
-                    h.sealed, e.timeout_seconds, e.retry_schedule, e.retry_anchor, e.max_in_flight, e.metadata
+                    h.sealed, e.timeout_seconds, e.retry_schedule, e.retry_anchor, e.max_in_flight, e.metadata,
+                    e.header_styles
              FROM endpoints e
              JOIN tenants t ON t.n = e.tenant
              JOIN projects p ON p.n = e.project
@@ -113,7 +115,8 @@ pub(super) async fn write(tx: &mut Tx<'_>, config: &EndpointConfig) -> Result<()
     tx.execute_one(
         "UPDATE endpoints SET uid = ?2, name = ?3, description = ?4, url = ?5, events = ?6, metadata = ?7,
                 header_set = ?8, timeout_seconds = ?9, retry_schedule = ?10, retry_anchor = ?11, max_in_flight = ?12,
-                status = ?13, paused_at = ?14, disabled_reason = ?15, updated_at = ?16, config_version = ?17
+                status = ?13, paused_at = ?14, disabled_reason = ?15, updated_at = ?16, config_version = ?17,
+                header_styles = ?18
          WHERE n = ?1",
         values![
             endpoint.id.n(),
@@ -133,6 +136,7 @@ pub(super) async fn write(tx: &mut Tx<'_>, config: &EndpointConfig) -> Result<()
             disabled_reason,
             endpoint.updated_at,
             config.version,
+            settings.header_styles.words().join(",").as_str(),
         ],
     )
     .await
@@ -187,6 +191,8 @@ fn read_status(row: &Row<'_>) -> Result<Status> {
 fn read_settings(row: &Row<'_>, custom_headers: CustomHeaders) -> Result<EndpointSettings> {
     let events = row.text(21)?;
     let events: Vec<&str> = events.lines().collect();
+    let styles = row.text(28)?;
+    let styles: Vec<&str> = styles.split(',').collect();
     Ok(EndpointSettings {
         uid: row.text_or_null(17)?,
         name: row.text(18)?,
@@ -197,6 +203,7 @@ fn read_settings(row: &Row<'_>, custom_headers: CustomHeaders) -> Result<Endpoin
         timeout_seconds: small(row.int(23)?)?,
         schedule: read_schedule(&row.text(24)?)?,
         anchor: row.word(25, Anchor::parse)?,
+        header_styles: HeaderStyles::parse(&styles).map_err(|(_, rule)| unreadable(rule))?,
         max_in_flight: row.int_or_null(26)?.map(small).transpose()?,
         metadata: row.text_or_null(27)?,
     })

@@ -37,7 +37,7 @@ impl Day {
     }
 }
 
-/// Makes the days from the one of `now` on that are missing; tells how many.
+/// Makes the days from the one of `now` on that are missing; tells how many. One that cannot be made leaves the others alone.
 pub(crate) async fn make(session: &Session, now: Timestamp) -> Result<usize> {
     let first = now.seconds().div_euclid(DAY_SECONDS) * DAY_SECONDS;
     let client = session.client();
@@ -50,6 +50,7 @@ pub(crate) async fn make(session: &Session, now: Timestamp) -> Result<usize> {
             &[&first, &(first + DAYS_AHEAD * DAY_SECONDS)],
         )
         .await?;
+    let mut failed = Ok(());
     for row in &missing {
         let day = Day {
             partition: row.try_get(0)?,
@@ -65,13 +66,13 @@ pub(crate) async fn make(session: &Session, now: Timestamp) -> Result<usize> {
         );
         if let Err(error) = client.batch_execute(&sql).await {
             client.batch_execute("ROLLBACK").await?;
-            return Err(StoreError::Unavailable(format!(
+            failed = Err(StoreError::Unavailable(format!(
                 "the partition {partition} cannot be made: {}",
                 words(&error)
             )));
         }
     }
-    Ok(missing.len())
+    failed.map(|()| missing.len())
 }
 
 /// Says so where rows have found no day of their own.

@@ -283,13 +283,13 @@ async fn settle(core: &Arc<Core>, session: &mut Session, before: &str, doubts: &
     within(SETTLE_MAX, async {
         if !doubts.accepted.is_empty() {
             let accepted = accept::read_back(core, session, &doubts.accepted).await?;
-            let mut effects = Effects::default();
+            let mut claimed = std::mem::take(&mut doubts.accepted);
             // What is not there was never accepted, and gives up its room here.
-            effects.claimed = std::mem::take(&mut doubts.accepted);
-            effects
-                .claimed
-                .retain(|claimed| accepted.contains(&claimed.delivery.n()));
-            core.let_out(effects);
+            claimed.retain(|claimed| accepted.contains(&claimed.delivery.n()));
+            core.let_out(Effects {
+                claimed,
+                ..Effects::default()
+            });
         }
         claim::disown(core, session, &doubts.claimed).await?;
         doubts.claimed.clear();

@@ -8,7 +8,8 @@
 //!    this node's own beats went through all that time, it is dead and this node takes over (a database that was paused stops
 //!    all beats alike, and causes no theft). If the owner still beats after [`PATIENCE`], this process gives up and ends.
 //! 3. **owner**: it has taken over, which gives back what the dead owned and removes the dead one's row, in one transaction. An
-//!    owner that stopped in good order has removed its row itself, so that its successor need not wait.
+//!    owner that stopped in good order has removed its row itself, so that its successor need not wait. From then on it buries
+//!    those that die beside it, by the same sign: what they had accepted waits for the owner.
 //! 4. **evicted**: its row is gone, since another one took over while this one could not beat. What it writes from then on is
 //!    refused by the statements themselves, which ask for the row; the process ends.
 
@@ -50,8 +51,11 @@ pub(crate) struct Registered {
     pub(crate) beat_sent: Duration,
 }
 
-/// The owner before this node, as it was seen last.
-struct Predecessor {
+/// Every other node.
+const OTHERS: &str = "SELECT epoch, beat_at, name FROM nodes WHERE epoch <> ?1";
+
+/// Another node, as it was seen last.
+struct Other {
     epoch: i64,
     beat_at: i64,
     /// Since when this beat is the last one, while this node's own beats went through.
@@ -112,14 +116,6 @@ async fn register_within(
     })
 }
 
-/// Removes this node's row: its successor need not wait.
-pub(crate) async fn deregister(session: &mut Session, epoch: i64) -> Result<()> {
-    Tx::Postgres(session)
-        .execute("DELETE FROM nodes WHERE epoch = ?1", values![epoch])
-        .await?;
-    Ok(())
-}
-
 async fn lock_shards(tx: &mut Tx<'_>) -> Result<()> {
     let sql = "SELECT shard FROM shards WHERE shard = 0 FOR UPDATE";
     tx.row(sql, values![], |row| row.int(0)).await?;
@@ -138,6 +134,7 @@ pub(crate) async fn run(core: Arc<Core>, session: Session, wants_shards: bool) {
     let mut node = Node {
         session: Some(session),
         predecessor: None,
+        others: Vec::new(),
         started: since_boot(),
         wants_shards,
         fails: false,
@@ -181,7 +178,10 @@ impl Ticker {
 struct Node {
     core: Arc<Core>,
     session: Option<Session>,
-    predecessor: Option<Predecessor>,
+    /// The owner before this node, while it waits.
+    predecessor: Option<Other>,
+    /// Those beside it, once it is the owner.
+    others: Vec<Other>,
     started: Duration,
     wants_shards: bool,
     fails: bool,
@@ -219,9 +219,55 @@ impl Node {
             return Ok(());
         }
         self.core.lease.renew(sent);
-        if self.wants_shards && !self.core.owns_shards() {
+        if self.core.owns_shards() {
+            self.bury_the_dead(session).await?;
+        } else if self.wants_shards {
             self.look_at_owner(session).await?;
         }
+        Ok(())
+    }
+
+    /// Gives back what nodes had claimed that have died beside this one.
+    async fn bury_the_dead(&mut self, session: &mut Session) -> Result<()> {
+        let now = since_boot();
+        let before = std::mem::take(&mut self.others);
+        let since = |epoch: i64, beat_at: i64| {
+            let same = before
+                .iter()
+                .find(|other| (other.epoch, other.beat_at) == (epoch, beat_at));
+            same.map_or(now, |other| other.since)
+        };
+        let others = Tx::Postgres(session)
+            .rows(OTHERS, values![self.core.epoch], |row| {
+                let (epoch, beat_at) = (row.int(0)?, row.int(1)?);
+                Ok(Other {
+                    epoch,
+                    beat_at,
+                    since: since(epoch, beat_at),
+                    name: row.text(2)?,
+                })
+            })
+            .await?;
+        let (dead, alive): (Vec<_>, Vec<_>) = others
+            .into_iter()
+            .partition(|other| now.saturating_sub(other.since) > LEASE);
+        self.others = alive;
+        for dead in &dead {
+            self.bury(session, dead).await?;
+        }
+        Ok(())
+    }
+
+    async fn bury(&self, session: &mut Session, dead: &Other) -> Result<()> {
+        session.begin().await?;
+        let mut tx = Tx::Postgres(session);
+        let sql = "DELETE FROM nodes WHERE epoch = ?1 AND beat_at = ?2";
+        if tx.execute(sql, values![dead.epoch, dead.beat_at]).await? == 0 {
+            return session.roll_back().await;
+        }
+        start::bury(&mut tx, self.core.clock.now()).await?;
+        session.commit().await?;
+        tracing::info!(node = %dead.name, "a node has ended without a word; what it had accepted is sent from here");
         Ok(())
     }
 
@@ -234,7 +280,7 @@ impl Node {
         let since = before
             .filter(|before| (before.epoch, before.beat_at) == (epoch, beat_at))
             .map_or(now, |before| before.since);
-        let predecessor = Predecessor {
+        let predecessor = Other {
             epoch,
             beat_at,
             since,
@@ -255,7 +301,7 @@ impl Node {
     }
 
     /// Becomes the owner, where the dead one is still as it was seen.
-    async fn take_over(&mut self, session: &mut Session, dead: Option<Predecessor>) -> Result<()> {
+    async fn take_over(&mut self, session: &mut Session, dead: Option<Other>) -> Result<()> {
         session.begin().await?;
         let mut tx = Tx::Postgres(session);
         lock_shards(&mut tx).await?;
@@ -283,6 +329,7 @@ impl Node {
     fn lost(&mut self, error: &StoreError) {
         // Its owner's beats may have been held up like this node's own.
         self.predecessor = None;
+        self.others.clear();
         self.session = None;
         if !self.fails {
             tracing::error!(%error, "this node cannot beat: the database cannot be reached");
@@ -297,10 +344,22 @@ impl Node {
         self.fails = false;
     }
 
+    /// Removes this node's row: its successor need not wait. What it still has as one beside the owner goes to the owner.
     async fn leave(mut self) {
-        if let Some(session) = &mut self.session
-            && let Err(error) = within(BEAT_MAX, deregister(session, self.core.epoch)).await
-        {
+        let Some(mut session) = self.session.take() else {
+            return;
+        };
+        let leaving = async {
+            session.begin().await?;
+            let mut tx = Tx::Postgres(&mut session);
+            tx.execute("DELETE FROM nodes WHERE epoch = ?1", values![self.core.epoch])
+                .await?;
+            if !self.core.owns_shards() {
+                start::bury(&mut tx, self.core.clock.now()).await?;
+            }
+            session.commit().await
+        };
+        if let Err(error) = within(BEAT_MAX, leaving).await {
             tracing::warn!(%error, "this node could not say goodbye; the next one waits for its lease to end");
         }
     }

@@ -24,6 +24,8 @@ async fn a_cancelled_delivery_is_not_sent_although_nobody_waited_for_the_answer(
         // A question and its answer: time for what is under way.
         scene.see(delivery).await;
     }
+    // The dispatcher is told a moment after the commit, and before the next one is answered.
+    scene.store().release(vec![]).await.unwrap();
     scene.world.settle().await;
     assert_eq!(scene.see(delivery).await.state, State::Cancelled);
     assert!(scene.world.receivers.take().is_empty());

@@ -47,6 +47,9 @@ pub(super) struct EndpointIn {
     /// Where a wait starts: at the failed attempt before it (`previous`), or the waits add up from the `first` attempt.
     #[schema(pattern = "^(previous|first)$", default = "previous")]
     retry_anchor: Option<String>,
+    /// How its deliveries are signed: `standard`, and at most one of `organization`, `apps` and `v1` beside it.
+    #[schema(value_type = Option<Vec<String>>, default = json!(["standard"]))]
+    header_styles: Option<Vec<String>>,
     /// The most requests at once; null is the server's default.
     #[schema(minimum = 1, maximum = 1000)]
     max_in_flight: Option<i64>,
@@ -64,9 +67,6 @@ pub(super) struct EndpointIn {
     #[serde(default)]
     #[schema(ignore)]
     filter: NotYet,
-    #[serde(default)]
-    #[schema(ignore)]
-    header_styles: NotYet,
     #[serde(default)]
     #[schema(ignore)]
     payload_format: NotYet,
@@ -123,6 +123,10 @@ pub(super) struct EndpointChange {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     retry_anchor: Field<String>,
+    /// How its deliveries are signed.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
+    header_styles: Field<Vec<String>>,
     /// The most requests at once; null is the server's default.
     #[serde(default)]
     #[schema(value_type = Option<i64>)]
@@ -139,9 +143,6 @@ pub(super) struct EndpointChange {
     #[serde(default)]
     #[schema(ignore)]
     filter: NotYet,
-    #[serde(default)]
-    #[schema(ignore)]
-    header_styles: NotYet,
     #[serde(default)]
     #[schema(ignore)]
     payload_format: NotYet,
@@ -175,6 +176,7 @@ pub(super) struct EndpointOut {
     metadata: Option<Box<RawValue>>,
     retry_schedule: Vec<u32>,
     retry_anchor: &'static str,
+    header_styles: Vec<&'static str>,
     #[schema(required)]
     max_in_flight: Option<u16>,
     /// Why it is disabled: `gone` (its receiver answered 410) or `owner`.
@@ -215,7 +217,6 @@ impl EndpointIn {
             ("rate_limit", self.rate_limit),
             ("ordered", self.ordered),
             ("filter", self.filter),
-            ("header_styles", self.header_styles),
             ("payload_format", self.payload_format),
         ])?;
         Ok(EndpointFields {
@@ -230,6 +231,7 @@ impl EndpointIn {
             metadata: Some(self.metadata.map(json_text)),
             retry_schedule: self.retry_schedule,
             retry_anchor: self.retry_anchor,
+            header_styles: self.header_styles,
             max_in_flight: Some(self.max_in_flight),
             status: None,
         })
@@ -243,7 +245,6 @@ impl EndpointChange {
             ("rate_limit", self.rate_limit),
             ("ordered", self.ordered),
             ("filter", self.filter),
-            ("header_styles", self.header_styles),
             ("payload_format", self.payload_format),
         ])?;
         let headers = self.headers_json.required("headers_json")?;
@@ -259,6 +260,7 @@ impl EndpointChange {
             metadata: self.metadata.clearing().map(|json| json.map(json_text)),
             retry_schedule: self.retry_schedule.required("retry_schedule")?,
             retry_anchor: self.retry_anchor.required("retry_anchor")?,
+            header_styles: self.header_styles.required("header_styles")?,
             max_in_flight: self.max_in_flight.clearing(),
             status: self.status.required("status")?,
         })
@@ -300,6 +302,7 @@ impl From<&EndpointWithHealth> for EndpointOut {
                 .and_then(|text| RawValue::from_string(text).ok()),
             retry_schedule: settings.schedule.waits().to_vec(),
             retry_anchor: settings.anchor.as_str(),
+            header_styles: settings.header_styles.words(),
             max_in_flight: settings.max_in_flight,
             disabled_reason,
             consecutive_failures: known.consecutive_failures,

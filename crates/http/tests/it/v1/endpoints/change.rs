@@ -44,7 +44,8 @@ async fn absent_leaves_alone_null_clears_and_a_value_replaces() {
     }
     let replace = json!({
         "name": "n", "url": "https://example.org/x?token=1", "timeout_seconds": 3, "uid": "u", "description": "d",
-        "events": ["*"], "metadata": {}, "retry_schedule": [], "retry_anchor": "first", "max_in_flight": 1
+        "events": ["*"], "metadata": {}, "retry_schedule": [], "retry_anchor": "first",
+        "header_styles": ["standard", "apps"], "max_in_flight": 1
     });
     let replaced = patch(replace.clone()).await.expect(200);
     for (field, value) in replace.as_object().unwrap() {
@@ -66,6 +67,7 @@ async fn null_is_refused_where_nothing_can_be_cleared() {
         "events",
         "retry_schedule",
         "retry_anchor",
+        "header_styles",
         "status",
     ];
     for field in fields {

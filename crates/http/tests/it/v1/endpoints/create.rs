@@ -71,6 +71,13 @@ async fn every_bad_value_is_refused_by_the_name_of_its_field() {
         ),
         (json!({"retry_schedule": vec![1; 65]}), "retry_schedule"),
         (json!({"retry_anchor": "last"}), "retry_anchor"),
+        (json!({"header_styles": []}), "header_styles"),
+        (json!({"header_styles": ["v1"]}), "header_styles"),
+        (json!({"header_styles": ["standard", "v2"]}), "header_styles.1"),
+        (
+            json!({"header_styles": ["standard", "v1", "apps"]}),
+            "header_styles.2",
+        ),
         (json!({"max_in_flight": 0}), "max_in_flight"),
         (json!({"max_in_flight": 1_001}), "max_in_flight"),
     ];
