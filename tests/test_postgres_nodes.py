@@ -169,6 +169,68 @@ def test_after_a_clean_stop_the_next_node_takes_over_at_once(
     assert {request.webhook_id for request in arrived} == {event}
 
 
+def database_of(server: Server) -> str:
+    """The name of a server's database."""
+    return (server.database_url or "").rpartition("/")[2]
+
+
+def test_a_take_over_may_take_longer_than_a_beat_and_a_lease(
+    server: Server, postgres: Cluster, receiver: Receiver, tenant: str
+):
+    # As it does where millions of deliveries wait, since all of them are gone through.
+    event, _ = held(server, tenant, receiver)
+    server.kill()
+    postgres.sql(
+        "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(6); RETURN NULL; END'; "
+        "CREATE TRIGGER slowly BEFORE UPDATE ON shards FOR EACH STATEMENT EXECUTE FUNCTION slowly()",
+        database_of(server),
+    )
+    receiver.scripts.clear()
+    server.start()
+    arrived = receiver.wait_for(2, "/held", TAKES_OVER_SECONDS_MAX + 6)
+    assert {request.webhook_id for request in arrived} == {event}
+    assert "cannot beat" not in server.log and "took over" in server.log, server.log
+
+
+def test_a_transaction_that_a_dead_node_left_open_does_not_keep_the_next_one_out(
+    server: Server, postgres: Cluster, receiver: Receiver, tenant: str
+):
+    # As a machine leaves it that has vanished: the database does not know yet that nobody is there any more.
+    event, _ = held(server, tenant, receiver)
+    database = database_of(server)
+    epoch = postgres.value("SELECT to_hex(epoch) FROM nodes", database)
+    left_open = (
+        f"SET application_name = 'stentor {epoch} claim 99'; "
+        "SELECT epoch FROM nodes FOR KEY SHARE; UPDATE work SET due_at = due_at"
+    )
+    with postgres.holding(left_open, database):
+        server.kill()
+        receiver.scripts.clear()
+        server.start()
+        arrived = receiver.wait_for(2, "/held", TAKES_OVER_SECONDS_MAX)
+    assert {request.webhook_id for request in arrived} == {event}
+
+
+def test_a_cancel_that_comes_during_a_take_over_loses_no_delivery(
+    server: Server, postgres: Cluster, receiver: Receiver, tenant: str
+):
+    event, _ = held(server, tenant, receiver)
+    server.kill()
+    database = database_of(server)
+    # Somebody asks for its end when the take-over has just ended those that were to end.
+    postgres.sql(
+        "CREATE FUNCTION ask() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN UPDATE work SET cancel_requested = 1; RETURN NULL; END'; "
+        "CREATE TRIGGER ask AFTER INSERT ON deliveries FOR EACH STATEMENT EXECUTE FUNCTION ask()",
+        database,
+    )
+    receiver.scripts.clear()
+    server.start()
+    client = server.root.for_tenant(tenant)
+    until(lambda: deliveries(client, "status=delivered"), "it is delivered")
+    assert {request.webhook_id for request in receiver.requests()} == {event}
+
+
 # --- The master key ------------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@
 //! - [`mod@migrate`], [`days`]: the schema, and the partitions of events and deliveries;
 //! - [`lane`], and its words [`accept`], [`finish`], [`claim`]: the hot path, in groups, each kind through a connection of its
 //!   own;
-//! - [`node`], [`lease`]: this process among others on the same database.
+//! - [`node`], [`lease`], [`inherit`]: this process among others on the same database.
 //!
 //! Here the parts are put together and taken apart.
 
@@ -14,6 +14,7 @@ mod address;
 mod claim;
 mod days;
 mod finish;
+mod inherit;
 mod lane;
 mod lease;
 mod migrate;

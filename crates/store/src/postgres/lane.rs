@@ -288,14 +288,10 @@ async fn settle(core: &Arc<Core>, session: &mut Session, before: &str, doubts: &
 
 /// Ends the server's side of the connection before, and waits until it is gone.
 async fn end_backend(session: &Session, name: &str) -> Result<()> {
-    let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = $1";
-    loop {
-        let row = session.client().query_one(sql, &[&name]).await?;
-        if row.try_get::<_, i64>(0)? == 0 {
-            return Ok(());
-        }
+    while session.end_others(name).await? > 0 {
         pause(LOOK_AGAIN_AFTER).await;
     }
+    Ok(())
 }
 
 #[expect(

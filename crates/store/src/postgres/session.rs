@@ -60,6 +60,13 @@ impl Session {
         &self.client
     }
 
+    /// Ends connections whose names are like `pattern`; tells how many were still there.
+    pub(crate) async fn end_others(&self, pattern: &str) -> Result<i64> {
+        let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                   WHERE application_name LIKE $1 AND pid <> pg_backend_pid()";
+        Ok(self.client.query_one(sql, &[&pattern]).await?.try_get(0)?)
+    }
+
     /// Begins a transaction that changes something.
     pub(crate) async fn begin(&mut self) -> Result<()> {
         self.asks = false;
