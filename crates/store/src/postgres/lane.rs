@@ -263,7 +263,9 @@ async fn come_back(core: &Arc<Core>, lane: &Lane, before: &str, doubts: Doubts) 
 
 /// The connection of a committer.
 pub(crate) async fn connect(core: &Core, kind: Kind) -> Result<Session> {
-    Session::open(&core.address, core.name_for(kind.name()), super::HOT_SETTINGS).await
+    let session = Session::open(&core.address, core.name_for(kind.name()), super::HOT_SETTINGS).await?;
+    within(SETTLE_MAX, session.check_writable()).await?;
+    Ok(session)
 }
 
 async fn settle(core: &Arc<Core>, session: &mut Session, before: &str, doubts: &mut Doubts) -> Result<()> {
@@ -382,6 +384,8 @@ impl From<tokio_postgres::Error> for Trouble {
         }
         // Classes of SQLSTATE (PostgreSQL, appendix A): 22 is about the data and 23 about rows that exclude each other.
         match (said.code(), said.code().code().get(..2)) {
+            // It leads to a standby, or was made while the server took no writes, and stays so: another one may not.
+            (&SqlState::READ_ONLY_SQL_TRANSACTION, _) => Self::Lost(fault),
             (&SqlState::UNIQUE_VIOLATION | &SqlState::T_R_DEADLOCK_DETECTED, _) => Self::Collided,
             (_, Some("22" | "23")) => Self::Refused(fault),
             _ => Self::Unable(fault),
