@@ -396,7 +396,7 @@ impl Core {
                 taken.give_back();
                 Ok::<_, StoreError>(())
             };
-            if let Err(error) = refreshed.await {
+            if let Err(error) = within(ANSWER_MAX, refreshed).await {
                 tracing::warn!(%error, "the configuration is brought up to date a little later");
             }
         }
