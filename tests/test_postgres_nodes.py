@@ -271,6 +271,23 @@ def test_a_key_made_beside_a_running_server_disturbs_nothing(server: Server, rec
     make_key(server.root, "root")
 
 
+def test_of_several_that_find_days_missing_at_once_each_goes_on(server: Server, postgres: Cluster):
+    database = database_of(server)
+    made = "relname ~ '^(events|deliveries)_[0-9]{8}$' AND relkind = 'r'"
+    days = [row[0] for row in postgres.sql(f"SELECT relname FROM pg_class WHERE {made}", database)]
+    for _ in range(3):
+        postgres.sql("; ".join(f"DROP TABLE {day}" for day in days), database)
+        done: list[subprocess.CompletedProcess[str]] = []
+        command = ("key", "create", "--role", "root")
+        threads = [threading.Thread(target=lambda: done.append(run(server, *command))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [one.returncode for one in done] == [0] * len(threads), [one.stderr for one in done]
+        assert postgres.value(f"SELECT count(*) FROM pg_class WHERE {made}", database) == str(len(days))
+
+
 def test_a_backup_is_left_to_the_databases_own_tools(server: Server, tmp_path: Path):
     done = run(server, "backup", tmp_path / "copy.db")
     assert done.returncode == 1 and "pg_dump" in done.stderr, done.stderr

@@ -312,9 +312,9 @@ impl Postgres {
     /// Makes the partitions of the days to come. Tells how many.
     pub(crate) async fn make_days(&self, now: Timestamp) -> Result<usize> {
         let session = Session::open(&self.core.address, self.core.name_for("days"), START_SETTINGS).await?;
-        let made = days::make(&session, now).await;
+        let made = days::make(&session, now).await?;
         days::look_for_strays(&session).await?;
-        made
+        Ok(made)
     }
 
     /// Drops the days that ended before `until`. Tells the partitions.

@@ -64,7 +64,8 @@ new_fanouts AS (
 SELECT member FROM stale";
 
 /// Keys whose event has gone with its day name nothing any more.
-const FORGET_ORPHANS: &str = "DELETE FROM event_keys WHERE hash = ANY($1)";
+const FORGET_ORPHANS: &str = "DELETE FROM event_keys k
+     WHERE k.hash = ANY($1) AND NOT EXISTS (SELECT 1 FROM events v WHERE v.n = k.event)";
 const KNOWN_EVENTS: &str = "SELECT k.hash, k.body_hash, v.n, v.tag, v.deliveries
      FROM event_keys k LEFT JOIN events v ON v.n = k.event WHERE k.hash = ANY($1)";
 const FORGET_ANSWERS: &str = "DELETE FROM idempotency_keys WHERE hash = ANY($1) AND expires_at <= $2";

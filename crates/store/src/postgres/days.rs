@@ -5,6 +5,7 @@
 //! finds no day of its own. Such a row goes into the default partition, where it is as good as anywhere but for being
 //! dropped; that is logged as an error, since it also keeps its day from being made.
 
+use super::migrate::SCHEMA_LOCK;
 use super::session::Session;
 use super::words;
 use crate::error::{Result, StoreError};
@@ -37,8 +38,21 @@ impl Day {
     }
 }
 
-/// Makes the days from the one of `now` on that are missing; tells how many.
+/// Makes the days from the one of `now` on that are missing; tells how many. Of several processes that find some missing at
+/// once one makes them, and the others wait. After an error the connection is not to be used any more.
 pub(crate) async fn make(session: &Session, now: Timestamp) -> Result<usize> {
+    let client = session.client();
+    client
+        .execute("SELECT pg_advisory_lock($1)", &[&SCHEMA_LOCK])
+        .await?;
+    let made = make_missing(session, now).await?;
+    client
+        .execute("SELECT pg_advisory_unlock($1)", &[&SCHEMA_LOCK])
+        .await?;
+    Ok(made)
+}
+
+async fn make_missing(session: &Session, now: Timestamp) -> Result<usize> {
     let first = now.seconds().div_euclid(DAY_SECONDS) * DAY_SECONDS;
     let client = session.client();
     let missing = client
