@@ -288,6 +288,27 @@ def test_of_several_that_find_days_missing_at_once_each_goes_on(server: Server, 
         assert postgres.value(f"SELECT count(*) FROM pg_class WHERE {made}", database) == str(len(days))
 
 
+def test_a_row_that_keeps_its_day_from_being_made_keeps_no_server_from_starting(server: Server, postgres: Cluster):
+    database = database_of(server)
+    [after, missing] = postgres.sql(
+        "SELECT relname, substring(pg_get_expr(relpartbound, oid) FROM '[0-9]+') FROM pg_class "
+        "WHERE relname ~ '^deliveries_[0-9]{8}$' AND relkind = 'r' ORDER BY relname DESC LIMIT 2",
+        database,
+    )
+    (after, _), (missing, least) = after, missing
+    postgres.sql(
+        f"DROP TABLE {missing}; DROP TABLE {after}; INSERT INTO deliveries "
+        "(n, tag, event, endpoint, tenant, state, cause, attempts, finished_at) "
+        f"VALUES ({least}, 1, 1, 1, 1, 'delivered', 'event', 1, 1)",
+        database,
+    )
+    assert server.stop() == 0
+    server.start()
+    assert missing in server.log and "default partition" in server.log, server.log
+    assert postgres.value(f"SELECT count(*) FROM pg_class WHERE relname = '{after}'", database) == "1"
+    make_tenant(server.root)
+
+
 def test_a_backup_is_left_to_the_databases_own_tools(server: Server, tmp_path: Path):
     done = run(server, "backup", tmp_path / "copy.db")
     assert done.returncode == 1 and "pg_dump" in done.stderr, done.stderr

@@ -11,6 +11,7 @@ use super::words;
 use crate::error::{Result, StoreError};
 use stentor_domain::Timestamp;
 use stentor_domain::id::Id;
+use tokio_postgres::error::SqlState;
 
 const DAY_SECONDS: i64 = 86_400;
 /// Days that are made before they come.
@@ -38,8 +39,9 @@ impl Day {
     }
 }
 
-/// Makes the days from the one of `now` on that are missing; tells how many. Of several processes that find some missing at
-/// once one makes them, and the others wait. After an error the connection is not to be used any more.
+/// Makes the days from the one of `now` on that are missing, as far as they can be made; tells how many. Of several processes
+/// that find some missing at once one makes them, and the others wait. After an error the connection is not to be used any
+/// more.
 pub(crate) async fn make(session: &Session, now: Timestamp) -> Result<usize> {
     let client = session.client();
     client
@@ -64,6 +66,7 @@ async fn make_missing(session: &Session, now: Timestamp) -> Result<usize> {
             &[&first, &(first + DAYS_AHEAD * DAY_SECONDS)],
         )
         .await?;
+    let mut made = 0;
     for row in &missing {
         let day = Day {
             partition: row.try_get(0)?,
@@ -77,15 +80,23 @@ async fn make_missing(session: &Session, now: Timestamp) -> Result<usize> {
             "{BEGIN}; CREATE TABLE IF NOT EXISTS {partition} (LIKE {parent} INCLUDING ALL) WITH ({STORAGE});
              ALTER TABLE {parent} ATTACH PARTITION {partition} FOR VALUES FROM ({least}) TO ({end}); COMMIT"
         );
-        if let Err(error) = client.batch_execute(&sql).await {
-            client.batch_execute("ROLLBACK").await?;
-            return Err(StoreError::Unavailable(format!(
-                "the partition {partition} cannot be made: {}",
-                words(&error)
-            )));
+        let Err(error) = client.batch_execute(&sql).await else {
+            made += 1;
+            continue;
+        };
+        client.batch_execute("ROLLBACK").await?;
+        let why = words(&error);
+        tracing::error!(
+            partition,
+            error = why,
+            "a partition cannot be made; what belongs into it goes into the default one, and will not expire with its day"
+        );
+        if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
+            // Whoever holds the table keeps all others from being made, too.
+            break;
         }
     }
-    Ok(missing.len())
+    Ok(made)
 }
 
 /// Says so where rows have found no day of their own.
