@@ -183,8 +183,8 @@ impl Group<'_> {
         let mut done = end(self.core, session, &ends, None).await?;
         done.extend(&waits);
         // Cancelled while in flight, or their endpoint is deleted, or fenced: `END` tells the first two apart.
-        let homeless = without(&retries, &waits);
-        done.extend(end(self.core, session, &homeless, Some(Reason::EndpointDeleted)).await?);
+        let not_waiting = without(&retries, &waits);
+        done.extend(end(self.core, session, &not_waiting, Some(Reason::EndpointDeleted)).await?);
         let (fenced, known) = fence(session, &without(&all, &done)).await?;
         let counted = without(&without(&all, &fenced), &known);
         let mut effects = self.effects(waits);
