@@ -1,8 +1,8 @@
 """Fixtures: real servers, each in a directory of its own, and receivers on loopback.
 
-What a test's servers keep their data in is its *engine*: a file of their own, or a database of their own on one PostgreSQL
-server for all tests. A file of tests names the engines it is about with `pytestmark = pytest.mark.engines(...)`, and runs
-once on each; without it, on `sqlite`.
+What a test's servers keep their data in is its *engine*: a file of their own, or a database of their own on one
+PostgreSQL server for all tests. A file of tests names the engines it is about with
+`pytestmark = pytest.mark.engines(...)`, and runs once on each; without it, on `sqlite`.
 """
 
 import os

@@ -3,9 +3,11 @@
 import base64
 import random
 import re
+import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -229,6 +231,31 @@ def test_a_cancel_that_comes_during_a_take_over_loses_no_delivery(
     client = server.root.for_tenant(tenant)
     until(lambda: deliveries(client, "status=delivered"), "it is delivered")
     assert {request.webhook_id for request in receiver.requests()} == {event}
+def test_a_node_that_was_stopped_and_continues_finds_itself_replaced_and_sends_nothing_more(
+    server: Server, servers: Callable[..., Server], receiver: Receiver, tenant: str
+):
+    gate = threading.Event()
+    # Only the first request is held.
+    held_ones = iter([Reply(gate=gate)])
+    url = receiver.url("/one-by-one", lambda _: next(held_ones, Reply()))
+    make_endpoint(server.root.for_tenant(tenant), url, max_in_flight=1, timeout_seconds=60, retry_schedule=SOON)
+    in_flight, in_memory = [publish(server.root, tenant).expect(202)["id"] for _ in range(2)]
+    receiver.wait_for(1)
+    server.signal(signal.SIGSTOP)
+    second = beside(servers, server).start()
+    client = second.root.for_tenant(tenant)
+    until(lambda: len(deliveries(client, "status=delivered")) == 2, "the second one has done both")
+    gate.set()
+    server.signal(signal.SIGCONT)
+    assert server.wait() == 1
+    said = server.log[server.log.rindex("error: ") :]
+    assert "another node took this one's place" in said, said
+    publish(second.root, tenant).expect(202)
+    receiver.wait_for(4)
+    sent = Counter(request.webhook_id for request in receiver.requests())
+    assert (sent[in_flight], sent[in_memory], sent.total()) == (2, 1, 4), sent
+    assert {shown["status"] for shown in deliveries(client)} <= {"delivered", "pending"}
+    until(lambda: len(deliveries(client, "status=delivered")) == 3, "all are delivered")
 
 
 # --- The master key ------------------------------------------------------------------------------------------------

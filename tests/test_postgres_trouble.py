@@ -1,7 +1,7 @@
 """A PostgreSQL server in trouble (hostile cases AP-35 and AP-36).
 
-Whatever becomes of the database: publishes are answered with 2xx or, soon, with 503 and `Retry-After`; what was answered
-with 2xx is there and is delivered by itself once the trouble is over; nothing is delivered twice without need.
+Whatever becomes of the database: publishes are answered with 2xx or, soon, with 503 and `Retry-After`; what was
+answered with 2xx is there and is delivered by itself once the trouble is over; nothing is delivered twice without need.
 """
 
 import random
@@ -193,7 +193,7 @@ def test_commits_whose_outcome_nobody_tells(
     crowd.accepts(100)
     print(crowd.judge())
     # Otherwise there was no doubt.
-    assert crowd.there_all_the_same() > 0
+    assert crowd.there_all_the_same > 0
 
 
 def test_connections_that_others_have_taken(

@@ -45,6 +45,7 @@ class Crowd(Load):
     ) -> None:
         super().__init__(server, rng, producers)
         self.answers: list[Answered] = []
+        self.there_all_the_same = 0
         self._pause_seconds_max = pause_seconds_max
 
     def refused(self) -> int:
@@ -57,13 +58,13 @@ class Crowd(Load):
         until(lambda: self.acknowledged >= at_first + count, f"{count} more events are accepted", seconds)
 
     def judge(self, repeats_max: int = 0, answer_seconds_max: float = ANSWER_SECONDS_MAX) -> str:
-        """Ends the producers, waits until everything is delivered without anybody's help, and judges. Gives a summary.
+        """Ends the producers, waits until everything is delivered without anybody's help, and judges. Gives a summary;
+        `there_all_the_same` are the events from then on whose publish was refused although they were accepted.
 
         `repeats_max` is how many requests the trouble may have cost the record of: those that were in flight."""
         self.finish()
         self.quiet(DELIVERED_SECONDS_MAX)
-        there = self.there_all_the_same()
-        self.settle()
+        self.there_all_the_same = self._refused_and_arrived() + self._found_again() + self.settle()
         self.quiet()
         self._judge_answers(answer_seconds_max)
         history = self.history(kills=1)
@@ -76,15 +77,18 @@ class Crowd(Load):
         slowest = max(answer.seconds for answer in self.answers)
         return (
             f"{len(self.answers)} publishes, {self.acknowledged} acknowledged, {self.refused()} refused with 503, "
-            f"{there} of them there all the same, {repeats} requests without a recorded attempt, "
+            f"{self.there_all_the_same} of them there all the same, {repeats} requests without a recorded attempt, "
             f"slowest answer {slowest:.2f} s"
         )
 
-    def there_all_the_same(self) -> int:
-        """Events that have arrived although no publish of theirs was acknowledged."""
-        with self._lock:
-            refused = {one.payload for one in self._attempted.values() if one.event is None}
+    def _refused_and_arrived(self) -> int:
+        """Events of those who publish once: refused, and delivered all the same."""
+        refused = {one.payload for one in self._attempted.values() if one.event is None and one.once}
         return len({request.body for request in self.receiver.requests()} & refused)
+
+    def _found_again(self) -> int:
+        """Events of those who repeat: refused, and there when they were published again."""
+        return sum(answer.status == 200 for answer in self.answers)
 
     def _judge_answers(self, seconds_max: float) -> None:
         assert self.answers, "nobody published"

@@ -121,14 +121,17 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def settle(self) -> None:
-        """Publishes again what was not acknowledged, each under its own `event_id`."""
+    def settle(self) -> int:
+        """Publishes again what was not acknowledged, each under its own `event_id`. Gives how many were there."""
         client = self.server.root
+        there = 0
         for key, attempted in self._attempted.items():
             if attempted.event is None and not attempted.once:
                 answer = client.post("/v1/events", self._text(key, attempted))
                 assert answer.status in (200, 202), answer
                 attempted.event = answer.json()["id"]
+                there += answer.status == 200
+        return there
 
     def quiet(self, seconds: float = QUIET_SECONDS_MAX) -> None:
         """Waits until no delivery waits for an attempt."""

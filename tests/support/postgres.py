@@ -5,8 +5,8 @@ As a program it keeps such a server beyond its own life, for `./test`:
     python tests/support/postgres.py start FOLDER    prints the URL of its superuser
     python tests/support/postgres.py stop FOLDER
 
-PostgreSQL refuses to run as root. Root therefore runs it as the user `postgres`, or `nobody`, in a folder that this user
-owns and can reach.
+PostgreSQL refuses to run as root. Root therefore runs it as the user `postgres`, or `nobody`, in a folder that this
+user owns and can reach.
 """
 
 import itertools
@@ -35,7 +35,10 @@ PACKAGES = "install Debian's packages postgresql and postgresql-client (15 or ne
 COMMAND_SECONDS_MAX = 120
 # A path of a Unix socket may have 107 bytes, `/.s.PGSQL.12345` among them.
 SOCKET_FOLDER_BYTES_MAX = 90
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\nlocal replication all trust\nhost replication all 127.0.0.1/32 trust\n"
+TRUST = """\
+local all,replication all trust
+host all,replication all 127.0.0.1/32 trust
+"""
 SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "64MB",
@@ -43,7 +46,6 @@ SETTINGS = {
     "log_line_prefix": "%m [%p] %a %d ",
     "log_connections": "on",
     "log_lock_waits": "on",
-    # The tests find out by themselves what a server does that nobody looks after.
     "max_wal_size": "512MB",
 }
 # A crash of the whole machine is no part of the ordinary run.
@@ -256,7 +258,8 @@ class Postgres(Cluster):
         standby = Postgres()
         standby.make_folder(standby.folder)
         # `-R` makes it a standby, `-c fast` does not wait for the next checkpoint.
-        self._run("pg_basebackup", "-R", "-c", "fast", "-h", HOST, "-p", str(self.port), "-U", SUPERUSER, "-D", standby.data)
+        copied = ["-h", HOST, "-p", str(self.port), "-U", SUPERUSER, "-D", standby.data]
+        self._run("pg_basebackup", "-R", "-c", "fast", *copied)
         follow = f"host={HOST} port={self.port} user={SUPERUSER}"
         standby.configure(primary_conninfo=follow)
         return standby.start()

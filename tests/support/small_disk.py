@@ -1,6 +1,6 @@
-"""A disk that is soon full: a small tmpfs in a private mount namespace, which one holder process keeps alive over restarts
-of what runs on it. A test reaches into it through the holder's root directory in /proc. Root may do that as it is, anybody
-else in a user namespace, where the system allows those.
+"""A disk that is soon full: a small tmpfs in a private mount namespace, which one holder process keeps alive over
+restarts of what runs on it. A test reaches into it through the holder's root directory in /proc. Root may do that as it
+is, anybody else in a user namespace, where the system allows those.
 """
 
 import os

@@ -131,6 +131,9 @@ pub(crate) struct BenchOptions {
     /// Endpoints that each event goes to.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=BENCH_FAN_OUT_MAX))]
     pub(crate) fan_out: u64,
+    /// Measure on PostgreSQL, in databases that are made on the server at postgres://user@host:5432/name.
+    #[arg(long, value_name = "URL")]
+    pub(crate) database_url: Option<String>,
     /// Print one JSON object to standard output, for machines.
     #[arg(long)]
     pub(crate) json: bool,

@@ -163,6 +163,53 @@ fn with_password(
     })
 }
 
+/// The PostgreSQL server that a measurement makes its databases on.
+#[derive(Clone, Debug)]
+pub(crate) struct BenchServer {
+    /// As it was given, which is without the password.
+    pub(crate) url: String,
+    pub(crate) address: PostgresAddress,
+    pub(crate) password: Option<DatabasePassword>,
+}
+
+impl BenchServer {
+    /// The server of the flag `--database-url`, if it was given: a variable or a file that is meant for a real server must
+    /// not lead a measurement there. Only the password comes from where it does for the others.
+    pub(crate) fn resolve(flag: Option<&str>, layers: &Layers) -> Result<Option<Self>, Refusal> {
+        let Some(url) = flag else { return Ok(None) };
+        let Database::Postgres(address) = database(layers, Path::new(""))? else {
+            return Err(Refusal::Value {
+                name: settings::DATABASE_URL.about.name,
+                origin: Origin::Flag("database-url"),
+                rule:
+                    "it is no postgres:// URL; without this flag a file is measured, in the working directory"
+                        .to_owned(),
+            });
+        };
+        let password = layers.secret(
+            variables::DATABASE_PASSWORD,
+            &settings::DATABASE_PASSWORD_FILE,
+            DatabasePassword::parse,
+        )?;
+        Ok(Some(Self {
+            url: url.to_owned(),
+            address,
+            password,
+        }))
+    }
+
+    /// The URL of another database of the same server.
+    pub(crate) fn url_of(&self, database: &str) -> String {
+        let (place, parameters) = match self.url.split_once('?') {
+            Some((place, parameters)) => (place, format!("?{parameters}")),
+            None => (self.url.as_str(), String::new()),
+        };
+        // The scheme and the authority hold no slash but its own two.
+        let end = place.rfind('/').unwrap_or(place.len());
+        format!("{}/{database}{parameters}", place.get(..end).unwrap_or(place))
+    }
+}
+
 /// Everything that `stentor serve` runs with.
 #[derive(Clone, Debug)]
 pub(crate) struct ServeConfig {
@@ -242,6 +289,34 @@ fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_measurement_goes_to_another_database_of_the_same_server() {
+        let server = |url: &str| BenchServer {
+            url: url.to_owned(),
+            address: PostgresAddress::parse(url).unwrap(),
+            password: None,
+        };
+        for (url, expected) in [
+            ("postgres://me@db:5432/postgres", "postgres://me@db:5432/made"),
+            (
+                "postgres://me@a:1,b:2/app?sslmode=disable",
+                "postgres://me@a:1,b:2/made?sslmode=disable",
+            ),
+            (
+                "postgres://me@/app?host=/run/pg",
+                "postgres://me@/made?host=/run/pg",
+            ),
+        ] {
+            assert_eq!(server(url).url_of("made"), expected);
+        }
+    }
+
+    #[test]
+    fn a_measurement_goes_nowhere_unless_its_flag_says_so() {
+        let layers = with_file("database_url = 'postgres://me@db/app'");
+        assert!(BenchServer::resolve(None, &layers).unwrap().is_none());
+    }
 
     fn with_file(text: &str) -> Layers {
         let directory = tempfile::tempdir().unwrap();

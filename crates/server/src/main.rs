@@ -25,7 +25,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::cli::{Command, Invocation, KeyCommand};
-use crate::config::{Layers, LogConfig, ServeConfig, StoreConfig, Variables, settings};
+use crate::config::{BenchServer, Layers, LogConfig, ServeConfig, StoreConfig, Variables, settings};
 use crate::failure::Failure;
 
 /// Made for memory that is freed on another thread than it was allocated on, as a request's is here.
@@ -80,7 +80,10 @@ async fn dispatch(command: Command, layers: &Layers, open_files: u64) -> Result<
         }
         Command::Backup(options) => commands::backup::run(options, StoreConfig::resolve(layers)?).await,
         Command::Migrate => commands::migrate::run(StoreConfig::resolve(layers)?).await,
-        Command::Bench(options) => commands::bench::run(options, open_files).await,
+        Command::Bench(options) => {
+            let server = BenchServer::resolve(options.database_url.as_deref(), layers)?;
+            commands::bench::run(options, server, open_files).await
+        }
         Command::BenchRelay(options) => commands::bench::run_relay(options).await,
     }
 }

@@ -51,7 +51,7 @@ pub use database::{Database, Options, Purpose};
 pub use error::{Result, StoreError};
 pub use fresh::{Fresh, Handover, Waiting};
 pub use member::Recorded;
-pub use postgres::PostgresAddress;
+pub use postgres::{PostgresAddress, measure};
 pub use seal::{MasterKey, MasterKeys};
 pub use sqlite::back_up_file;
 

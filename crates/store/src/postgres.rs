@@ -5,7 +5,8 @@
 //! - [`mod@migrate`], [`days`]: the schema, and the partitions of events and deliveries;
 //! - [`lane`], and its words [`accept`], [`finish`], [`claim`]: the hot path, in groups, each kind through a connection of its
 //!   own;
-//! - [`node`], [`lease`], [`inherit`]: this process among others on the same database.
+//! - [`node`], [`lease`], [`inherit`]: this process among others on the same database;
+//! - [`measure`]: what a measurement needs of a server.
 //!
 //! Here the parts are put together and taken apart.
 
@@ -17,6 +18,7 @@ mod finish;
 mod inherit;
 mod lane;
 mod lease;
+pub mod measure;
 mod migrate;
 mod node;
 mod pool;
@@ -61,23 +63,32 @@ const CHANGE_MAX: Duration = Duration::from_secs(5);
 /// How long a commit may take, and a question with its several statements.
 const ANSWER_MAX: Duration = Duration::from_secs(4);
 
-/// What every connection sets first. Acknowledged is durable: a server, or a role, that was told to commit without waiting
-/// for the disk is told otherwise here. The isolation is the one that statements after a lock was waited for need.
-const CONTROL_SETTINGS: &str = "
-SET default_transaction_isolation = 'read committed'; SET statement_timeout = '5s'; SET lock_timeout = '3s';
-SET idle_in_transaction_session_timeout = '15s'; SET jit = off;
-SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
-/// The same for migrations and starts, which take as long as they take.
-const START_SETTINGS: &str = "
-SET default_transaction_isolation = 'read committed'; SET statement_timeout = 0; SET lock_timeout = '30s'; SET jit = off;
-SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
-/// The same for committers, whose few statements are planned once, for any size of group: tables of the hot path are always
-/// gone through by their keys, whatever the statistics of a table say that is empty at one moment and full at the next.
-const HOT_SETTINGS: &str = "
-SET default_transaction_isolation = 'read committed'; SET statement_timeout = '3s'; SET lock_timeout = '2s';
-SET idle_in_transaction_session_timeout = '15s'; SET jit = off;
-SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
-SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+/// What every connection sets first, with its own settings. Acknowledged is durable: a server, or a role, that was told to
+/// commit without waiting for the disk is told otherwise here. The isolation is the one that statements need which wait for a
+/// lock and then look again.
+macro_rules! settings {
+    ($own:literal) => {
+        concat!(
+            "SET default_transaction_isolation = 'read committed'; SET jit = off; ",
+            "SET idle_in_transaction_session_timeout = '15s'; ",
+            $own,
+            "; SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+        )
+    };
+}
+
+/// Changes and questions. Their statements are written for one way through the tables, whatever is asked: a plan for each
+/// value finds worse ones.
+const CONTROL_SETTINGS: &str = settings!(
+    "SET statement_timeout = '5s'; SET lock_timeout = '3s'; SET plan_cache_mode = force_generic_plan"
+);
+/// Migrations and starts, which take as long as they take.
+const START_SETTINGS: &str = settings!("SET statement_timeout = 0; SET lock_timeout = '30s'");
+/// Committers, whose few statements are planned once, for any size of group: tables of the hot path are always gone through
+/// by their keys, whatever the statistics of a table say that is empty at one moment and full at the next.
+const HOT_SETTINGS: &str = settings!(
+    "SET statement_timeout = '3s'; SET lock_timeout = '2s'; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off"
+);
 
 /// An open store on a PostgreSQL server.
 pub(crate) struct Postgres {

@@ -123,6 +123,11 @@ receiver has read it whole. CPU and memory are those of the measured process alo
 The database is made in the working directory and removed at the end; a directory kept in memory is
 refused. Needs Linux. Code 1 if a delivery was lost.
 
+With --database-url each round makes a database of its own on a PostgreSQL server, and drops it at
+the end; the user needs the right CREATEDB. The password is STENTOR_DATABASE_PASSWORD or its file,
+as for `serve`; no other option of a real server counts here. What PostgreSQL itself spends is told
+where it runs on this machine.
+
 Examples:
   stentor bench
       The default measurement, in words: less than a minute.
@@ -130,5 +135,7 @@ Examples:
       Five endpoints for each event.
   stentor bench --seconds 30 --connections 32 --json
       A longer one, for a script.
+  stentor bench --database-url postgres://postgres@127.0.0.1:5432/postgres
+      On PostgreSQL.
 
 Next: `stentor serve --help`, its limits.";

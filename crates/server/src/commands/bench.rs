@@ -11,10 +11,13 @@
 
 mod child;
 mod load;
+mod postgres;
+mod process;
 mod receiver;
 mod relay;
 mod report;
 mod round;
+mod spent;
 mod stamp;
 mod subject;
 mod tally;
@@ -22,11 +25,13 @@ mod tally;
 use std::io::Write as _;
 use std::time::Duration;
 
+use self::postgres::Server;
 use self::report::{Measured, Report};
 use self::round::Plan;
 use self::subject::Kind;
 use super::serve::Signals;
 use crate::cli::BenchOptions;
+use crate::config::BenchServer;
 use crate::failure::Failure;
 
 pub(crate) use self::relay::run as run_relay;
@@ -38,8 +43,13 @@ const RECEIVER_SOCKETS: u64 = 1_024;
 /// For what else is open.
 const OTHER_FILES: u64 = 64;
 
-/// Measures and prints. `open_files` is the limit in force. What was lost is an error, told after the report.
-pub(crate) async fn run(options: BenchOptions, open_files: u64) -> Result<(), Failure> {
+/// Measures and prints: on `server`, or else on a file. `open_files` is the limit in force. What was lost is an error, told
+/// after the report.
+pub(crate) async fn run(
+    options: BenchOptions,
+    server: Option<BenchServer>,
+    open_files: u64,
+) -> Result<(), Failure> {
     check_open_files(&options, open_files)?;
     let plan = Plan {
         window: Duration::from_secs(options.seconds),
@@ -47,11 +57,16 @@ pub(crate) async fn run(options: BenchOptions, open_files: u64) -> Result<(), Fa
         fan_out: options.fan_out,
     };
     let mut signals = Signals::listen()?;
-    let report = tokio::select! {
-        report = measure(plan) => report?,
+    let server = server.map(Server::new);
+    let measured = tokio::select! {
+        report = measure(plan, server.as_ref()) => report,
         // The processes end and the folders go as the measurement is dropped.
-        () = signals.first() => return Err(Failure::Failed("interrupted; nothing was measured".to_owned())),
+        () = signals.first() => Err(Failure::Failed("interrupted; nothing was measured".to_owned())),
     };
+    if let Some(server) = &server {
+        server.clean_up().await;
+    }
+    let report = measured?;
     let told = if options.json {
         format!("{}\n", report.json())
     } else {
@@ -61,12 +76,12 @@ pub(crate) async fn run(options: BenchOptions, open_files: u64) -> Result<(), Fa
     verdict(&report)
 }
 
-async fn measure(plan: Plan) -> Result<Report, Failure> {
-    let mut relay = round::run(Kind::Relay, plan).await?;
-    let mut server = round::run(Kind::Server, plan).await?;
+async fn measure(plan: Plan, postgres: Option<&Server>) -> Result<Report, Failure> {
+    let mut relay = round::run(Kind::Relay, plan, None).await?;
+    let mut server = round::run(Kind::Server, plan, postgres).await?;
     for _ in 1..ROUNDS {
-        relay.add(&round::run(Kind::Relay, plan).await?);
-        server.add(&round::run(Kind::Server, plan).await?);
+        relay.add(&round::run(Kind::Relay, plan, None).await?);
+        server.add(&round::run(Kind::Server, plan, postgres).await?);
     }
     Ok(Report {
         plan,

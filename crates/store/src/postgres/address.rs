@@ -94,6 +94,13 @@ impl PostgresAddress {
         self
     }
 
+    /// Another database of the same server.
+    #[must_use]
+    pub fn with_database(mut self, database: &str) -> Self {
+        database.clone_into(&mut self.database);
+        self
+    }
+
     /// A connection that the server knows as `name`, to the first host that gives one. It is bounded for each host; the
     /// error says of each what is wrong with it.
     pub(crate) async fn connect(&self, name: &str) -> Result<Client> {

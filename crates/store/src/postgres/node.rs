@@ -145,14 +145,6 @@ async fn register_within(
     })
 }
 
-/// Removes this node's row: its successor need not wait.
-pub(crate) async fn deregister(session: &mut Session, epoch: i64) -> Result<()> {
-    Tx::Postgres(session)
-        .execute("DELETE FROM nodes WHERE epoch = ?1", values![epoch])
-        .await?;
-    Ok(())
-}
-
 /// Beats, follows the configuration, and takes over when it is time to, until the store is closed.
 pub(crate) async fn run(core: Arc<Core>, session: Session, wants_shards: bool) {
     let mut node = Node {
@@ -331,14 +323,26 @@ impl Node {
         self.fails = false;
     }
 
+    /// Removes this node's row: its successor need not wait. What it still has as one beside the owner goes to the owner.
     async fn leave(mut self) {
         if let Some(inheriting) = self.inheriting.take() {
             inheriting.abort();
             drop(inheriting.await);
         }
-        if let Some(session) = &mut self.session
-            && let Err(error) = within(BEAT_MAX, deregister(session, self.core.epoch)).await
-        {
+        let Some(mut session) = self.session.take() else {
+            return;
+        };
+        let leaving = async {
+            session.begin().await?;
+            let mut tx = Tx::Postgres(&mut session);
+            tx.execute("DELETE FROM nodes WHERE epoch = ?1", values![self.core.epoch])
+                .await?;
+            if self.wants_shards && !self.core.owns_shards() {
+                start::bury(&mut tx, self.core.clock.now()).await?;
+            }
+            session.commit().await
+        };
+        if let Err(error) = within(BEAT_MAX, leaving).await {
             tracing::warn!(%error, "this node could not say goodbye; the next one waits for its lease to end");
         }
     }

@@ -9,6 +9,7 @@
 //! - `opening`: what a start finds, recovers and refuses;
 //! - `swept`: endpoints that are deleted, and what is written for them afterwards;
 //! - `sealing`: what nobody can read in the database;
+//! - `postgres_only`: days, and what a success touches;
 //! - `sqlite`: the file itself: its lock, its log, and backups.
 
 #![expect(
@@ -24,6 +25,7 @@ mod departed;
 mod groups;
 mod large;
 mod opening;
+mod postgres_only;
 mod sealing;
 mod sqlite;
 mod swept;

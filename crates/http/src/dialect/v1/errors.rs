@@ -3,6 +3,7 @@
 use crate::input::not_supported;
 use crate::problem::Problem;
 use http::StatusCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use stentor_engine::Error;
 use stentor_store::StoreError;
@@ -45,7 +46,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full(_) => {
-                tracing::error!(%error, "a request was refused");
+                tell_of_refusal(&error);
                 let detail = "The server's disk is full; nothing was accepted. Try again later.";
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", detail)
                     .retry_after(STORE_RETRY_AFTER)
@@ -59,12 +60,26 @@ impl From<StoreError> for Problem {
                 Self::internal()
             }
             StoreError::Unavailable(_) | StoreError::Closed => {
-                tracing::error!(%error, "a request was refused");
+                tell_of_refusal(&error);
                 Self::unavailable(
                     "The server's database is unavailable; try again later.",
                     STORE_RETRY_AFTER,
                 )
             }
         }
+    }
+}
+
+/// Refusals that are logged one by one.
+const TOLD_EACH: u64 = 10;
+/// From then on one of so many is, with their number: a database that is away for a minute must not fill the log's disk.
+const TOLD_OF: u64 = 1_000;
+
+/// Logs that a request was refused for the store's sake, unless very many were.
+fn tell_of_refusal(error: &StoreError) {
+    static REFUSED: AtomicU64 = AtomicU64::new(0);
+    let refused = REFUSED.fetch_add(1, Ordering::Relaxed) + 1;
+    if refused <= TOLD_EACH || refused.is_multiple_of(TOLD_OF) {
+        tracing::error!(%error, refused_since_start = refused, "a request was refused");
     }
 }

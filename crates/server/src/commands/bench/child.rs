@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{ChildStderr, Command};
 
+use super::process::{self, Stat};
 use crate::failure::Failure;
 
 /// Migrations and a slow disk included.
@@ -43,7 +44,7 @@ impl Child {
     /// until it listens.
     pub(super) async fn start(
         words: impl IntoIterator<Item = impl AsRef<OsStr>>,
-        variables: &[(&str, &str)],
+        variables: &[(&str, String)],
     ) -> Result<Self, Failure> {
         let failed =
             |error: std::io::Error| Failure::Failed(format!("this program cannot be started again: {error}"));
@@ -55,7 +56,7 @@ impl Child {
                 command.env_remove(name);
             }
         }
-        command.envs(variables.iter().copied());
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -84,17 +85,14 @@ impl Child {
 
     /// What it has used up to now.
     pub(super) fn usage(&self) -> Result<Usage, Failure> {
-        let read = |file: &str| {
-            let path = format!("/proc/{}/{file}", self.pid.as_raw_nonzero());
-            fs::read_to_string(&path)
-                .map_err(|error| Failure::Failed(format!("{path} cannot be read: {error}")))
-        };
+        let pid = self.pid.as_raw_nonzero().get();
+        let path = format!("/proc/{pid}/status");
+        let status = fs::read_to_string(&path)
+            .map_err(|error| Failure::Failed(format!("{path} cannot be read: {error}")))?;
         let unknown = || Failure::Failed("what /proc says of a process was not understood".to_owned());
-        let ticks = cpu_ticks(&read("stat")?).ok_or_else(unknown)?;
-        let micros_per_tick = 1_000_000 / rustix::param::clock_ticks_per_second().max(1);
         Ok(Usage {
-            cpu: Duration::from_micros(ticks * micros_per_tick),
-            rss_bytes: rss_bytes(&read("status")?).ok_or_else(unknown)?,
+            cpu: process::duration(Stat::of(pid).ok_or_else(unknown)?.own_ticks),
+            rss_bytes: rss_bytes(&status).ok_or_else(unknown)?,
         })
     }
 
@@ -141,16 +139,6 @@ async fn pass_on_complaints(mut log: Lines<BufReader<ChildStderr>>) {
     }
 }
 
-/// The time in user and in kernel mode, fields 14 and 15 (proc_pid_stat(5)). The name before them may hold anything, so
-/// that fields are counted from its closing parenthesis.
-fn cpu_ticks(stat: &str) -> Option<u64> {
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let mut times = fields.split(' ').skip(11);
-    let user: u64 = times.next()?.parse().ok()?;
-    let kernel: u64 = times.next()?.parse().ok()?;
-    Some(user + kernel)
-}
-
 fn rss_bytes(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
@@ -160,13 +148,6 @@ fn rss_bytes(status: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_processor_time_is_found_behind_any_name() {
-        let stat = "4242 (a ) b) S 1 4242 4242 0 -1 4194560 1391 0 3 0 250 31 0 0 20 0 4 0 81234 251658240";
-        assert_eq!(cpu_ticks(stat), Some(281));
-        assert_eq!(cpu_ticks("4242"), None);
-    }
 
     #[test]
     fn the_resident_memory_is_told_in_bytes() {

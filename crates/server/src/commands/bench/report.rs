@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::round::Plan;
+use super::spent::Spent;
 use super::stamp::PAYLOAD_BYTES;
 use super::tally::Latencies;
 
@@ -36,6 +37,8 @@ pub(super) struct Measured {
     pub(super) refused: u64,
     /// How one of them was answered.
     pub(super) refusal: Option<String>,
+    /// What PostgreSQL spent on it, where that kept its data.
+    pub(super) postgres: Option<Spent>,
 }
 
 impl Measured {
@@ -55,6 +58,9 @@ impl Measured {
         self.strange += other.strange;
         self.refused += other.refused;
         self.refusal = self.refusal.take().or_else(|| other.refusal.clone());
+        if let (Some(sum), Some(more)) = (&mut self.postgres, &other.postgres) {
+            sum.add(more);
+        }
     }
 
     /// Deliveries in the measured time.
@@ -98,6 +104,7 @@ impl Measured {
             "refused": self.refused,
             "rss_bytes": self.rss_bytes,
             "wal_bytes": self.wal_bytes,
+            "postgres": self.postgres.as_ref().map(|spent| spent.json(self.deliveries())),
         })
     }
 }
@@ -185,9 +192,17 @@ impl Report {
                 let _ = write!(words, "\nThe {name} refused an event with {refusal}\n");
             }
         }
-        words.push_str(
-            "\nThe server answers when an event is on disk (synchronous=FULL), signs it and records its delivery.\nThe \
-             relay passes it on, and stores nothing: it is the ceiling of this machine.\n",
+        let disk = match &self.server.postgres {
+            Some(spent) => {
+                words.push_str(&spent.words(self.server.deliveries(), self.server.cpu_micros()));
+                "committed"
+            }
+            None => "on disk (synchronous=FULL)",
+        };
+        let _ = write!(
+            words,
+            "\nThe server answers when an event is {disk}, signs it and records its delivery.\nThe relay passes it on, and \
+             stores nothing: it is the ceiling of this machine.\n",
         );
         words
     }
@@ -204,17 +219,17 @@ impl Report {
 }
 
 /// Zero where there is nothing to compare with: JSON has no infinity.
-fn ratio(of: f64, to: f64) -> f64 {
+pub(super) fn ratio(of: f64, to: f64) -> f64 {
     if to > 0.0 { of / to } else { 0.0 }
 }
 
-fn round(number: f64, digits: i32) -> f64 {
+pub(super) fn round(number: f64, digits: i32) -> f64 {
     let scale = 10_f64.powi(digits);
     (number * scale).round() / scale
 }
 
 /// A whole number with commas between its thousands.
-fn whole(number: f64) -> String {
+pub(super) fn whole(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -230,7 +245,7 @@ fn millis(micros: u64) -> String {
     format!("{:.2} ms", micros as f64 / 1e3)
 }
 
-fn mebibytes(bytes: u64) -> String {
+pub(super) fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / MEBIBYTE)
 }
 
@@ -254,6 +269,7 @@ mod tests {
             strange: 0,
             refused: 0,
             refusal: None,
+            postgres: None,
         }
     }
 

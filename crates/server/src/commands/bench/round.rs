@@ -6,6 +6,7 @@ use std::time::Duration;
 use stentor_domain::Clock as _;
 
 use super::load::{Load, Published};
+use super::postgres::Server;
 use super::receiver::Receiver;
 use super::report::Measured;
 use super::subject::{Kind, Subject};
@@ -30,12 +31,12 @@ pub(super) struct Plan {
     pub(super) fan_out: u64,
 }
 
-/// Runs one round and gives what it showed.
-pub(super) async fn run(kind: Kind, plan: Plan) -> Result<Measured, Failure> {
+/// Runs one round and gives what it showed. The server is measured on `postgres` where one is given.
+pub(super) async fn run(kind: Kind, plan: Plan, postgres: Option<&Server>) -> Result<Measured, Failure> {
     let clock = Arc::new(SystemClock::new());
     let tally = Arc::new(Tally::new(plan.fan_out));
     let receiver = Receiver::start(Arc::clone(&tally), Arc::clone(&clock)).await?;
-    let subject = Subject::start(kind, receiver.address, plan.fan_out).await?;
+    let subject = Subject::start(kind, receiver.address, plan.fan_out, postgres).await?;
     let load = Load::start(
         subject.address(),
         &subject.doors,
@@ -45,16 +46,23 @@ pub(super) async fn run(kind: Kind, plan: Plan) -> Result<Measured, Failure> {
     wait(WARM_UP).await;
 
     let before = (clock.monotonic(), subject.usage()?, load.accepted());
+    let meter_before = subject.meter().await?;
     tally.open_window();
     wait(plan.window).await;
     let latencies = tally.close_window();
     let after = (clock.monotonic(), subject.usage()?, load.accepted());
+    let meter_after = subject.meter().await?;
     let wal_bytes = subject.wal_bytes();
 
     let published = load.stop().await?;
     drain(&tally, &published, plan.fan_out, &clock).await;
     // The receiver listens until the subject has ended: what comes late is still counted.
-    subject.stop().await?;
+    let database = subject.stop().await?;
+    let deliveries = tally.distinct() + tally.duplicates();
+    let postgres = match database.zip(meter_before.zip(meter_after)) {
+        Some((database, (before, after))) => Some(database.close(&before, &after, deliveries).await?),
+        None => None,
+    };
     Ok(Measured {
         window: after.0.saturating_sub(before.0),
         cpu: after.1.cpu.saturating_sub(before.1.cpu),
@@ -67,6 +75,7 @@ pub(super) async fn run(kind: Kind, plan: Plan) -> Result<Measured, Failure> {
         strange: tally.strange(),
         refused: published.refused.len().try_into().unwrap_or(u64::MAX),
         refusal: published.refusal,
+        postgres,
     })
 }
 

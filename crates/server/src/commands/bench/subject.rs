@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::child::{Child, Usage};
 use super::load::Door;
+use super::postgres::{Meter, OwnDatabase, Server};
 use super::receiver::path_of;
 use crate::client::{Api, json_headers, text};
 use crate::failure::Failure;
@@ -41,14 +42,21 @@ pub(super) struct Subject {
     pub(super) doors: Vec<Door>,
     /// Of the server; removed when this is dropped.
     folder: Option<TempDir>,
+    /// Of a server on PostgreSQL.
+    database: Option<OwnDatabase>,
 }
 
 impl Subject {
     /// Starts one whose events go to `fan_out` endpoints each, at the receiver's address.
-    pub(super) async fn start(kind: Kind, receiver: SocketAddr, fan_out: u64) -> Result<Self, Failure> {
+    pub(super) async fn start(
+        kind: Kind,
+        receiver: SocketAddr,
+        fan_out: u64,
+        postgres: Option<&Server>,
+    ) -> Result<Self, Failure> {
         match kind {
             Kind::Relay => start_relay(receiver, fan_out).await,
-            Kind::Server => start_server(receiver, fan_out).await,
+            Kind::Server => start_server(receiver, fan_out, postgres).await,
         }
     }
 
@@ -70,9 +78,18 @@ impl Subject {
             .map(|file| file.len())
     }
 
-    /// Ends it, and removes what it stored.
-    pub(super) async fn stop(self) -> Result<(), Failure> {
-        self.child.stop().await
+    /// What PostgreSQL has spent so far, where that keeps its data.
+    pub(super) async fn meter(&self) -> Result<Option<Meter>, Failure> {
+        match &self.database {
+            Some(database) => database.meter().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Ends it, and removes what it stored in files. Its database is left to be looked at.
+    pub(super) async fn stop(self) -> Result<Option<OwnDatabase>, Failure> {
+        self.child.stop().await?;
+        Ok(self.database)
     }
 }
 
@@ -91,11 +108,20 @@ async fn start_relay(receiver: SocketAddr, fan_out: u64) -> Result<Subject, Fail
         child,
         doors: doors.collect::<Result<_, Failure>>()?,
         folder: None,
+        database: None,
     })
 }
 
-async fn start_server(receiver: SocketAddr, fan_out: u64) -> Result<Subject, Failure> {
+async fn start_server(
+    receiver: SocketAddr,
+    fan_out: u64,
+    postgres: Option<&Server>,
+) -> Result<Subject, Failure> {
     let folder = folder()?;
+    let database = match postgres {
+        Some(server) => Some(server.make().await?),
+        None => None,
+    };
     let data = folder.path().as_os_str();
     let key = KeyText::draw(Scope::Root, &SystemChance);
     let words = [
@@ -107,7 +133,9 @@ async fn start_server(receiver: SocketAddr, fan_out: u64) -> Result<Subject, Fai
         "--data",
     ];
     let words = words.into_iter().map(AsRef::as_ref).chain([data]);
-    let child = Child::start(words, &[("STENTOR_ROOT_KEY", key.expose())]).await?;
+    let mut variables = vec![("STENTOR_ROOT_KEY", key.expose().to_owned())];
+    variables.extend(database.iter().flat_map(OwnDatabase::variables));
+    let child = Child::start(words, &variables).await?;
     let mut api = Api::open(child.address, key.expose()).await?;
     let mut doors = Vec::with_capacity(TENANTS);
     for tenant in 0..TENANTS {
@@ -131,6 +159,7 @@ async fn start_server(receiver: SocketAddr, fan_out: u64) -> Result<Subject, Fai
         child,
         doors,
         folder: Some(folder),
+        database,
     })
 }
 
