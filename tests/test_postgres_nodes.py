@@ -171,6 +171,66 @@ def test_after_a_clean_stop_the_next_node_takes_over_at_once(
     assert {request.webhook_id for request in arrived} == {event}
 
 
+def database_of(server: Server) -> str:
+    """The name of a server's database."""
+    return (server.database_url or "").rpartition("/")[2]
+
+
+def test_a_take_over_may_take_longer_than_a_beat_and_a_lease(
+    server: Server, postgres: Cluster, receiver: Receiver, tenant: str
+):
+    # As it does where millions of deliveries wait, since all of them are gone through.
+    event, _ = held(server, tenant, receiver)
+    server.kill()
+    postgres.sql(
+        "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(6); RETURN NULL; END'; "
+        "CREATE TRIGGER slowly BEFORE UPDATE ON shards FOR EACH STATEMENT EXECUTE FUNCTION slowly()",
+        database_of(server),
+    )
+    receiver.scripts.clear()
+    server.start()
+    arrived = receiver.wait_for(2, "/held", TAKES_OVER_SECONDS_MAX + 6)
+    assert {request.webhook_id for request in arrived} == {event}
+    assert "cannot beat" not in server.log and "took over" in server.log, server.log
+
+
+def test_a_transaction_that_a_dead_node_left_open_does_not_keep_the_next_one_out(
+    server: Server, postgres: Cluster, receiver: Receiver, tenant: str
+):
+    # As a machine leaves it that has vanished: the database does not know yet that nobody is there any more.
+    event, _ = held(server, tenant, receiver)
+    database = database_of(server)
+    epoch = postgres.value("SELECT to_hex(epoch) FROM nodes", database)
+    left_open = (
+        f"SET application_name = 'stentor {epoch} claim 99'; "
+        "SELECT epoch FROM nodes FOR KEY SHARE; UPDATE work SET due_at = due_at"
+    )
+    with postgres.holding(left_open, database):
+        server.kill()
+        receiver.scripts.clear()
+        server.start()
+        arrived = receiver.wait_for(2, "/held", TAKES_OVER_SECONDS_MAX)
+    assert {request.webhook_id for request in arrived} == {event}
+
+
+def test_a_cancel_that_comes_during_a_take_over_loses_no_delivery(
+    server: Server, postgres: Cluster, receiver: Receiver, tenant: str
+):
+    event, _ = held(server, tenant, receiver)
+    server.kill()
+    database = database_of(server)
+    # Somebody asks for its end when the take-over has just ended those that were to end.
+    postgres.sql(
+        "CREATE FUNCTION ask() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN UPDATE work SET cancel_requested = 1; RETURN NULL; END'; "
+        "CREATE TRIGGER ask AFTER INSERT ON deliveries FOR EACH STATEMENT EXECUTE FUNCTION ask()",
+        database,
+    )
+    receiver.scripts.clear()
+    server.start()
+    client = server.root.for_tenant(tenant)
+    until(lambda: deliveries(client, "status=delivered"), "it is delivered")
+    assert {request.webhook_id for request in receiver.requests()} == {event}
 def test_a_node_that_was_stopped_and_continues_finds_itself_replaced_and_sends_nothing_more(
     server: Server, servers: Callable[..., Server], receiver: Receiver, tenant: str
 ):
@@ -236,6 +296,44 @@ def test_a_key_made_beside_a_running_server_disturbs_nothing(server: Server, rec
     until(lambda: deliveries(client, "status=delivered"), "what was in flight is recorded")
     assert [request.webhook_id for request in receiver.requests()] == [event]
     make_key(server.root, "root")
+
+
+def test_of_several_that_find_days_missing_at_once_each_goes_on(server: Server, postgres: Cluster):
+    database = database_of(server)
+    made = "relname ~ '^(events|deliveries)_[0-9]{8}$' AND relkind = 'r'"
+    days = [row[0] for row in postgres.sql(f"SELECT relname FROM pg_class WHERE {made}", database)]
+    for _ in range(3):
+        postgres.sql("; ".join(f"DROP TABLE {day}" for day in days), database)
+        done: list[subprocess.CompletedProcess[str]] = []
+        command = ("key", "create", "--role", "root")
+        threads = [threading.Thread(target=lambda: done.append(run(server, *command))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [one.returncode for one in done] == [0] * len(threads), [one.stderr for one in done]
+        assert postgres.value(f"SELECT count(*) FROM pg_class WHERE {made}", database) == str(len(days))
+
+
+def test_a_row_that_keeps_its_day_from_being_made_keeps_no_server_from_starting(server: Server, postgres: Cluster):
+    database = database_of(server)
+    [after, missing] = postgres.sql(
+        "SELECT relname, substring(pg_get_expr(relpartbound, oid) FROM '[0-9]+') FROM pg_class "
+        "WHERE relname ~ '^deliveries_[0-9]{8}$' AND relkind = 'r' ORDER BY relname DESC LIMIT 2",
+        database,
+    )
+    (after, _), (missing, least) = after, missing
+    postgres.sql(
+        f"DROP TABLE {missing}; DROP TABLE {after}; INSERT INTO deliveries "
+        "(n, tag, event, endpoint, tenant, state, cause, attempts, finished_at) "
+        f"VALUES ({least}, 1, 1, 1, 1, 'delivered', 'event', 1, 1)",
+        database,
+    )
+    assert server.stop() == 0
+    server.start()
+    assert missing in server.log and "default partition" in server.log, server.log
+    assert postgres.value(f"SELECT count(*) FROM pg_class WHERE relname = '{after}'", database) == "1"
+    make_tenant(server.root)
 
 
 def test_a_backup_is_left_to_the_databases_own_tools(server: Server, tmp_path: Path):

@@ -162,6 +162,23 @@ def test_a_database_that_becomes_read_only(
     print(crowd.judge())
 
 
+def test_connections_that_were_made_while_the_database_was_read_only(
+    servers: Callable[..., Server], postgres: Cluster, crowds: Callable[..., Crowd]
+):
+    # As those that lead to a standby for a moment, after a failover: they stay read-only for as long as they are kept.
+    server, database = server_on(servers, postgres)
+    crowd = crowds(server)
+    postgres.sql(f'ALTER DATABASE "{database}" SET default_transaction_read_only = on')
+    postgres.terminate_backends(database)
+    until(crowd.refused, "publishes are refused")
+    unavailable(timed(lambda: server.root.post("/v1/tenants", {"name": "too late"})))
+    observe_for(LOCKED_SECONDS)
+    postgres.sql(f'ALTER DATABASE "{database}" RESET default_transaction_read_only')
+    crowd.accepts(100)
+    until(lambda: server.root.post("/v1/tenants", {"name": "in time"}).status == 201, "changes go on")
+    print(crowd.judge())
+
+
 def test_commits_whose_outcome_nobody_tells(
     servers: Callable[..., Server], private_postgres: Callable[..., Postgres], crowds: Callable[..., Crowd]
 ):

@@ -8,7 +8,8 @@ pub enum StoreError {
     /// The disk is full. Nothing was written; reading still works.
     #[error("the database's disk is full: {0}")]
     Full(String),
-    /// The database cannot be reached or is too slow; nothing was written.
+    /// The database cannot be reached or is too slow. Nothing was written; on PostgreSQL that is certain only where the server
+    /// said so itself: after an answer that was lost, what was to be written may be there.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
     /// A question took longer than a snapshot may be held.

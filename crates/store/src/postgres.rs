@@ -5,7 +5,7 @@
 //! - [`mod@migrate`], [`days`]: the schema, and the partitions of events and deliveries;
 //! - [`lane`], and its words [`accept`], [`finish`], [`claim`]: the hot path, in groups, each kind through a connection of its
 //!   own;
-//! - [`node`], [`lease`]: this process among others on the same database;
+//! - [`node`], [`lease`], [`inherit`]: this process among others on the same database;
 //! - [`measure`]: what a measurement needs of a server.
 //!
 //! Here the parts are put together and taken apart.
@@ -15,6 +15,7 @@ mod address;
 mod claim;
 mod days;
 mod finish;
+mod inherit;
 mod lane;
 mod lease;
 pub mod measure;
@@ -322,9 +323,9 @@ impl Postgres {
     /// Makes the partitions of the days to come. Tells how many.
     pub(crate) async fn make_days(&self, now: Timestamp) -> Result<usize> {
         let session = Session::open(&self.core.address, self.core.name_for("days"), START_SETTINGS).await?;
-        let made = days::make(&session, now).await;
+        let made = days::make(&session, now).await?;
         days::look_for_strays(&session).await?;
-        made
+        Ok(made)
     }
 
     /// Drops the days that ended before `until`. Tells the partitions.
@@ -406,7 +407,7 @@ impl Core {
                 taken.give_back();
                 Ok::<_, StoreError>(())
             };
-            if let Err(error) = refreshed.await {
+            if let Err(error) = within(ANSWER_MAX, refreshed).await {
                 tracing::warn!(%error, "the configuration is brought up to date a little later");
             }
         }

@@ -103,9 +103,11 @@ async fn end_abandoned(tx: &mut Tx<'_>, waiting: bool, now: Timestamp) -> Result
         values![now, waiting],
     )
     .await?;
+    // Only those that are kept above: on PostgreSQL somebody may want to end another one between the two statements.
     tx.execute(
         "DELETE FROM work WHERE (owner NOT IN (SELECT epoch FROM nodes) OR (owner IS NULL AND ?1 = 1))
-                            AND (cancel_requested = 1 OR cause = 'test')",
+                            AND (cancel_requested = 1 OR cause = 'test')
+                            AND EXISTS (SELECT 1 FROM deliveries WHERE deliveries.n = work.n)",
         values![waiting],
     )
     .await?;

@@ -23,6 +23,7 @@ pub(super) async fn retry(
 ) -> Result<(Done<Delivery>, Option<Waiting>), DeliveryError> {
     // Nobody can disable or delete the endpoint between the look and the deed.
     tick(tx).await?;
+    hold(tx, id).await?;
     let found = find(tx, scope, id).await?.ok_or(DeliveryError::NotFound)?;
     if let Some(done) = once::before(tx, once.as_ref(), by.at).await? {
         return Ok((done, None));
@@ -48,6 +49,16 @@ pub(super) async fn retry(
         due_at: by.at,
     });
     Ok((Done::Now(now.delivery), waiting))
+}
+
+/// Nor can a node claim it, give it back or record its attempt until this change is made: what is in the midst of that is
+/// waited for. On SQLite whoever writes is alone in any case.
+async fn hold(tx: &mut Tx<'_>, id: DeliveryId) -> Result<()> {
+    if let Tx::Postgres(_) = tx {
+        let sql = "SELECT n FROM work WHERE n = ?1 FOR UPDATE";
+        tx.row(sql, values![id.n()], |row| row.int(0)).await?;
+    }
+    Ok(())
 }
 
 fn check_retry(found: &Found) -> Result<(), DeliveryError> {
@@ -107,6 +118,7 @@ pub(super) async fn cancel(
     once: Option<Once<Delivery>>,
 ) -> Result<Done<Delivery>, DeliveryError> {
     tick(tx).await?;
+    hold(tx, id).await?;
     let found = find(tx, scope, id).await?.ok_or(DeliveryError::NotFound)?;
     if let Some(done) = once::before(tx, once.as_ref(), by.at).await? {
         return Ok(done);

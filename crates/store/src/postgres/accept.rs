@@ -64,7 +64,8 @@ new_fanouts AS (
 SELECT member FROM stale";
 
 /// Keys whose event has gone with its day name nothing any more.
-const FORGET_ORPHANS: &str = "DELETE FROM event_keys WHERE hash = ANY($1)";
+const FORGET_ORPHANS: &str = "DELETE FROM event_keys k
+     WHERE k.hash = ANY($1) AND NOT EXISTS (SELECT 1 FROM events v WHERE v.n = k.event)";
 const KNOWN_EVENTS: &str = "SELECT k.hash, k.body_hash, v.n, v.tag, v.deliveries
      FROM event_keys k LEFT JOIN events v ON v.n = k.event WHERE k.hash = ANY($1)";
 const FORGET_ANSWERS: &str = "DELETE FROM idempotency_keys WHERE hash = ANY($1) AND expires_at <= $2";
@@ -89,19 +90,18 @@ enum Plan {
     Later,
 }
 
-/// Writes what the members ask for, as far as it is to be written, and prepares their answers.
+/// Writes what the members ask for, as far as it is to be written, and prepares their answers; tells what follows.
 pub(crate) async fn write(
     core: &Arc<Core>,
     lane: &Lane,
     session: &mut Session,
     members: &mut Vec<Hot>,
     doubts: &mut Doubts,
-) -> Result<(), Trouble> {
+) -> Result<Effects, Trouble> {
     // What an earlier try has left behind is not written.
     doubts.accepted.clear();
     let known = look_up(session, members).await?;
     let mut rows = Rows::default();
-    let mut waiting = Vec::new();
     let mut plans = Vec::with_capacity(members.len());
     let mut later = Vec::new();
     let mut keys = HashSet::new();
@@ -117,68 +117,43 @@ pub(crate) async fn write(
             }
             Plan::Answer(answer) => plans.push(answer),
             Plan::Write(existing) => {
-                let waiting_now = waiting.len();
-                let claimed_now = doubts.accepted.len();
-                rows.add(
-                    core,
-                    place,
-                    &accept,
-                    &existing,
-                    &mut doubts.accepted,
-                    &mut waiting,
-                );
-                rows.spans.push(Span {
-                    place,
-                    claimed: claimed_now..doubts.accepted.len(),
-                    waiting: waiting_now..waiting.len(),
-                });
+                rows.add(core, place, &accept, &existing, &mut doubts.accepted);
                 plans.push(Accepted::Written { existing });
             }
         }
         members.push(Hot::Accept(accept, reply));
     }
     lane.put_back(later);
-    let stale = if rows.spans.is_empty() {
+    let stale = if rows.needs.member.is_empty() {
         HashSet::new()
     } else {
         rows.write(core, session).await?
     };
+    // Committed, and from here on nothing can fail or be interrupted.
     for (place, (member, answer)) in members.iter_mut().zip(plans).enumerate() {
         if let Hot::Accept(_, reply) = member {
             let is_stale = i32::try_from(place).is_ok_and(|place| stale.contains(&place));
             reply.answer = Some(if is_stale { Accepted::Stale } else { answer });
         }
     }
-    // Committed, and from here on nothing can fail or be interrupted.
-    let claimed = std::mem::take(&mut doubts.accepted);
-    let is_written = |at: usize, span: fn(&Span) -> &std::ops::Range<usize>| {
-        stale.is_empty()
-            || rows
-                .spans
-                .iter()
-                .any(|one| span(one).contains(&at) && !stale.contains(&one.place))
-    };
-    core.let_out(Effects {
-        claimed: claimed
-            .into_iter()
-            .enumerate()
-            .filter(|(at, _)| is_written(*at, |span| &span.claimed))
-            .map(|(_, claimed)| claimed)
-            .collect(),
-        waiting: waiting
-            .into_iter()
-            .enumerate()
-            .filter(|(at, _)| is_written(*at, |span| &span.waiting))
-            .map(|(_, waiting)| waiting)
-            .collect(),
+    Ok(Effects {
+        claimed: written(std::mem::take(&mut doubts.accepted), &stale),
+        waiting: written(rows.waiting, &stale),
         ..Effects::default()
-    });
-    Ok(())
+    })
+}
+
+/// What a member brings, with the place of the member in its group.
+pub(crate) type Placed<T> = (i32, T);
+
+/// What the members bring that were written.
+fn written<T>(brought: Vec<Placed<T>>, stale: &HashSet<i32>) -> Vec<T> {
+    let written = brought.into_iter().filter(|(place, _)| !stale.contains(place));
+    written.map(|(_, brought)| brought).collect()
 }
 
 /// Which of these deliveries are there, and this node's.
-pub(crate) async fn read_back(core: &Core, session: &mut Session, asked: &[Claimed]) -> Result<HashSet<i64>> {
-    let keys: Vec<i64> = asked.iter().map(|claimed| claimed.delivery.n()).collect();
+pub(crate) async fn read_back(core: &Core, session: &mut Session, keys: Vec<i64>) -> Result<HashSet<i64>> {
     let statement = session.prepared(READ_BACK).await?;
     let rows = session.client().query(&statement, &[&keys, &core.epoch]).await?;
     Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
@@ -314,17 +289,11 @@ fn plan(accept: &Accept, known: &Known, taken: &mut HashSet<Hash>) -> Plan {
     Plan::Write(existing)
 }
 
-/// The part of a group's outcome that one member brings.
-struct Span {
-    place: i32,
-    claimed: std::ops::Range<usize>,
-    waiting: std::ops::Range<usize>,
-}
-
 /// The rows of a group, by column. They borrow nothing: the group is sent while its members are kept.
 #[derive(Default)]
 struct Rows {
-    spans: Vec<Span>,
+    /// To be told to the dispatcher.
+    waiting: Vec<Placed<Waiting>>,
     tenants: Vec<i64>,
     needs: Needs,
     events: Events,
@@ -422,8 +391,7 @@ impl Rows {
         place: i32,
         accept: &Accept,
         existing: &[(usize, ExistingEvent)],
-        claimed: &mut Vec<Claimed>,
-        waiting: &mut Vec<Waiting>,
+        claimed: &mut Vec<Placed<Claimed>>,
     ) {
         for event in &accept.events {
             self.need(place, event.tenant.n(), event.tenant_version);
@@ -431,7 +399,7 @@ impl Rows {
         for (at, event) in accept.events.iter().enumerate() {
             if existing.binary_search_by_key(&at, |(known, _)| *known).is_err() {
                 self.add_event(place, event);
-                self.add_deliveries(core, place, event, claimed, waiting);
+                self.add_deliveries(core, place, event, claimed);
             }
         }
         if let Some(once) = &accept.once {
@@ -481,8 +449,7 @@ impl Rows {
         core: &Core,
         place: i32,
         event: &NewEvent,
-        claimed: &mut Vec<Claimed>,
-        waiting: &mut Vec<Waiting>,
+        claimed: &mut Vec<Placed<Claimed>>,
     ) {
         let shared = Arc::new(ClaimedEvent {
             id: event.id,
@@ -504,12 +471,15 @@ impl Rows {
             work.owned.push(room.is_some());
             work.cause.push(event.trigger.as_str());
             match room {
-                Some(room) => claimed.push(Claimed::first(event, &shared, delivery, room)),
-                None => waiting.push(Waiting {
-                    endpoint: delivery.endpoint,
-                    shard: delivery.shard,
-                    due_at: event.accepted_at,
-                }),
+                Some(room) => claimed.push((place, Claimed::first(event, &shared, delivery, room))),
+                None => self.waiting.push((
+                    place,
+                    Waiting {
+                        endpoint: delivery.endpoint,
+                        shard: delivery.shard,
+                        due_at: event.accepted_at,
+                    },
+                )),
             }
         }
         if let Some(last) = event.last_before_fanout() {

@@ -61,13 +61,13 @@ SELECT w.n, CASE WHEN w.cancel_requested = 1 THEN 'requested'
 FROM work w JOIN unnest($2::bigint[], $3::bigint[]) AS r (n, attempt) ON w.n = r.n AND w.attempt = r.attempt
 WHERE w.n = ANY($2) AND w.owner = $1 ORDER BY w.n FOR UPDATE OF w";
 
-/// Writes what the members ask for, in one transaction, and prepares their answers.
+/// Writes what the members ask for, in one transaction, and prepares their answers; tells what follows.
 pub(crate) async fn write(
     core: &Arc<Core>,
     session: &mut Session,
     members: &mut [Hot],
     doubts: &mut Doubts,
-) -> Result<(), Trouble> {
+) -> Result<Effects, Trouble> {
     doubts.claimed.clear();
     session.client().batch_execute("BEGIN").await?;
     let ended = match write_within(core, session, members, doubts).await {
@@ -81,11 +81,10 @@ pub(crate) async fn write(
     };
     session.client().batch_execute("COMMIT").await?;
     doubts.claimed.clear();
-    core.let_out(Effects {
+    Ok(Effects {
         ended,
         ..Effects::default()
-    });
-    Ok(())
+    })
 }
 
 /// Gives back what may have been claimed for nobody.

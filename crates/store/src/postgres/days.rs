@@ -5,11 +5,13 @@
 //! finds no day of its own. Such a row goes into the default partition, where it is as good as anywhere but for being
 //! dropped; that is logged as an error, since it also keeps its day from being made.
 
+use super::migrate::SCHEMA_LOCK;
 use super::session::Session;
 use super::words;
 use crate::error::{Result, StoreError};
 use stentor_domain::Timestamp;
 use stentor_domain::id::Id;
+use tokio_postgres::error::SqlState;
 
 const DAY_SECONDS: i64 = 86_400;
 /// Days that are made before they come.
@@ -37,8 +39,22 @@ impl Day {
     }
 }
 
-/// Makes the days from the one of `now` on that are missing; tells how many. One that cannot be made leaves the others alone.
+/// Makes the days from the one of `now` on that are missing, as far as they can be made; tells how many. Of several processes
+/// that find some missing at once one makes them, and the others wait. After an error the connection is not to be used any
+/// more.
 pub(crate) async fn make(session: &Session, now: Timestamp) -> Result<usize> {
+    let client = session.client();
+    client
+        .execute("SELECT pg_advisory_lock($1)", &[&SCHEMA_LOCK])
+        .await?;
+    let made = make_missing(session, now).await?;
+    client
+        .execute("SELECT pg_advisory_unlock($1)", &[&SCHEMA_LOCK])
+        .await?;
+    Ok(made)
+}
+
+async fn make_missing(session: &Session, now: Timestamp) -> Result<usize> {
     let first = now.seconds().div_euclid(DAY_SECONDS) * DAY_SECONDS;
     let client = session.client();
     let missing = client
@@ -50,7 +66,7 @@ pub(crate) async fn make(session: &Session, now: Timestamp) -> Result<usize> {
             &[&first, &(first + DAYS_AHEAD * DAY_SECONDS)],
         )
         .await?;
-    let mut failed = Ok(());
+    let mut made = 0;
     for row in &missing {
         let day = Day {
             partition: row.try_get(0)?,
@@ -64,15 +80,23 @@ pub(crate) async fn make(session: &Session, now: Timestamp) -> Result<usize> {
             "{BEGIN}; CREATE TABLE IF NOT EXISTS {partition} (LIKE {parent} INCLUDING ALL) WITH ({STORAGE});
              ALTER TABLE {parent} ATTACH PARTITION {partition} FOR VALUES FROM ({least}) TO ({end}); COMMIT"
         );
-        if let Err(error) = client.batch_execute(&sql).await {
-            client.batch_execute("ROLLBACK").await?;
-            failed = Err(StoreError::Unavailable(format!(
-                "the partition {partition} cannot be made: {}",
-                words(&error)
-            )));
+        let Err(error) = client.batch_execute(&sql).await else {
+            made += 1;
+            continue;
+        };
+        client.batch_execute("ROLLBACK").await?;
+        let why = words(&error);
+        tracing::error!(
+            partition,
+            error = why,
+            "a partition cannot be made; what belongs into it goes into the default one, and will not expire with its day"
+        );
+        if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
+            // Whoever holds the table keeps all others from being made, too.
+            break;
         }
     }
-    failed.map(|()| missing.len())
+    Ok(made)
 }
 
 /// Says so where rows have found no day of their own.

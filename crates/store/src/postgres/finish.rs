@@ -91,12 +91,12 @@ ON CONFLICT (endpoint) DO UPDATE SET
   last_attempt_at = excluded.last_attempt_at
 RETURNING endpoint, consecutive_failures";
 
-/// Records what the members tell, and prepares their answers.
+/// Records what the members tell, and prepares their answers; tells what follows.
 pub(crate) async fn write(
     core: &Arc<Core>,
     session: &mut Session,
     members: &mut [Hot],
-) -> Result<(), Trouble> {
+) -> Result<Effects, Trouble> {
     let mut finishes: Vec<Arc<Finish>> = members
         .iter()
         .filter_map(|member| match member {
@@ -122,8 +122,7 @@ pub(crate) async fn write(
             });
         }
     }
-    core.let_out_configured(effects).await;
-    Ok(())
+    Ok(effects)
 }
 
 /// A success that says nothing new of its endpoint.
@@ -150,11 +149,7 @@ impl Group<'_> {
         let fenced = if ended.len() == all.len() {
             HashSet::new()
         } else {
-            let left: Vec<&Finish> = all
-                .into_iter()
-                .filter(|finish| !ended.contains(&finish.delivery.n()))
-                .collect();
-            fence(session, &left).await?.0
+            fence(session, &without(&all, &ended)).await?.0
         };
         Ok((fenced, self.effects(HashSet::new())))
     }
@@ -182,48 +177,22 @@ impl Group<'_> {
                 .await
                 .map_err(Trouble::Unable)?;
         }
-        let (retries, ends): (Vec<&Finish>, Vec<&Finish>) = self
-            .finishes
+        let all: Vec<&Finish> = self.finishes.iter().map(|finish| &**finish).collect();
+        let (retries, ends): (Vec<&Finish>, Vec<&Finish>) = all
             .iter()
-            .map(|finish| &**finish)
             .partition(|finish| matches!(finish.next, Next::Retry { .. }));
         // The endpoints are locked first.
         let waits = wait(self.core, session, &retries).await?;
         let mut done = end(self.core, session, &ends, None).await?;
         done.extend(&waits);
         // Cancelled while in flight, or their endpoint is deleted, or fenced: `END` tells the first two apart.
-        let left = |done: &HashSet<i64>, from: &[&'_ Finish]| -> Vec<usize> {
-            (0..from.len())
-                .filter(|&at| {
-                    from.get(at)
-                        .is_some_and(|finish| !done.contains(&finish.delivery.n()))
-                })
-                .collect()
-        };
-        let unwaiting: Vec<&Finish> = left(&done, &retries)
-            .into_iter()
-            .filter_map(|at| retries.get(at).copied())
-            .collect();
-        done.extend(end(self.core, session, &unwaiting, Some(Reason::EndpointDeleted)).await?);
-        let all: Vec<&Finish> = self.finishes.iter().map(|finish| &**finish).collect();
-        let unfinished: Vec<&Finish> = left(&done, &all)
-            .into_iter()
-            .filter_map(|at| all.get(at).copied())
-            .collect();
-        let (fenced, known) = fence(session, &unfinished).await?;
-        let counted: Vec<&Finish> = all
-            .into_iter()
-            .filter(|finish| {
-                let n = finish.delivery.n();
-                !fenced.contains(&n) && !known.contains(&n)
-            })
-            .collect();
+        let not_waiting = without(&retries, &waits);
+        done.extend(end(self.core, session, &not_waiting, Some(Reason::EndpointDeleted)).await?);
+        let (fenced, known) = fence(session, &without(&all, &done)).await?;
+        let counted = without(&without(&all, &fenced), &known);
         let mut effects = self.effects(waits);
+        effects.configured = disable_gone(session, &counted).await?;
         effects.health = health(self.core, session, &counted).await?;
-        for finish in counted.iter().filter(|finish| finish.effect == Effect::Gone) {
-            let disabled = gone::disable(&mut Tx::Postgres(session), finish).await;
-            effects.configured |= disabled.map_err(Trouble::Unable)?;
-        }
         Ok((fenced, effects))
     }
 
@@ -246,6 +215,26 @@ impl Group<'_> {
         }
         effects
     }
+}
+
+/// Those that are not among `done`.
+fn without<'f>(finishes: &[&'f Finish], done: &HashSet<i64>) -> Vec<&'f Finish> {
+    let left = |finish: &&&Finish| !done.contains(&finish.delivery.n());
+    finishes.iter().filter(left).copied().collect()
+}
+
+/// Disables the endpoints that are gone for good; tells whether there were any. Their tenants are locked in the order of
+/// their keys, as those who publish lock them.
+async fn disable_gone(session: &mut Session, finishes: &[&Finish]) -> Result<bool, Trouble> {
+    let mut gone: Vec<&Finish> = finishes.to_vec();
+    gone.retain(|finish| finish.effect == Effect::Gone);
+    gone.sort_by_key(|finish| (finish.tenant, finish.delivery.n()));
+    let mut any = false;
+    for finish in gone {
+        let disabled = gone::disable(&mut Tx::Postgres(session), finish).await;
+        any |= disabled.map_err(Trouble::Unable)?;
+    }
+    Ok(any)
 }
 
 /// An attempt's columns.
@@ -384,11 +373,7 @@ async fn fence(session: &mut Session, finishes: &[&Finish]) -> Result<(HashSet<i
         .query(&statement, &[&columns.n, &columns.no, &columns.started_at])
         .await?;
     let known = keys(&rows)?;
-    let fenced: Vec<&Finish> = finishes
-        .iter()
-        .copied()
-        .filter(|finish| !known.contains(&finish.delivery.n()))
-        .collect();
+    let fenced = without(finishes, &known);
     if !fenced.is_empty() {
         let columns = Attempts::of(&fenced)?;
         let statement = session.prepared(FENCED).await?;

@@ -11,7 +11,8 @@
 //! 2. **down**: nothing is taken in, so that nobody waits; everybody is told at once. It connects anew, again and again.
 //! 3. **settling**: connected, it makes sure that the connection before it has ended: a server that was paused may have
 //!    the statement still before it, and carry it out later. Only then is the outcome in the database, and read back: what
-//!    was accepted is handed over, what was claimed for nobody is given back. Then it is up.
+//!    was accepted is handed over, what was claimed for nobody is given back, the endpoints' health is read anew. Then it is
+//!    up.
 //! 4. **closed**: what waits is written, then the connection is closed.
 //!
 //! A process that dies in any of them leaves what is in the database to the next take-over.
@@ -20,12 +21,15 @@
 //! [`finish`]: super::finish
 //! [`claim`]: super::claim
 
+use super::accept::Placed;
 use super::session::{Session, within};
 use super::{Core, accept, claim, finish, words};
 use crate::effects::Effects;
 use crate::error::{Result, StoreError};
 use crate::hot::Claimed;
 use crate::member::Hot;
+use crate::start;
+use crate::tx::Tx;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -97,7 +101,7 @@ enum Standing {
 #[derive(Debug, Default)]
 pub(crate) struct Doubts {
     /// Deliveries to be handed over, if they were accepted.
-    pub(crate) accepted: Vec<Claimed>,
+    pub(crate) accepted: Vec<Placed<Claimed>>,
     /// Deliveries that may have been claimed for nobody.
     pub(crate) claimed: Vec<i64>,
 }
@@ -257,7 +261,7 @@ async fn come_back(core: &Arc<Core>, lane: &Lane, before: &str, doubts: Doubts) 
             return None;
         }
         match connect(core, lane.kind).await {
-            Ok(mut session) => match settle(core, &mut session, before, &mut doubts).await {
+            Ok(mut session) => match settle(core, lane.kind, &mut session, before, &mut doubts).await {
                 Ok(()) => return Some(session),
                 Err(error) => tracing::debug!(%error, "the outcome of lost commits is not known yet"),
             },
@@ -275,17 +279,29 @@ pub(crate) async fn connect(core: &Core, kind: Kind) -> Result<Session> {
         Kind::Claim => CLAIM_SETTINGS,
     };
     let settings = format!("{}; {more}", super::HOT_SETTINGS);
-    Session::open(&core.address, core.name_for(kind.name()), &settings).await
+    let session = Session::open(&core.address, core.name_for(kind.name()), &settings).await?;
+    within(SETTLE_MAX, session.check_writable()).await?;
+    Ok(session)
 }
 
-async fn settle(core: &Arc<Core>, session: &mut Session, before: &str, doubts: &mut Doubts) -> Result<()> {
+async fn settle(
+    core: &Arc<Core>,
+    kind: Kind,
+    session: &mut Session,
+    before: &str,
+    doubts: &mut Doubts,
+) -> Result<()> {
     within(SETTLE_MAX, end_backend(session, before)).await?;
     within(SETTLE_MAX, async {
         if !doubts.accepted.is_empty() {
-            let accepted = accept::read_back(core, session, &doubts.accepted).await?;
-            let mut claimed = std::mem::take(&mut doubts.accepted);
+            let asked = doubts.accepted.iter().map(|(_, claimed)| claimed.delivery.n());
+            let accepted = accept::read_back(core, session, asked.collect()).await?;
+            let claimed = std::mem::take(&mut doubts.accepted).into_iter();
             // What is not there was never accepted, and gives up its room here.
-            claimed.retain(|claimed| accepted.contains(&claimed.delivery.n()));
+            let claimed = claimed
+                .map(|(_, claimed)| claimed)
+                .filter(|claimed| accepted.contains(&claimed.delivery.n()))
+                .collect();
             core.let_out(Effects {
                 claimed,
                 ..Effects::default()
@@ -293,6 +309,11 @@ async fn settle(core: &Arc<Core>, session: &mut Session, before: &str, doubts: &
         }
         claim::disown(core, session, &doubts.claimed).await?;
         doubts.claimed.clear();
+        if kind == Kind::Finish {
+            // A lost commit may have written what is remembered of the endpoints' health.
+            let health = start::read_health(&mut Tx::Postgres(session)).await?;
+            core.outside.set_health(health);
+        }
         Ok(())
     })
     .await
@@ -300,14 +321,10 @@ async fn settle(core: &Arc<Core>, session: &mut Session, before: &str, doubts: &
 
 /// Ends the server's side of the connection before, and waits until it is gone.
 async fn end_backend(session: &Session, name: &str) -> Result<()> {
-    let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = $1";
-    loop {
-        let row = session.client().query_one(sql, &[&name]).await?;
-        if row.try_get::<_, i64>(0)? == 0 {
-            return Ok(());
-        }
+    while session.end_others(name).await? > 0 {
         pause(LOOK_AGAIN_AFTER).await;
     }
+    Ok(())
 }
 
 #[expect(
@@ -328,7 +345,10 @@ async fn commit(
 ) -> Result<()> {
     let mut members = members;
     match write(core, lane, session, &mut members, doubts).await {
-        Ok(()) => answer(members, &Ok(())),
+        Ok(effects) => {
+            core.let_out_configured(effects).await;
+            answer(members, &Ok(()));
+        }
         Err(Trouble::Lost(error)) => {
             answer(members, &Err(error.clone()));
             return Err(error);
@@ -353,14 +373,14 @@ async fn commit(
     Ok(())
 }
 
-/// Writes a group within its time; what collides is tried again.
+/// Writes a group within its time; what collides is tried again. Tells what follows: past the commit nothing is cut off.
 async fn write(
     core: &Arc<Core>,
     lane: &Lane,
     session: &mut Session,
     members: &mut Vec<Hot>,
     doubts: &mut Doubts,
-) -> Result<(), Trouble> {
+) -> Result<Effects, Trouble> {
     for _ in 0..TRIES_MAX {
         let writing = async {
             match lane.kind {
@@ -398,6 +418,8 @@ impl From<tokio_postgres::Error> for Trouble {
         }
         // Classes of SQLSTATE (PostgreSQL, appendix A): 22 is about the data and 23 about rows that exclude each other.
         match (said.code(), said.code().code().get(..2)) {
+            // It leads to a standby, or was made while the server took no writes, and stays so: another one may not.
+            (&SqlState::READ_ONLY_SQL_TRANSACTION, _) => Self::Lost(fault),
             (&SqlState::UNIQUE_VIOLATION | &SqlState::T_R_DEADLOCK_DETECTED, _) => Self::Collided,
             (_, Some("22" | "23")) => Self::Refused(fault),
             _ => Self::Unable(fault),

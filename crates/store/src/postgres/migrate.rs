@@ -7,15 +7,15 @@ use crate::migrations::{self, MIGRATIONS};
 use std::ops::Range;
 use tokio_postgres::error::SqlState;
 
-/// Names the lock among the database's advisory locks: "stentor" in ASCII.
-const LOCK: i64 = 0x0073_7465_6e74_6f72;
+/// Whoever changes the schema holds this one of the database's advisory locks: "stentor" in ASCII.
+pub(super) const SCHEMA_LOCK: i64 = 0x0073_7465_6e74_6f72;
 
 /// Brings the schema up to date and tells which versions were applied.
 pub(crate) async fn migrate(session: &Session) -> Result<Range<usize>> {
     let client = session.client();
     let begun = client
         .batch_execute(&format!(
-            "BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({LOCK});
+            "BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({SCHEMA_LOCK});
              CREATE TABLE IF NOT EXISTS schema_version (one BIGINT PRIMARY KEY CHECK (one = 1), version BIGINT NOT NULL);
              INSERT INTO schema_version (one, version) VALUES (1, 0) ON CONFLICT DO NOTHING"
         ))

@@ -6,23 +6,25 @@
 //!    stays, and its beats end.
 //! 2. **waiting**: the row of the shards' owner is still there. If that owner's beat stands still for a whole lease, while
 //!    this node's own beats went through all that time, it is dead and this node takes over (a database that was paused stops
-//!    all beats alike, and causes no theft). If the owner still beats after [`PATIENCE`], this process gives up and ends.
+//!    all beats alike, and causes no theft; see `inherit`). If the owner still beats after [`PATIENCE`], this process gives up and ends.
 //! 3. **owner**: it has taken over, which gives back what the dead owned and removes the dead one's row, in one transaction. An
 //!    owner that stopped in good order has removed its row itself, so that its successor need not wait. From then on it buries
 //!    those that die beside it, by the same sign: what they had accepted waits for the owner.
 //! 4. **evicted**: its row is gone, since another one took over while this one could not beat. What it writes from then on is
 //!    refused by the statements themselves, which ask for the row; the process ends.
 
+use super::inherit::{self, lock_shards, owner};
 use super::lease::{LEASE, since_boot};
 use super::session::{Session, within};
 use super::{CONTROL_SETTINGS, Core};
 use crate::error::{Result, StoreError};
 use crate::start;
-use crate::tx::{Tx, values};
+use crate::tx::{Row, Tx, values};
 use std::sync::Arc;
 use std::time::Duration;
 use stentor_domain::id::Ids;
 use stentor_domain::{Chance, Clock};
+use tokio::task::JoinHandle;
 
 /// How often a node beats.
 const BEAT_EVERY: Duration = Duration::from_millis(500);
@@ -38,9 +40,6 @@ const REGISTER: &str = "INSERT INTO nodes (epoch, number, name, started_at, beat
      SELECT ?1, ?2, ?3, t, t FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS t) AS now";
 const BEAT: &str =
     "UPDATE nodes SET beat_at = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint WHERE epoch = ?1";
-/// The owner of the shards, where it has a row.
-const OWNER: &str = "SELECT n.epoch, n.beat_at, n.name FROM shards s JOIN nodes n ON n.epoch = s.owner_epoch WHERE s.shard = 0";
-
 /// Who this process is among the nodes.
 pub(crate) struct Registered {
     pub(crate) epoch: i64,
@@ -54,13 +53,44 @@ pub(crate) struct Registered {
 /// Every other node.
 const OTHERS: &str = "SELECT epoch, beat_at, name FROM nodes WHERE epoch <> ?1";
 
-/// Another node, as it was seen last.
+/// A node, as the database shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) epoch: i64,
+    pub(super) beat_at: i64,
+    pub(super) name: String,
+}
+
+impl Seen {
+    /// Of its columns, in this order.
+    pub(super) fn read(row: &Row<'_>) -> Result<Self> {
+        Ok(Self {
+            epoch: row.int(0)?,
+            beat_at: row.int(1)?,
+            name: row.text(2)?,
+        })
+    }
+}
+
+/// Another node.
 struct Other {
-    epoch: i64,
-    beat_at: i64,
+    seen: Seen,
     /// Since when this beat is the last one, while this node's own beats went through.
     since: Duration,
-    name: String,
+}
+
+impl Other {
+    /// `seen`, given what was known `before`.
+    fn after<'o>(before: impl IntoIterator<Item = &'o Self>, seen: Seen) -> Self {
+        let same = before.into_iter().find(|other| other.seen == seen);
+        let since = same.map_or_else(since_boot, |other| other.since);
+        Self { seen, since }
+    }
+
+    /// Its beat has stood still for a whole lease.
+    fn is_dead(&self) -> bool {
+        since_boot().saturating_sub(self.since) > LEASE
+    }
 }
 
 /// Makes this process a node; where nobody owns the shards and `owns` is wished for, it takes over at once.
@@ -89,7 +119,6 @@ async fn register_within(
 ) -> Result<Registered> {
     let beat_sent = since_boot();
     let mut tx = Tx::Postgres(session);
-    // One at a time: numbers are drawn, and shards change hands, behind this lock.
     lock_shards(&mut tx).await?;
     let taken = tx
         .rows("SELECT number FROM nodes", values![], |row| row.int(0))
@@ -116,26 +145,14 @@ async fn register_within(
     })
 }
 
-async fn lock_shards(tx: &mut Tx<'_>) -> Result<()> {
-    let sql = "SELECT shard FROM shards WHERE shard = 0 FOR UPDATE";
-    tx.row(sql, values![], |row| row.int(0)).await?;
-    Ok(())
-}
-
-async fn owner(tx: &mut Tx<'_>) -> Result<Option<(i64, i64, String)>> {
-    tx.row(OWNER, values![], |row| {
-        Ok((row.int(0)?, row.int(1)?, row.text(2)?))
-    })
-    .await
-}
-
 /// Beats, follows the configuration, and takes over when it is time to, until the store is closed.
 pub(crate) async fn run(core: Arc<Core>, session: Session, wants_shards: bool) {
     let mut node = Node {
         session: Some(session),
         predecessor: None,
         others: Vec::new(),
-        started: since_boot(),
+        inheriting: None,
+        patient_since: since_boot(),
         wants_shards,
         fails: false,
         core,
@@ -182,7 +199,10 @@ struct Node {
     predecessor: Option<Other>,
     /// Those beside it, once it is the owner.
     others: Vec<Other>,
-    started: Duration,
+    /// What takes over, or buries, beside the beats.
+    inheriting: Option<JoinHandle<()>>,
+    /// Since when it could have seen that the owner before it is alive.
+    patient_since: Duration,
     wants_shards: bool,
     fails: bool,
 }
@@ -219,117 +239,76 @@ impl Node {
             return Ok(());
         }
         self.core.lease.renew(sent);
+        if self.inheriting.as_ref().is_some_and(|task| !task.is_finished()) {
+            return Ok(());
+        }
         if self.core.owns_shards() {
-            self.bury_the_dead(session).await?;
+            self.look_at_others(session).await?;
         } else if self.wants_shards {
             self.look_at_owner(session).await?;
         }
         Ok(())
     }
 
-    /// Gives back what nodes had claimed that have died beside this one.
-    async fn bury_the_dead(&mut self, session: &mut Session) -> Result<()> {
-        let now = since_boot();
-        let before = std::mem::take(&mut self.others);
-        let since = |epoch: i64, beat_at: i64| {
-            let same = before
-                .iter()
-                .find(|other| (other.epoch, other.beat_at) == (epoch, beat_at));
-            same.map_or(now, |other| other.since)
-        };
-        let others = Tx::Postgres(session)
-            .rows(OTHERS, values![self.core.epoch], |row| {
-                let (epoch, beat_at) = (row.int(0)?, row.int(1)?);
-                Ok(Other {
-                    epoch,
-                    beat_at,
-                    since: since(epoch, beat_at),
-                    name: row.text(2)?,
-                })
-            })
+    /// Buries those that have died beside this node.
+    async fn look_at_others(&mut self, session: &mut Session) -> Result<()> {
+        let seen = Tx::Postgres(session)
+            .rows(OTHERS, values![self.core.epoch], Seen::read)
             .await?;
-        let (dead, alive): (Vec<_>, Vec<_>) = others
-            .into_iter()
-            .partition(|other| now.saturating_sub(other.since) > LEASE);
+        let others = seen.into_iter().map(|seen| Other::after(&self.others, seen));
+        let (dead, alive): (Vec<_>, Vec<_>) = others.partition(Other::is_dead);
         self.others = alive;
-        for dead in &dead {
-            self.bury(session, dead).await?;
+        if !dead.is_empty() {
+            let core = Arc::clone(&self.core);
+            self.inherit(async move {
+                for dead in &dead {
+                    inherit::bury(&core, &dead.seen).await?;
+                }
+                Ok(())
+            });
         }
         Ok(())
     }
 
-    async fn bury(&self, session: &mut Session, dead: &Other) -> Result<()> {
-        session.begin().await?;
-        let mut tx = Tx::Postgres(session);
-        let sql = "DELETE FROM nodes WHERE epoch = ?1 AND beat_at = ?2";
-        if tx.execute(sql, values![dead.epoch, dead.beat_at]).await? == 0 {
-            return session.roll_back().await;
-        }
-        start::bury(&mut tx, self.core.clock.now()).await?;
-        session.commit().await?;
-        tracing::info!(node = %dead.name, "a node has ended without a word; what it had accepted is sent from here");
-        Ok(())
-    }
-
+    /// Takes over where there is no owner, or a dead one; gives up where it lives on.
     async fn look_at_owner(&mut self, session: &mut Session) -> Result<()> {
-        let Some((epoch, beat_at, name)) = owner(&mut Tx::Postgres(session)).await? else {
-            return self.take_over(session, None).await;
-        };
-        let now = since_boot();
-        let before = self.predecessor.take();
-        let since = before
-            .filter(|before| (before.epoch, before.beat_at) == (epoch, beat_at))
-            .map_or(now, |before| before.since);
-        let predecessor = Other {
-            epoch,
-            beat_at,
-            since,
-            name,
-        };
-        if now.saturating_sub(since) > LEASE {
-            self.take_over(session, Some(predecessor)).await
-        } else {
-            if now.saturating_sub(self.started) > PATIENCE {
-                self.core.evict(format!(
-                    "the database is in use by node {}, which is alive; stop it first, or choose another database",
-                    predecessor.name
-                ));
+        let seen = owner(&mut Tx::Postgres(session)).await?;
+        if seen.as_ref().is_some_and(|seen| seen.epoch == self.core.epoch) {
+            // Its take-over was committed, but the answer was lost.
+            return inherit::own(&self.core, session).await;
+        }
+        self.predecessor = seen.map(|seen| Other::after(&self.predecessor, seen));
+        match &self.predecessor {
+            Some(alive) if !alive.is_dead() => {
+                if since_boot().saturating_sub(self.patient_since) > PATIENCE {
+                    self.core.evict(format!(
+                        "the database is in use by node {}, which is alive; stop it first, or choose another database",
+                        alive.seen.name
+                    ));
+                }
             }
-            self.predecessor = Some(predecessor);
-            Ok(())
-        }
-    }
-
-    /// Becomes the owner, where the dead one is still as it was seen.
-    async fn take_over(&mut self, session: &mut Session, dead: Option<Other>) -> Result<()> {
-        session.begin().await?;
-        let mut tx = Tx::Postgres(session);
-        lock_shards(&mut tx).await?;
-        let now = owner(&mut tx).await?.map(|(epoch, beat_at, _)| (epoch, beat_at));
-        if now != dead.as_ref().map(|dead| (dead.epoch, dead.beat_at)) {
-            return session.roll_back().await;
-        }
-        if let Some(dead) = &dead {
-            // Whoever writes as that node is done, or finds no row any more.
-            tx.execute("DELETE FROM nodes WHERE epoch = ?1", values![dead.epoch])
-                .await?;
-        }
-        let clock = Arc::clone(&self.core.clock);
-        start::take_over(&mut tx, self.core.epoch, clock.now()).await?;
-        let health = start::read_health(&mut tx).await?;
-        session.commit().await?;
-        self.core.outside.set_health(health);
-        self.core.own_shards();
-        if let Some(dead) = dead {
-            tracing::info!(node = %dead.name, "took over from a node that has ended without a word");
+            dead => {
+                let dead = dead.as_ref().map(|dead| dead.seen.clone());
+                let core = Arc::clone(&self.core);
+                self.inherit(async move { inherit::take_over(&core, dead.as_ref()).await });
+            }
         }
         Ok(())
+    }
+
+    fn inherit(&mut self, inheriting: impl Future<Output = Result<()>> + Send + 'static) {
+        self.inheriting = Some(tokio::spawn(async move {
+            if let Err(error) = inheriting.await {
+                tracing::error!(%error, "what a dead node has left could not be taken over; it is tried again");
+            }
+        }));
     }
 
     fn lost(&mut self, error: &StoreError) {
         // Its owner's beats may have been held up like this node's own.
         self.predecessor = None;
         self.others.clear();
+        self.patient_since = since_boot();
         self.session = None;
         if !self.fails {
             tracing::error!(%error, "this node cannot beat: the database cannot be reached");
@@ -346,6 +325,10 @@ impl Node {
 
     /// Removes this node's row: its successor need not wait. What it still has as one beside the owner goes to the owner.
     async fn leave(mut self) {
+        if let Some(inheriting) = self.inheriting.take() {
+            inheriting.abort();
+            drop(inheriting.await);
+        }
         let Some(mut session) = self.session.take() else {
             return;
         };
@@ -354,7 +337,7 @@ impl Node {
             let mut tx = Tx::Postgres(&mut session);
             tx.execute("DELETE FROM nodes WHERE epoch = ?1", values![self.core.epoch])
                 .await?;
-            if !self.core.owns_shards() {
+            if self.wants_shards && !self.core.owns_shards() {
                 start::bury(&mut tx, self.core.clock.now()).await?;
             }
             session.commit().await

@@ -71,7 +71,7 @@ impl Pool {
     fn next_idle(&self) -> Option<Session> {
         let mut idle = self.idle.lock();
         while let Some(session) = idle.pop() {
-            if !session.is_closed() {
+            if session.is_good() {
                 return Some(session);
             }
         }

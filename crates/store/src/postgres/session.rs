@@ -21,6 +21,8 @@ pub(crate) struct Session {
     statements: HashMap<&'static str, Statement>,
     /// Whether it is a question that is being asked: one that takes too long is too expensive, not the server's fault.
     asks: bool,
+    /// Whether it was found to take no writes, as one that leads to a standby: another one may.
+    takes_no_writes: bool,
 }
 
 impl fmt::Debug for Session {
@@ -42,6 +44,7 @@ impl Session {
             name,
             statements: HashMap::new(),
             asks: false,
+            takes_no_writes: false,
         })
     }
 
@@ -50,14 +53,31 @@ impl Session {
         &self.name
     }
 
-    /// Whether the connection is known to be gone.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.client.is_closed()
+    /// Whether it is worth keeping: neither gone nor refusing writes.
+    pub(crate) fn is_good(&self) -> bool {
+        !self.takes_no_writes && !self.client.is_closed()
+    }
+
+    /// Refuses a connection that takes no writes.
+    pub(crate) async fn check_writable(&self) -> Result<()> {
+        let sql = "SELECT current_setting('transaction_read_only')::bool";
+        if self.client.query_one(sql, &[]).await?.try_get(0)? {
+            let words = "it takes no writes: it is a standby, or default_transaction_read_only is on";
+            return Err(StoreError::Unavailable(words.into()));
+        }
+        Ok(())
     }
 
     /// The connection itself, for what is more than a statement.
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Ends connections whose names are like `pattern`; tells how many were still there.
+    pub(crate) async fn end_others(&self, pattern: &str) -> Result<i64> {
+        let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                   WHERE application_name LIKE $1 AND pid <> pg_backend_pid()";
+        Ok(self.client.query_one(sql, &[&pattern]).await?.try_get(0)?)
     }
 
     /// Begins a transaction that changes something.
@@ -89,7 +109,8 @@ impl Session {
             let statement = self.prepared_for(sql, values).await?;
             self.client.execute_raw(&statement, values.iter()).await
         };
-        let changed = running.await.map_err(|error| self.fault(&error))?;
+        let changed = running.await;
+        let changed = changed.map_err(|error| self.fault(&error))?;
         Ok(usize::try_from(changed).unwrap_or(usize::MAX))
     }
 
@@ -104,10 +125,12 @@ impl Session {
             let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
             self.client.query(&statement, &values).await
         };
-        running.await.map_err(|error| self.fault(&error))
+        let rows = running.await;
+        rows.map_err(|error| self.fault(&error))
     }
 
-    fn fault(&self, error: &tokio_postgres::Error) -> StoreError {
+    fn fault(&mut self, error: &tokio_postgres::Error) -> StoreError {
+        self.takes_no_writes |= error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION);
         match error.code() {
             Some(&SqlState::QUERY_CANCELED) if self.asks => StoreError::TooExpensive,
             _ => StoreError::Unavailable(words(error)),
