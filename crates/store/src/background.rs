@@ -198,6 +198,13 @@ async fn continue_fanout(
     Ok(())
 }
 
+/// What waits for an endpoint.
+const WAITING: &str =
+    "SELECT n FROM work WHERE shard = ?1 AND endpoint = ?2 AND owner IS NULL ORDER BY due_at LIMIT ?3";
+/// The same on PostgreSQL, but for what is being claimed at this moment: whoever claims it ends it.
+const WAITING_FOR_NOBODY: &str = "SELECT n FROM work WHERE shard = ?1 AND endpoint = ?2 AND owner IS NULL
+     ORDER BY due_at LIMIT ?3 FOR UPDATE SKIP LOCKED";
+
 async fn sweep_deleted(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize> {
     let next = tx
         .row(
@@ -215,12 +222,12 @@ async fn sweep_deleted(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize> {
     } else {
         Reason::EndpointDeleted
     };
+    let sql = match tx {
+        Tx::Sqlite(_) => WAITING,
+        Tx::Postgres(_) => WAITING_FOR_NOBODY,
+    };
     let slice = tx
-        .rows(
-            "SELECT n FROM work WHERE shard = ?1 AND endpoint = ?2 AND owner IS NULL ORDER BY due_at LIMIT ?3",
-            values![shard, endpoint, SLICE_ROWS],
-            |row| row.int(0),
-        )
+        .rows(sql, values![shard, endpoint, SLICE_ROWS], |row| row.int(0))
         .await?;
     if slice.is_empty() {
         // What a node still has in memory it ends itself, when its turn comes.

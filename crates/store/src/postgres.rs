@@ -5,7 +5,7 @@
 //! - [`mod@migrate`], [`days`]: the schema, and the partitions of events and deliveries;
 //! - [`lane`], and its words [`accept`], [`finish`], [`claim`]: the hot path, in groups, each kind through a connection of its
 //!   own;
-//! - [`node`], [`lease`], [`inherit`]: this process among others on the same database;
+//! - [`node`], [`lease`], [`inherit`], [`follow`]: this process among others on the same database;
 //! - [`measure`]: what a measurement needs of a server.
 //!
 //! Here the parts are put together and taken apart.
@@ -15,6 +15,7 @@ mod address;
 mod claim;
 mod days;
 mod finish;
+mod follow;
 mod inherit;
 mod lane;
 mod lease;
@@ -93,6 +94,8 @@ const HOT_SETTINGS: &str = settings!(
 /// An open store on a PostgreSQL server.
 pub(crate) struct Postgres {
     core: Arc<Core>,
+    node: Mutex<Option<JoinHandle<()>>>,
+    /// The committers.
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -206,23 +209,20 @@ impl Postgres {
             connections: AtomicU64::new(0),
             address,
         });
+        // It beats from now on, however long the rest of the start takes; dropped, it leaves.
+        let engine = Self {
+            node: Mutex::new(Some(tokio::spawn(node::run(Arc::clone(&core), wants_shards)))),
+            tasks: Mutex::new(Vec::new()),
+            core: Arc::clone(&core),
+        };
         core.refresh(&mut session).await?;
         drop(session);
-        let mut tasks = Vec::new();
         for lane in [&core.accepts, &core.finishes, &core.claims] {
             let session = lane::connect(&core, lane.kind()).await?;
-            tasks.push(tokio::spawn(lane::run(
-                Arc::clone(&core),
-                Arc::clone(lane),
-                session,
-            )));
+            let committing = lane::run(Arc::clone(&core), Arc::clone(lane), session);
+            engine.tasks.lock().push(tokio::spawn(committing));
         }
-        let session = Session::open(&core.address, core.name_for("node"), CONTROL_SETTINGS).await?;
-        tasks.push(tokio::spawn(node::run(Arc::clone(&core), session, wants_shards)));
-        let engine = Self {
-            core,
-            tasks: Mutex::new(tasks),
-        };
+        tokio::spawn(follow::run(core));
         let common = Common::new(config, waiters, registered.ids, seams);
         Ok((engine, common, fresh))
     }
@@ -233,13 +233,13 @@ impl Postgres {
         for lane in [&core.accepts, &core.finishes, &core.claims] {
             lane.close();
         }
-        let mut tasks = std::mem::take(&mut *self.tasks.lock());
-        let node = tasks.pop();
-        for task in tasks {
+        let committing = std::mem::take(&mut *self.tasks.lock());
+        for task in committing {
             drop(task.await);
         }
         // What was written is written: now the node may go.
         core.closed.send_replace(true);
+        let node = self.node.lock().take();
         if let Some(node) = node {
             drop(node.await);
         }
@@ -384,9 +384,10 @@ impl Core {
         *self.closed.borrow()
     }
 
-    async fn closing(&self) {
-        // The sender lives as long as this.
-        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    /// Waits so long, or until the store is closed.
+    async fn rest(&self, wait: Duration) {
+        let mut closed = self.closed.subscribe();
+        drop(tokio::time::timeout(wait, closed.wait_for(|closed| *closed)).await);
     }
 
     /// Lets out what a commit brought. What nobody listens for goes back.

@@ -33,23 +33,23 @@ pub(crate) async fn check_master_key(
     chance: &dyn Chance,
 ) -> Result<()> {
     let (name, content) = MASTER_CHECK;
-    match sealed_check(tx).await? {
-        Some(sealed) => master.open(name, &sealed).map(drop).map_err(|_| {
-            StoreError::Unavailable(
-                "the master key does not fit this database; configure the key that it was made with \
-                 (by default the file master.key in the data folder)"
-                    .into(),
-            )
-        }),
-        None => {
-            let sealed = master.seal(name, content, chance)?;
-            tx.execute_one(
-                "INSERT INTO meta (name, value) VALUES (?1, ?2)",
-                values![name, &sealed[..]],
-            )
-            .await
-        }
+    if sealed_check(tx).await?.is_none() {
+        let sealed = master.seal(name, content, chance)?;
+        // Of several first starts at once one seals, and the others must have the same key.
+        tx.execute(
+            "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            values![name, &sealed[..]],
+        )
+        .await?;
     }
+    let sealed = sealed_check(tx).await?.unwrap_or_default();
+    master.open(name, &sealed).map(drop).map_err(|_| {
+        StoreError::Unavailable(
+            "the master key does not fit this database; configure the key that it was made with \
+             (by default the file master.key in the data folder)"
+                .into(),
+        )
+    })
 }
 
 /// The check value, if the database was ever opened with a master key.

@@ -28,8 +28,6 @@ use tokio::task::JoinHandle;
 
 /// How often a node beats.
 const BEAT_EVERY: Duration = Duration::from_millis(500);
-/// How often a node asks whether somebody else has changed the configuration.
-const POLL_EVERY: Duration = Duration::from_millis(100);
 /// How long a node waits for the owner before it: two leases.
 const PATIENCE: Duration = Duration::from_secs(6);
 /// How long one beat may take.
@@ -145,10 +143,10 @@ async fn register_within(
     })
 }
 
-/// Beats, follows the configuration, and takes over when it is time to, until the store is closed.
-pub(crate) async fn run(core: Arc<Core>, session: Session, wants_shards: bool) {
+/// Beats, and takes over when it is time to, until the store is closed.
+pub(crate) async fn run(core: Arc<Core>, wants_shards: bool) {
     let mut node = Node {
-        session: Some(session),
+        session: None,
         predecessor: None,
         others: Vec::new(),
         inheriting: None,
@@ -157,39 +155,15 @@ pub(crate) async fn run(core: Arc<Core>, session: Session, wants_shards: bool) {
         fails: false,
         core,
     };
-    let mut ticker = Ticker::default();
     while !node.core.is_closed() {
-        let Err(error) = within(BEAT_MAX, node.tick(ticker.beats())).await else {
-            node.recovered();
-            ticker.rest(&node.core).await;
-            continue;
-        };
-        // The connection may have half an answer in it.
-        node.lost(&error);
-        ticker.rest(&node.core).await;
+        match within(BEAT_MAX, node.tick()).await {
+            Ok(()) => node.recovered(),
+            // The connection may have half an answer in it.
+            Err(error) => node.lost(&error),
+        }
+        node.core.rest(BEAT_EVERY).await;
     }
     node.leave().await;
-}
-
-/// Says when a round is also a beat.
-#[derive(Default)]
-struct Ticker {
-    beat_due: Duration,
-}
-
-impl Ticker {
-    fn beats(&mut self) -> bool {
-        let now = since_boot();
-        if now < self.beat_due {
-            return false;
-        }
-        self.beat_due = now + BEAT_EVERY;
-        true
-    }
-
-    async fn rest(&self, core: &Core) {
-        drop(tokio::time::timeout(POLL_EVERY, core.closing()).await);
-    }
 }
 
 struct Node {
@@ -208,21 +182,13 @@ struct Node {
 }
 
 impl Node {
-    /// One round: a beat where it is time for one, and a look at the configuration's clock.
-    async fn tick(&mut self, beats: bool) -> Result<()> {
+    /// One round: a beat, and what follows from what the other nodes do.
+    async fn tick(&mut self) -> Result<()> {
         let mut session = match self.session.take() {
             Some(session) => session,
             None => Session::open(&self.core.address, self.core.name_for("node"), CONTROL_SETTINGS).await?,
         };
-        if beats {
-            self.beat(&mut session).await?;
-        }
-        let seq = Tx::Postgres(&mut session)
-            .row("SELECT seq FROM config_clock", values![], |row| row.int(0))
-            .await?;
-        if seq.is_some_and(|seq| seq > self.core.outside.config.applied()) {
-            self.core.refresh(&mut session).await?;
-        }
+        self.beat(&mut session).await?;
         self.session = Some(session);
         Ok(())
     }
