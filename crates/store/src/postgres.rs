@@ -54,14 +54,14 @@ use std::time::Duration;
 use stentor_domain::{Clock, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// Connections for changes of the control plane, which are made one after the other in any case.
 const CHANGES: usize = 4;
 /// Connections for questions.
 const QUESTIONS: usize = 8;
-/// How long a change may take, its commit excepted.
-const CHANGE_MAX: Duration = Duration::from_secs(5);
-/// How long a commit may take, and a question with its several statements.
+/// How long a question may take with its several statements; a change, with the wait for its connection; and what follows a
+/// change: its commit, and then the snapshot. Nobody who asks while the database stands still waits longer.
 const ANSWER_MAX: Duration = Duration::from_secs(4);
 
 /// What every connection sets first, with its own settings. Acknowledged is durable: a server, or a role, that was told to
@@ -81,7 +81,7 @@ macro_rules! settings {
 /// Changes and questions. Their statements are written for one way through the tables, whatever is asked, and whatever the
 /// statistics say of a table that is empty at one moment and full at the next: planned once, by keys.
 const CONTROL_SETTINGS: &str = settings!(
-    "SET statement_timeout = '5s'; SET lock_timeout = '3s'; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off"
+    "SET statement_timeout = '4s'; SET lock_timeout = '3s'; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off"
 );
 /// Migrations and starts, which take as long as they take.
 const START_SETTINGS: &str = settings!("SET statement_timeout = 0; SET lock_timeout = '30s'");
@@ -281,19 +281,18 @@ impl Postgres {
         T: Send + 'static,
         W: for<'a, 'c> FnOnce(&'a mut Tx<'c>) -> BoxFuture<'a, Result<T>> + Send + 'static,
     {
-        let mut taken = self.core.questions.take().await?;
         let asking = async {
+            let mut taken = self.core.questions.take().await?;
             taken.session.begin_question().await?;
             let answer = question(&mut Tx::Postgres(&mut taken.session)).await;
             taken.session.roll_back().await?;
+            // After an answer, or a refusal in the server's own words, the connection is as it was.
+            if !matches!(answer, Err(StoreError::Unavailable(_))) {
+                taken.give_back();
+            }
             answer
         };
-        let answer = within(ANSWER_MAX, asking).await;
-        // After an answer, or a refusal in the server's own words, the connection is as it was.
-        if !matches!(answer, Err(StoreError::Unavailable(_))) {
-            taken.give_back();
-        }
-        answer
+        within(ANSWER_MAX, asking).await
     }
 
     /// Whether this node works for all: it claims, sweeps and continues what others began.
@@ -402,17 +401,23 @@ impl Core {
     /// The same where the configuration may have changed.
     async fn let_out_configured(&self, effects: Effects) {
         if effects.configured {
-            let refreshed = async {
-                let mut taken = self.changes.take().await?;
-                self.refresh(&mut taken.session).await?;
-                taken.give_back();
-                Ok::<_, StoreError>(())
-            };
-            if let Err(error) = within(ANSWER_MAX, refreshed).await {
+            // Where it fails, the change is followed a little later, as if another process had made it.
+            if let Err(error) = self.refresh_anew().await {
                 tracing::warn!(%error, "the configuration is brought up to date a little later");
             }
         }
         self.let_out(effects);
+    }
+
+    /// Brings the snapshot of the configuration up to date through a connection of the pool.
+    async fn refresh_anew(&self) -> Result<()> {
+        let refreshing = async {
+            let mut taken = self.changes.take().await?;
+            self.refresh(&mut taken.session).await?;
+            taken.give_back();
+            Ok(())
+        };
+        within(ANSWER_MAX, refreshing).await
     }
 
     /// Brings the snapshot of the configuration up to what the database says.
@@ -434,11 +439,16 @@ impl Core {
         W: for<'a, 'c> FnOnce(&'a mut Tx<'c>) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
         F: FnOnce(&T, &mut Effects) + Send + 'static,
     {
-        let mut taken = self.changes.take().await?;
-        within(ANSWER_MAX, taken.session.begin()).await?;
+        let end = Instant::now() + ANSWER_MAX;
+        let taking = async {
+            let mut taken = self.changes.take().await?;
+            taken.session.begin().await?;
+            Ok(taken)
+        };
+        let mut taken = within(ANSWER_MAX, taking).await?;
         let worked = {
             let mut tx = Tx::Postgres(&mut taken.session);
-            tokio::time::timeout(CHANGE_MAX, work(&mut tx)).await
+            tokio::time::timeout_at(end, work(&mut tx)).await
         };
         let made = match worked {
             Ok(Ok(made)) => made,
@@ -449,23 +459,29 @@ impl Core {
                 return Err(refusal);
             }
             Err(_elapsed) => {
-                let words = format!("the database did not carry out a change within {CHANGE_MAX:?}");
+                let words = format!("the database did not carry out a change within {ANSWER_MAX:?}");
                 return Err(StoreError::Unavailable(words).into());
             }
         };
         let mut effects = Effects::default();
         follow(&made, &mut effects);
-        self.conclude(taken, effects).await?;
+        Box::pin(self.conclude(taken, effects)).await?;
         Ok(made)
     }
 
-    /// Commits; the answer comes after the snapshot has the change.
+    /// Commits; the answer comes after the snapshot has the change. Where the connection ends in between, another one is
+    /// asked: a change that was made and is answered 503 may be made twice.
     async fn conclude(&self, mut taken: Taken<'_>, effects: Effects) -> Result<()> {
         within(ANSWER_MAX, taken.session.commit()).await?;
-        let refreshed = within(CHANGE_MAX, self.refresh(&mut taken.session)).await;
-        if refreshed.is_ok() {
-            taken.give_back();
-        }
+        let refreshing = async {
+            if self.refresh(&mut taken.session).await.is_ok() {
+                taken.give_back();
+                return Ok(());
+            }
+            drop(taken);
+            Box::pin(self.refresh_anew()).await
+        };
+        let refreshed = within(ANSWER_MAX, refreshing).await;
         self.let_out(effects);
         refreshed
     }

@@ -55,11 +55,10 @@ const JUDGE: &str = "
 WITH there AS (
   SELECT n FROM endpoints
   WHERE n = ANY(ARRAY(SELECT w.endpoint FROM work w WHERE w.n = ANY($2::bigint[]))) AND deleted_at IS NULL ORDER BY n FOR SHARE)
-SELECT w.n, CASE WHEN w.cancel_requested = 1 THEN 'requested'
-                 WHEN w.endpoint NOT IN (SELECT n FROM there) THEN 'endpoint_deleted'
-                 WHEN w.cause = 'test' THEN 'test_failed' END
-FROM work w JOIN unnest($2::bigint[], $3::bigint[]) AS r (n, attempt) ON w.n = r.n AND w.attempt = r.attempt
-WHERE w.n = ANY($2) AND w.owner = $1 ORDER BY w.n FOR UPDATE OF w";
+SELECT w.n, w.attempt, CASE WHEN w.cancel_requested = 1 THEN 'requested'
+                            WHEN w.endpoint NOT IN (SELECT n FROM there) THEN 'endpoint_deleted'
+                            WHEN w.cause = 'test' THEN 'test_failed' END
+FROM work w WHERE w.n = ANY($2) AND w.owner = $1 ORDER BY w.n FOR UPDATE OF w";
 
 /// Writes what the members ask for, in one transaction, and prepares their answers; tells what follows.
 pub(crate) async fn write(
@@ -139,42 +138,41 @@ async fn write_within(
 async fn give_back(
     core: &Core,
     session: &mut Session,
-    mut releases: Vec<Release>,
+    releases: Vec<Release>,
 ) -> Result<Vec<Cancel>, Trouble> {
     if releases.is_empty() {
         return Ok(Vec::new());
     }
-    releases.sort_unstable_by_key(|release| release.delivery);
-    let (keys, attempts): (Vec<i64>, Vec<i64>) = releases
+    let attempts: HashMap<i64, u32> = releases
         .iter()
-        .map(|release| (release.delivery, i64::from(release.attempt)))
-        .unzip();
+        .map(|release| (release.delivery, release.attempt))
+        .collect();
+    let keys: Vec<i64> = attempts.keys().copied().collect();
     let judge = session.prepared(JUDGE).await?;
     let disown = session.prepared(DISOWN).await?;
-    let rows = session
-        .client()
-        .query(&judge, &[&core.epoch, &keys, &attempts])
-        .await?;
-    let mut ends: HashMap<i64, Reason> = HashMap::new();
+    let rows = session.client().query(&judge, &[&core.epoch, &keys]).await?;
+    let mut ends: Vec<Cancel> = Vec::new();
     let mut waits: Vec<i64> = Vec::new();
     for row in &rows {
-        match row.try_get::<_, Option<&str>>(1)? {
-            Some(word) => {
-                let reason = Reason::parse(word).ok_or_else(|| unknown(word))?;
-                ends.insert(row.try_get(0)?, reason);
-            }
-            None => waits.push(row.try_get(0)?),
+        let (delivery, attempt): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+        // Given back for another attempt, it is not this one's to give.
+        let Some(&claimed) = attempts
+            .get(&delivery)
+            .filter(|&&claimed| i64::from(claimed) == attempt)
+        else {
+            continue;
+        };
+        match row.try_get::<_, Option<&str>>(2)? {
+            Some(word) => ends.push(Cancel {
+                delivery,
+                attempt: claimed,
+                reason: Reason::parse(word).ok_or_else(|| unknown(word))?,
+            }),
+            None => waits.push(delivery),
         }
     }
     session.client().execute(&disown, &[&waits, &core.epoch]).await?;
-    let cancels = releases.iter().filter_map(|release| {
-        Some(Cancel {
-            delivery: release.delivery,
-            attempt: release.attempt,
-            reason: *ends.get(&release.delivery)?,
-        })
-    });
-    Ok(cancels.collect())
+    Ok(ends)
 }
 
 /// Ends deliveries of this node without an attempt; tells which.
@@ -210,6 +208,14 @@ struct Owned {
 }
 
 impl Owned {
+    fn ended_by(&self, reason: Reason) -> Cancel {
+        Cancel {
+            delivery: self.delivery.n(),
+            attempt: self.attempt,
+            reason,
+        }
+    }
+
     fn claimed(&self, claim: &Claim, event: &Arc<ClaimedEvent>) -> Claimed {
         Claimed {
             delivery: self.delivery,
@@ -265,11 +271,7 @@ async fn claim(
     let (mut kept, mut too_many, mut gone) = (Vec::new(), Vec::new(), Vec::new());
     for one in owned {
         match (one.payload_bytes, bytes.get_mut(one.place)) {
-            (None, _) => gone.push(Cancel {
-                delivery: one.delivery.n(),
-                attempt: one.attempt,
-                reason: Reason::PayloadExpired,
-            }),
+            (None, _) => gone.push(one.ended_by(Reason::PayloadExpired)),
             (Some(size), Some(taken)) if *taken < CLAIM_BYTES_MAX => {
                 *taken += size;
                 kept.push(one);
@@ -282,10 +284,10 @@ async fn claim(
     let mut answers: Vec<ClaimedDue> = claims.iter().map(|_| ClaimedDue::default()).collect();
     for one in kept {
         let claim = claims.get(one.place).map(|(claim, _)| claim);
-        if let (Some(claim), Some(event), Some(answer)) =
-            (claim, events.get(&one.event), answers.get_mut(one.place))
-        {
-            answer.deliveries.push(one.claimed(claim, event));
+        match (claim, events.get(&one.event), answers.get_mut(one.place)) {
+            (Some(claim), Some(event), Some(answer)) => answer.deliveries.push(one.claimed(claim, event)),
+            // Purged between the two questions.
+            _ => gone.push(one.ended_by(Reason::PayloadExpired)),
         }
     }
     let rows = session
