@@ -66,12 +66,13 @@ impl DeliveriesQuery {
                 "must be the id of an event: evt_ and a UUID",
             ),
             event_type: faults.event_type(self.r#type.as_deref()),
-            state: faults.take(
+            states: Vec::from_iter(faults.take(
                 "status",
                 self.status.as_deref(),
                 DeliveryState::parse,
                 "must be pending, held, delivered, exhausted or cancelled",
-            ),
+            )),
+            without_tests: false,
             period: faults.period(self.since.as_deref(), self.until.as_deref()),
         };
         faults.done()?;

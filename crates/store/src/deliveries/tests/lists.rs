@@ -168,7 +168,7 @@ async fn states_are_derived_from_endpoint_and_tenant_and_can_be_asked_for() {
     let of_211 = world.publish(211, "order.paid").await;
     let states = async |state| {
         let filter = DeliveryFilter {
-            state: Some(state),
+            states: vec![state],
             ..DeliveryFilter::default()
         };
         keys(&world, Scope::Root, filter).await
@@ -226,7 +226,7 @@ mod sqlite {
         let connection = rusqlite::Connection::open(world.database.file()).unwrap();
         let plan = |sql: &str| -> String {
             let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-            let rows = statement.query_map([rusqlite::types::Null; 9], |row| row.get::<_, String>(3));
+            let rows = statement.query_map([rusqlite::types::Null; 14], |row| row.get::<_, String>(3));
             rows.unwrap().map(Result::unwrap).collect::<Vec<_>>().join("\n")
         };
         for (sql, steps) in [
