@@ -18,7 +18,8 @@ impl Engine {
         before: Option<i64>,
         limit: u32,
     ) -> Result<Page<Delivery>> {
-        self.deliveries_in(self.scope(caller)?, filter, before, limit).await
+        self.deliveries_in(self.scope(caller)?, filter, before, limit)
+            .await
     }
 
     /// The deliveries for one endpoint, newest first. Whoever found it may see what its tenant sees.

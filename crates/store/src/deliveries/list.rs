@@ -67,7 +67,7 @@ pub(super) const OF_TENANT: &str = picked!(concat!(
 ));
 /// The same in PostgreSQL's words: it would ask the inner question once for every pair of an endpoint and a delivery, and
 /// SQLite has no LATERAL.
-const OF_TENANT_LATERAL: &str = picked!(concat!(
+pub(super) const OF_TENANT_LATERAL: &str = picked!(concat!(
     "SELECT q.n FROM endpoints o CROSS JOIN LATERAL (",
     newest!("p.endpoint = o.n AND"),
     ") AS q WHERE o.tenant = ?3"
@@ -116,11 +116,17 @@ pub(super) async fn page(
         (_, _, Scope::Root | Scope::Project(_)) => OF_PROJECT,
     };
     let mut deliveries = Vec::new();
-    if [State::Delivered, State::Exhausted, State::Cancelled].into_iter().any(wants) {
+    if [State::Delivered, State::Exhausted, State::Cancelled]
+        .into_iter()
+        .any(wants)
+    {
         deliveries.extend(tx.rows(finished, values, read).await?);
     }
     // What is unfinished in `work` reads as cancelled once its endpoint is deleted.
-    if [State::Pending, State::Held, State::Cancelled].into_iter().any(wants) {
+    if [State::Pending, State::Held, State::Cancelled]
+        .into_iter()
+        .any(wants)
+    {
         deliveries.extend(tx.rows(UNFINISHED, values, read).await?);
     }
     deliveries.retain(|delivery| names(&filter, delivery));
