@@ -94,7 +94,10 @@ mod tests {
 
         let organization = Contract::Organization.defaults();
         assert_eq!(organization.header_styles.words(), ["standard", "organization"]);
-        assert_eq!((organization.schedule, organization.timeout_seconds), (Schedule::default(), 10));
+        assert_eq!(
+            (organization.schedule, organization.timeout_seconds),
+            (Schedule::default(), 10)
+        );
 
         let apps = Contract::Apps.defaults();
         assert_eq!(apps.header_styles.words(), ["standard", "apps"]);
