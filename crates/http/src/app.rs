@@ -3,6 +3,7 @@
 use crate::attempts_at_keys::AttemptsAtKeys;
 use crate::dialect;
 use crate::openapi;
+use crate::paging::{self, Cursors};
 use crate::problem::{Problem, with_fallbacks};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -11,10 +12,12 @@ use axum::response::{IntoResponse, Response};
 use http::header::HOST;
 use http::{StatusCode, Uri};
 use ipnet::IpNet;
+use std::fmt::Display;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use stentor_engine::Engine;
+use stentor_store::authenticator::Authenticator;
 use tower::ServiceExt as _;
 
 /// What an operator may set about HTTP.
@@ -37,6 +40,7 @@ struct Inner {
     engine: Engine,
     settings: AppSettings,
     attempts_at_keys: AttemptsAtKeys,
+    cursors: Authenticator,
     ready: AtomicBool,
 }
 
@@ -45,6 +49,7 @@ impl App {
     pub fn new(engine: Engine, settings: AppSettings) -> Self {
         let attempts_at_keys = AttemptsAtKeys::new(settings.failed_authentications_per_minute);
         Self(Arc::new(Inner {
+            cursors: engine.authenticator(paging::PURPOSE),
             engine,
             settings,
             attempts_at_keys,
@@ -64,6 +69,11 @@ impl App {
 
     pub(crate) fn attempts_at_keys(&self) -> &AttemptsAtKeys {
         &self.0.attempts_at_keys
+    }
+
+    /// The cursors of a list: `list` names it among those of all contracts, `whom` says whose things are in it.
+    pub(crate) fn cursors(&self, list: &'static str, whom: impl Display) -> Cursors<'_> {
+        Cursors::new(&self.0.cursors, list, whom)
     }
 
     /// Says whether requests should be sent here: `/readyz` answers 200 or 503.

@@ -100,15 +100,16 @@ pub(super) fn read(row: &Row<'_>) -> Result<Delivery> {
         reason: reason(row, 10)?,
         trigger: row.word(11, Trigger::parse)?,
         attempts: row.count(12)?,
-        last_status: row.int_or_null(15)?.map(status).transpose()?,
+        last_status: last_status(row, 15)?,
         created_at: id_of_delivery.0.made_at(),
         next_attempt_at: row.time_or_null(13)?.filter(|_| waits),
         finished_at: row.time_or_null(14)?.filter(|_| state.finished()),
     })
 }
 
-fn status(stored: i64) -> Result<u16> {
-    u16::try_from(stored).map_err(|_| StoreError::Unreadable(format!("{stored} is not a status")))
+fn last_status(row: &Row<'_>, at: usize) -> Result<Option<u16>> {
+    let status = row.int_or_null(at)?.map(u16::try_from).transpose();
+    status.map_err(|_| StoreError::Unreadable(format!("column {at} is not a status")))
 }
 
 fn reason(row: &Row<'_>, at: usize) -> Result<Option<Reason>> {
@@ -244,7 +245,12 @@ async fn header_set(tx: &mut Tx<'_>, n: i64, master: &MasterKeys) -> Result<Cust
 fn read_attempt(row: &Row<'_>) -> Result<Attempt> {
     let outcome = match row.text_or_null(4)? {
         Some(_) => Outcome::Failed(row.word(4, ErrorClass::parse)?),
-        None => Outcome::Answered(status(row.int(3)?)?),
+        None => {
+            let status = row.int(3)?;
+            let status = u16::try_from(status)
+                .map_err(|_| StoreError::Unreadable(format!("{status} is not a status")))?;
+            Outcome::Answered(status)
+        }
     };
     Ok(Attempt {
         no: row.count(0)?,
