@@ -103,6 +103,10 @@ class Client:
         """`POST`."""
         return self.request("POST", path, body, headers)
 
+    def put(self, path: str, body: Json | bytes) -> Answer:
+        """`PUT`."""
+        return self.request("PUT", path, body)
+
     def patch(self, path: str, body: Json | bytes) -> Answer:
         """`PATCH`."""
         return self.request("PATCH", path, body)

@@ -93,10 +93,40 @@ impl Status {
         }
     }
 
+    /// What its owner's setting a switch makes of any status: on resumes from every state; off disables, unless the switch
+    /// shows off already, so that whoever sends back a whole object does not turn paused into disabled.
+    #[must_use]
+    pub const fn switched(self, switch: Switch) -> Self {
+        let (on, shown) = match switch {
+            Switch::Active(on) => (on, self.sends()),
+            Switch::Enabled(on) => (on, self.enabled()),
+        };
+        match (on, shown) {
+            (true, _) => Self::Active,
+            (false, true) => Self::Disabled(DisabledReason::Owner),
+            (false, false) => self,
+        }
+    }
+
+    /// Has its owner left it switched on? (What the server disabled is still on in the owner's eyes: contract
+    /// subscriptions.)
+    pub const fn enabled(self) -> bool {
+        !matches!(self, Self::Paused { .. } | Self::Disabled(DisabledReason::Owner))
+    }
+
     /// Are requests sent?
     pub const fn sends(self) -> bool {
         matches!(self, Self::Active)
     }
+}
+
+/// A contract's one switch for an endpoint: the two ways to show it, and what its owner sets it to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// `active`: is it sent to?
+    Active(bool),
+    /// `enabled`: has its owner left it on?
+    Enabled(bool),
 }
 
 /// Who disabled an endpoint, and why.
@@ -130,5 +160,38 @@ impl DisabledReason {
             Self::Gone => "The receiver answered 410 Gone. Set the status to ACTIVE when it is back.",
             Self::Owner => "The endpoint's owner disabled it.",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSED: Status = Status::Paused {
+        at: Timestamp::from_seconds(1_700_000_000),
+    };
+    const BY_OWNER: Status = Status::Disabled(DisabledReason::Owner);
+    const GONE: Status = Status::Disabled(DisabledReason::Gone);
+
+    #[test]
+    fn switching_on_resumes_from_every_state() {
+        for status in [Status::Active, PAUSED, BY_OWNER, GONE] {
+            assert_eq!(status.switched(Switch::Active(true)), Status::Active);
+            assert_eq!(status.switched(Switch::Enabled(true)), Status::Active);
+        }
+    }
+
+    #[test]
+    fn switching_off_what_shows_off_changes_nothing() {
+        assert_eq!(Status::Active.switched(Switch::Active(false)), BY_OWNER);
+        assert_eq!(Status::Active.switched(Switch::Enabled(false)), BY_OWNER);
+        for status in [PAUSED, BY_OWNER, GONE] {
+            assert_eq!(status.switched(Switch::Active(false)), status);
+        }
+        for status in [PAUSED, BY_OWNER] {
+            assert_eq!(status.switched(Switch::Enabled(false)), status);
+        }
+        // It shows on there: the owner never switched it off.
+        assert_eq!(GONE.switched(Switch::Enabled(false)), BY_OWNER);
     }
 }

@@ -77,6 +77,14 @@ impl HeaderStyles {
         }
     }
 
+    /// The standard style, and `beside` beside it.
+    pub const fn with(beside: HeaderStyle) -> Self {
+        match beside {
+            HeaderStyle::Standard => Self { beside: None },
+            beside => Self { beside: Some(beside) },
+        }
+    }
+
     /// The style beside the standard one.
     pub fn beside(self) -> Option<HeaderStyle> {
         self.beside

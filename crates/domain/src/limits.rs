@@ -60,6 +60,8 @@ pub const ROTATION_GRACE_SECONDS_MAX: u32 = 604_800;
 pub const SCHEDULE_WAITS_MAX: usize = 64;
 /// Longest wait of a retry schedule (contract v1).
 pub const SCHEDULE_WAIT_SECONDS_MAX: u32 = 604_800;
+/// Retries of an endpoint made through the subscriptions contract, one each hour.
+pub const HOURLY_RETRIES: usize = 48;
 /// Upward jitter of a wait (security rules: to 20 %).
 pub const JITTER_PERCENT: u64 = 20;
 /// The most that a `Retry-After` can delay an attempt.
@@ -67,8 +69,10 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The wait before an attempt is repeated that failed for a reason of ours and cost no place in the schedule.
 pub const OWN_FAULT_WAIT: Duration = Duration::from_secs(1);
 
-/// Deadline of one exchange by default (contract v1).
+/// Deadline of one exchange by default (contracts v1 and organization).
 pub const TIMEOUT_SECONDS: u16 = 10;
+/// Deadline of one exchange by default elsewhere (contract v1).
+pub const TIMEOUT_SECONDS_LONG: u16 = 20;
 /// Longest deadline of one exchange (contract v1).
 pub const TIMEOUT_SECONDS_MAX: u16 = 60;
 /// Share of the deadline that connecting (DNS, TCP and TLS) may use, in seconds.
@@ -83,6 +87,10 @@ pub const ANSWER_HEADER_BYTES_MAX: usize = 4 * 1024;
 
 /// Endpoints of a tenant by default (contract v1).
 pub const ENDPOINTS_PER_TENANT_MAX: u32 = 50;
+/// Endpoints of a tenant with which the organization contract makes one more, by default.
+pub const ORGANIZATION_ENDPOINTS_MAX: u32 = 10;
+/// Endpoints, or event types, in an answer of a contract whose lists have no pages.
+pub const WHOLE_LIST_ITEMS_MAX: u32 = 10_000;
 /// Sends in flight to one endpoint.
 pub const IN_FLIGHT_PER_ENDPOINT_MAX: usize = 16;
 /// The most sends in flight that an owner may set for an endpoint; the bound of all together stays above it.

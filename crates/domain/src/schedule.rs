@@ -43,6 +43,11 @@ impl Default for Schedule {
 }
 
 impl Schedule {
+    /// So many retries, one each hour.
+    pub fn hourly(retries: usize) -> Self {
+        Self(vec![3_600; retries.min(SCHEDULE_WAITS_MAX)])
+    }
+
     /// Takes the waits where they keep the rules. The error is the index of the bad wait, if one, and the rule.
     pub fn new(waits: Vec<u32>) -> Result<Self, (Option<usize>, String)> {
         if waits.len() > SCHEDULE_WAITS_MAX {

@@ -4,11 +4,14 @@ use crate::limits::{SECRET_CHARACTERS_MAX, SECRET_CHARACTERS_MIN, WHSEC_BYTES_MA
 use crate::{Chance, Timestamp};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 const WHSEC_PREFIX: &str = "whsec_";
 const WHSK_PREFIX: &str = "whsk_";
 const WHSEC_DRAWN_BYTES: usize = 32;
+const WHS_PREFIX: &str = "whs_";
+/// 42 hexadecimal characters (contract organization).
+const WHS_DRAWN_BYTES: usize = 21;
 
 /// Why a text cannot be a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +55,18 @@ impl Secret {
         let mut key = [0; WHSEC_DRAWN_BYTES];
         chance.fill(&mut key);
         Self(format!("{WHSEC_PREFIX}{}", STANDARD.encode(key)))
+    }
+
+    /// Draws a new `whs_` secret: 21 random bytes in hexadecimal. It keys with its whole text (contract organization).
+    pub fn draw_whs(chance: &dyn Chance) -> Self {
+        let mut key = [0; WHS_DRAWN_BYTES];
+        chance.fill(&mut key);
+        let hex = key.iter().fold(WHS_PREFIX.to_owned(), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        });
+        Self(hex)
     }
 
     /// The bytes that key the HMAC: what follows `whsec_` decoded, where it is base64 of a fitting length; the bytes of

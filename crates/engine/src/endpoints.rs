@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::{Caller, Engine, Page, page};
 use std::sync::Arc;
 use std::time::Duration;
+use stentor_domain::contract::Contract;
 use stentor_domain::id::EndpointId;
 use stentor_domain::limits::{ROTATION_GRACE_SECONDS, ROTATION_GRACE_SECONDS_MAX};
 use stentor_domain::secret::Secret;
@@ -24,43 +25,75 @@ pub struct MadeEndpoint {
     pub drawn: Option<Secret>,
 }
 
+/// How a request names an endpoint. `None` is what names nobody's.
+#[derive(Clone, Copy, Debug)]
+pub enum Which<'a> {
+    /// By its id, which implies its tenant.
+    Id(Option<EndpointId>),
+    /// By its id, within the tenant with this id or uid.
+    Of(&'a str, Option<EndpointId>),
+    /// By its number, within the tenant that the caller acts for.
+    Number(Option<i64>),
+}
+
+impl From<EndpointId> for Which<'_> {
+    fn from(id: EndpointId) -> Self {
+        Self::Id(Some(id))
+    }
+}
+
 impl Engine {
-    /// Makes an endpoint for the tenant that the caller acts for, which `tenant` may name by id or uid.
+    /// Makes an endpoint `through` a contract, with what it documents where `fields` say nothing, for the tenant that the
+    /// caller acts for, which `tenant` may name by id or uid.
     pub async fn create_endpoint(
         &self,
         caller: &Caller,
+        through: Contract,
         tenant: Option<&str>,
         fields: EndpointFields,
         once: Option<Once<EndpointWithHealth>>,
     ) -> Result<Done<MadeEndpoint>> {
         caller.may_change()?;
-        let tenant = self.tenant(caller, tenant)?.id;
-        let (settings, given) = fields.check_new(&self.settings.allow)?.made_of_nothing()?;
+        let tenant = self.tenant(caller, tenant)?;
+        let checked = fields.check_new(through, &self.settings.allow)?;
+        let (settings, given) = checked.made_of_nothing(through.defaults())?;
         let (secret, drawn) = match given {
             Some(secret) => (secret, None),
             None => {
-                let secret = Secret::draw(self.store.chance());
+                let secret = through.draw_secret(self.store.chance());
                 (secret.clone(), Some(secret))
             }
         };
         let new = NewEndpoint {
-            tenant,
+            through,
+            tenant: tenant.id,
             settings,
             secret,
-            endpoints_max: self.settings.endpoints_per_tenant_max,
+            endpoints_max: self.endpoints_max(through),
         };
         let done = self.store.create_endpoint(self.by(caller), new, once).await?;
         Ok(done.map(|made| MadeEndpoint { made, drawn }))
     }
 
-    /// The endpoints of the tenant that the caller acts for, newest first.
+    /// The most endpoints that a tenant may have after one was made `through` a contract. All are counted, whatever they were
+    /// made through.
+    fn endpoints_max(&self, through: Contract) -> u32 {
+        let most = self.settings.endpoints_per_tenant_max;
+        match through {
+            Contract::Organization => most.min(self.settings.organization_endpoints_max),
+            Contract::V1 | Contract::Apps | Contract::Subscriptions => most,
+        }
+    }
+
+    /// The endpoints of the tenant that the caller acts for, which `tenant` may name, newest first.
     pub async fn list_endpoints(
         &self,
         caller: &Caller,
+        tenant: Option<&str>,
         before: Option<i64>,
         limit: u32,
     ) -> Result<Page<EndpointWithHealth>> {
-        let tenant = self.tenant(caller, None)?.id;
+        let tenant = self.tenant(caller, tenant)?.id;
         let endpoints = self
             .store
             .endpoints(tenant, before, limit.saturating_add(1))
@@ -68,21 +101,30 @@ impl Engine {
         Ok(page(endpoints, limit, |one| one.endpoint.id.n()))
     }
 
-    /// The caller's endpoint with this id.
-    pub async fn get_endpoint(&self, caller: &Caller, named: &str) -> Result<EndpointWithHealth> {
-        let id = self.endpoint(caller, named)?.endpoint.id;
+    /// The caller's endpoint, as it is stored.
+    pub async fn get_endpoint<'a>(
+        &self,
+        caller: &Caller,
+        which: impl Into<Which<'a>>,
+    ) -> Result<EndpointWithHealth> {
+        let id = self.endpoint(caller, which)?.endpoint.id;
         self.store.endpoint(id).await?.ok_or(Error::NotFound("endpoint"))
     }
 
     /// Changes an endpoint.
-    pub async fn update_endpoint(
+    pub async fn update_endpoint<'a>(
         &self,
         caller: &Caller,
-        named: &str,
+        which: impl Into<Which<'a>>,
         fields: EndpointFields,
     ) -> Result<EndpointWithHealth> {
         caller.may_change()?;
-        let id = self.endpoint(caller, named)?.endpoint.id;
+        let known = self.endpoint(caller, which)?;
+        let id = known.endpoint.id;
+        if fields.only_registered {
+            self.check_registered(known.project, fields.events.as_deref().unwrap_or_default())
+                .await?;
+        }
         let mut checked = fields.check_change(&self.settings.allow)?;
         let by = self.by(caller);
         let (at, secret) = (by.at, checked.secret.take());
@@ -94,17 +136,18 @@ impl Engine {
             .await?)
     }
 
-    /// Gives an endpoint a new secret, to be shown this once. The earlier ones go on signing for `grace_seconds`, by
-    /// default a day.
-    pub async fn rotate_secret(
+    /// Gives an endpoint a new secret in the format of the contract `through` which it is asked for, to be shown this once.
+    /// The earlier ones go on signing for `grace_seconds`, by default a day.
+    pub async fn rotate_secret<'a>(
         &self,
         caller: &Caller,
-        named: &str,
+        which: impl Into<Which<'a>>,
+        through: Contract,
         grace_seconds: Option<i64>,
         once: Option<Once<()>>,
     ) -> Result<Done<Secret>> {
         caller.may_change()?;
-        let id = self.endpoint(caller, named)?.endpoint.id;
+        let id = self.endpoint(caller, which)?.endpoint.id;
         let grace_seconds = grace_seconds.unwrap_or(i64::from(ROTATION_GRACE_SECONDS));
         let grace = u32::try_from(grace_seconds)
             .ok()
@@ -113,7 +156,7 @@ impl Engine {
                 let rule = format!("must be 0 to {ROTATION_GRACE_SECONDS_MAX} seconds");
                 Error::invalid("grace_seconds", rule)
             })?;
-        let secret = Secret::draw(self.store.chance());
+        let secret = through.draw_secret(self.store.chance());
         let rotation = Rotation {
             secret: secret.clone(),
             grace: Duration::from_secs(u64::from(grace)),
@@ -126,19 +169,37 @@ impl Engine {
     }
 
     /// Deletes an endpoint; what is unfinished is cancelled.
-    pub async fn delete_endpoint(&self, caller: &Caller, named: &str) -> Result<()> {
+    pub async fn delete_endpoint<'a>(&self, caller: &Caller, which: impl Into<Which<'a>>) -> Result<()> {
         caller.may_change()?;
-        let id = self.endpoint(caller, named)?.endpoint.id;
+        let id = self.endpoint(caller, which)?.endpoint.id;
         Ok(self.store.delete_endpoint(self.by(caller), id).await?)
     }
 
-    /// The endpoint with this id, where the caller reaches it. The id implies project and tenant; where the request names
-    /// another one all the same, there is no such endpoint.
-    pub fn endpoint(&self, caller: &Caller, named: &str) -> Result<Arc<EndpointConfig>> {
-        let id = EndpointId::parse(named).ok_or(Error::NotFound("endpoint"))?;
-        let known = self.store.config().endpoint(id.n());
-        let known = known
-            .filter(|known| known.endpoint.id == id && caller.reaches(known.project, known.endpoint.tenant))
+    /// The endpoint that a request names, where the caller reaches it. Its id implies project and tenant; where the request
+    /// names another one all the same, there is no such endpoint.
+    pub fn endpoint<'a>(&self, caller: &Caller, which: impl Into<Which<'a>>) -> Result<Arc<EndpointConfig>> {
+        let found = match which.into() {
+            Which::Id(id) => id.and_then(|id| {
+                self.store
+                    .config()
+                    .endpoint(id.n())
+                    .filter(|known| known.endpoint.id == id)
+            }),
+            Which::Of(tenant, id) => self
+                .tenant(caller, Some(tenant))?
+                .endpoints()
+                .iter()
+                .find(|known| Some(known.endpoint.id) == id)
+                .cloned(),
+            Which::Number(number) => self
+                .tenant(caller, None)?
+                .endpoints()
+                .iter()
+                .find(|known| Some(known.endpoint.number) == number)
+                .cloned(),
+        };
+        let known = found
+            .filter(|known| caller.reaches(known.project, known.endpoint.tenant))
             .ok_or(Error::NotFound("endpoint"))?;
         let elsewhere = (caller.project_named.is_some() && self.project(caller, None)?.id != known.project)
             || (caller.tenant_named.is_some() && self.tenant(caller, None)?.id != known.endpoint.tenant);
@@ -154,10 +215,7 @@ impl From<EndpointError> for Error {
     fn from(error: EndpointError) -> Self {
         match error {
             EndpointError::UidTaken => Self::uid_taken("endpoint"),
-            EndpointError::LimitReached(most) => Self::conflict(
-                "endpoint_limit_reached",
-                format!("The tenant has {most} endpoints, the most it may have. Delete one first."),
-            ),
+            EndpointError::LimitReached(most) => Self::EndpointLimit(most),
             EndpointError::NotFound => Self::NotFound("endpoint"),
             EndpointError::NoTenant => Self::NotFound("tenant"),
             EndpointError::Invalid(fault) => Self::Invalid(vec![fault]),

@@ -32,6 +32,9 @@ pub enum Error {
         /// A sentence for people.
         detail: String,
     },
+    /// The tenant has as many endpoints as it may.
+    #[error("the tenant has {0} endpoints, the most it may have")]
+    EndpointLimit(u32),
     /// The store's own fault.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -2,7 +2,8 @@
 
 use crate::error::{Check, Error, Result};
 use crate::{Caller, Engine, Page, page};
-use stentor_domain::limits::DESCRIPTION_CHARACTERS_MAX;
+use stentor_domain::id::ProjectId;
+use stentor_domain::limits::{DESCRIPTION_CHARACTERS_MAX, SUBSCRIPTION_TYPES_MAX};
 use stentor_domain::name::EventTypeName;
 use stentor_store::event_types::{EventType, EventTypeError, EventTypeSettings};
 use stentor_store::once::{Done, Once};
@@ -105,6 +106,26 @@ impl Engine {
             .store
             .archive_event_type(self.by(caller), project.id, known_name(name)?)
             .await?)
+    }
+
+    /// Refuses what is no registered event type of the project, among the texts of an `events` field; what breaks another
+    /// rule is left to that.
+    pub(crate) async fn check_registered(&self, project: ProjectId, events: &[String]) -> Result<()> {
+        if events.len() > SUBSCRIPTION_TYPES_MAX {
+            return Ok(());
+        }
+        let named: Vec<EventTypeName> = events
+            .iter()
+            .filter_map(|text| EventTypeName::parse(text).ok())
+            .collect();
+        let unknown = self.store.unregistered(project, named).await?;
+        let mut check = Check::default();
+        for (at, text) in events.iter().enumerate() {
+            if text == "*" || unknown.iter().any(|name| name.as_str() == text) {
+                check.broken(&format!("events.{at}"), "is not a registered event type");
+            }
+        }
+        check.done()
     }
 }
 

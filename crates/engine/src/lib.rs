@@ -51,6 +51,8 @@ pub struct Settings {
     pub payload_bytes_max: usize,
     /// The most endpoints of a tenant.
     pub endpoints_per_tenant_max: u32,
+    /// With how many endpoints of its tenant the organization contract makes no more.
+    pub organization_endpoints_max: u32,
 }
 
 impl Default for Settings {
@@ -59,6 +61,7 @@ impl Default for Settings {
             allow: AllowList::default(),
             payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
             endpoints_per_tenant_max: limits::ENDPOINTS_PER_TENANT_MAX,
+            organization_endpoints_max: limits::ORGANIZATION_ENDPOINTS_MAX,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Test sends: a real signed request to an endpoint, now, past its queue and whatever its status is. It is a delivery like
 //! any other, tried once and without consequences for the endpoint.
 
+use crate::endpoints::Which;
 use crate::error::{Error, Result};
 use crate::publish::MATCH_ROUNDS_MAX;
 use crate::{Caller, Engine};
@@ -30,20 +31,21 @@ pub struct TestSend {
 
 impl Engine {
     /// Sends a test to an endpoint and waits for what comes of it.
-    pub async fn test_endpoint(
+    pub async fn test_endpoint<'a>(
         &self,
         caller: &Caller,
-        named: &str,
+        which: impl Into<Which<'a>>,
         once: Option<Once<TestSend>>,
     ) -> Result<Done<TestSend>> {
         caller.may_change()?;
-        let configured = self.endpoint(caller, named)?;
+        let which = which.into();
+        let configured = self.endpoint(caller, which)?;
         if let Some(before) = self.store.answered_before(&once, self.now()).await? {
             return Ok(before);
         }
         let delivery = DeliveryId(self.store.next_id());
         let ended = self.store.finished(delivery);
-        self.accept_test(caller, named, delivery).await?;
+        self.accept_test(caller, which, delivery).await?;
         let deadline = configured.endpoint.settings.timeout().saturating_add(AROUND);
         let late =
             || StoreError::Unavailable("the test was not made in time; see the endpoint's deliveries".into());
@@ -61,9 +63,9 @@ impl Engine {
         Ok(Done::Now(made))
     }
 
-    async fn accept_test(&self, caller: &Caller, named: &str, delivery: DeliveryId) -> Result<()> {
+    async fn accept_test(&self, caller: &Caller, which: Which<'_>, delivery: DeliveryId) -> Result<()> {
         for _ in 0..MATCH_ROUNDS_MAX {
-            let configured = self.endpoint(caller, named)?;
+            let configured = self.endpoint(caller, which)?;
             let event = self.test_event(&configured, delivery)?;
             match self
                 .store

@@ -78,20 +78,15 @@ impl App {
 
 /// The router of all contracts. A trailing slash never matters.
 pub fn router(app: App) -> Router {
-    let payload_bytes_max = app.engine().settings().payload_bytes_max;
-    let (routes, document) = dialect::v1::routes(payload_bytes_max).split_for_parts();
-    let document: Arc<str> = openapi::finished(document).to_string().into();
-    let served = move || {
-        let document = Arc::clone(&document);
-        async move {
-            (
-                [(http::header::CONTENT_TYPE, "application/json")],
-                document.to_string(),
-            )
+    let mut routes = Router::new();
+    for dialect in dialect::ALL {
+        let (contract, document) = dialect.serve(&app);
+        routes = routes.merge(contract);
+        for path in dialect.documents {
+            routes = routes.route(path, openapi::serve(&document));
         }
-    };
-    let routes = routes.route("/openapi.json", axum::routing::get(served));
-    let mut routes = with_fallbacks(routes);
+    }
+    let mut routes = with_fallbacks(routes).fallback(async |uri: Uri| dialect::not_found(uri.path()));
     if !app.settings().public_hosts.is_empty() {
         routes = routes.layer(middleware::from_fn_with_state(app.clone(), check_host));
     }
@@ -105,7 +100,7 @@ async fn retry_without_slash(routes: Router, mut request: Request) -> Response {
     let path = request.uri().path();
     let shorter = path.trim_end_matches('/');
     if shorter.is_empty() || shorter.len() == path.len() {
-        return Problem::not_found().into_response();
+        return dialect::not_found(path);
     }
     let target = match request.uri().query() {
         Some(query) => format!("{shorter}?{query}"),
@@ -115,7 +110,7 @@ async fn retry_without_slash(routes: Router, mut request: Request) -> Response {
     let mut parts = request.uri().clone().into_parts();
     parts.path_and_query = target.try_into().ok();
     let Ok(target) = Uri::from_parts(parts) else {
-        return Problem::not_found().into_response();
+        return dialect::not_found(request.uri().path());
     };
     *request.uri_mut() = target;
     match routes.oneshot(request).await {

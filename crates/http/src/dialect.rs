@@ -1,4 +1,83 @@
 //! The contracts: each a thin adapter that parses its own wire shape, makes one call to the engine, and renders its own
 //! shape and its own errors. None imports another.
+//!
+//! A refusal travels as a [`Problem`], whoever refuses: an extractor, the engine, the router. It is put into a contract's
+//! own words in one place, on its way out of that contract's routes.
 
-pub mod v1;
+mod v1;
+
+use crate::app::App;
+use crate::problem::Problem;
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use serde_json::Value;
+use tower::util::MapResponseLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+/// All contracts. Their paths do not overlap.
+pub(crate) const ALL: [Dialect; 1] = [v1::DIALECT];
+
+/// How a contract says no: status and JSON.
+pub(crate) type Refusal = fn(&Problem) -> (StatusCode, Bytes);
+
+/// A contract.
+#[derive(Clone, Copy)]
+pub(crate) struct Dialect {
+    /// Where its document is.
+    pub(crate) documents: &'static [&'static str],
+    /// Is this path the contract's, a route or not?
+    pub(crate) owns: fn(&str) -> bool,
+    /// Its routes, with what the generator of the document finds out about them.
+    pub(crate) routes: fn(&App) -> OpenApiRouter<App>,
+    /// Its finished document.
+    pub(crate) document: fn(OpenApi) -> Value,
+    /// How it says no; `None` is as a problem document.
+    pub(crate) refusal: Option<Refusal>,
+}
+
+impl Dialect {
+    /// The contract's routes, which say no in its own words, and its document.
+    pub(crate) fn serve(&self, app: &App) -> (Router<App>, Value) {
+        let (routes, document) = (self.routes)(app).split_for_parts();
+        let routes = routes.method_not_allowed_fallback(async || Problem::method_not_allowed(None));
+        let routes = match self.refusal {
+            None => routes,
+            Some(refusal) => routes.layer(MapResponseLayer::new(move |response| {
+                put_into_words(response, refusal)
+            })),
+        };
+        (routes, (self.document)(document))
+    }
+}
+
+/// The answer for a path that no route has, in the words of the contract that it would belong to.
+pub(crate) fn not_found(path: &str) -> Response {
+    let response = Problem::not_found().into_response();
+    match ALL
+        .iter()
+        .find(|dialect| (dialect.owns)(path))
+        .and_then(|dialect| dialect.refusal)
+    {
+        Some(refusal) => put_into_words(response, refusal),
+        None => response,
+    }
+}
+
+/// The same refusal in a contract's words; its headers stay.
+fn put_into_words(mut response: Response, refusal: Refusal) -> Response {
+    let Some(problem) = response.extensions_mut().remove::<Problem>() else {
+        return response;
+    };
+    let (status, document) = refusal(&problem);
+    *response.status_mut() = status;
+    *response.body_mut() = Body::from(document);
+    let headers = response.headers_mut();
+    headers.remove(CONTENT_LENGTH);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,32 +1,53 @@
 //! What the generator of the OpenAPI document leaves out, because it is the same for all operations: their ids, who may
-//! call them, how they say no and how a POST is repeated; and the outgoing webhook.
+//! call them, how they say no and how a POST is repeated.
 
-use crate::dialect;
-use crate::problem::{Document, PROBLEM_MEDIA_TYPE};
+use crate::app::App;
+use axum::routing::{MethodRouter, get};
+use bytes::Bytes;
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use serde_json::Value;
-use utoipa::PartialSchema as _;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
-    Content, ObjectBuilder, OpenApi, Ref, RefOr, Required, Response, SecurityRequirement, Type,
+    Content, ObjectBuilder, OpenApi, Ref, RefOr, Required, Response, Schema, SecurityRequirement, Type,
 };
 
-const PROBLEM: &str = "Problem";
+const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
 const BEARER: &str = "bearer";
 const API_KEY: &str = "api_key";
 
-/// The whole document: the generator knows only what this server answers, not what it sends.
-pub(crate) fn finished(mut document: OpenApi) -> Value {
+/// How a contract says no, as its document shows it.
+pub(crate) struct Refusal {
+    /// The name of its schema.
+    pub(crate) name: &'static str,
+    pub(crate) media_type: &'static str,
+    pub(crate) schema: RefOr<Schema>,
+}
+
+/// A route that answers a document.
+pub(crate) fn serve(document: &Value) -> MethodRouter<App> {
+    let document: Bytes = document.to_string().into();
+    get(async move || ([(CONTENT_TYPE, "application/json")], document.clone()))
+}
+
+/// The whole document of a contract: the generator knows only what its handlers answer.
+pub(crate) fn finished(mut document: OpenApi, refusal: Refusal) -> Value {
     for (path, item) in &mut document.paths.paths {
         // Health checks answer without a key, and in plain words.
-        let in_contract = path.starts_with("/v1/");
-        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+        let in_contract = !HEALTH.contains(&path.as_str());
+        let operations = [
+            &mut item.get,
+            &mut item.post,
+            &mut item.put,
+            &mut item.patch,
+            &mut item.delete,
+        ];
         for operation in operations.into_iter().flatten() {
             set_id(operation);
             describe_answers(operation);
             if in_contract {
-                add_refusals(operation);
+                refusal.add_to(operation);
             }
         }
         if in_contract && let Some(post) = &mut item.post {
@@ -35,22 +56,18 @@ pub(crate) fn finished(mut document: OpenApi) -> Value {
         }
     }
     let components = document.components.get_or_insert_default();
-    components.schemas.insert(PROBLEM.into(), Document::schema());
+    let described = refusal.described("Refused.");
     components
         .responses
-        .insert(PROBLEM.into(), RefOr::T(refusal("Refused.")));
+        .insert(refusal.name.into(), RefOr::T(described));
+    components.schemas.insert(refusal.name.into(), refusal.schema);
     let api_key = ApiKey::Header(ApiKeyValue::new("X-API-Key"));
     components.add_security_scheme(BEARER, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
     components.add_security_scheme(API_KEY, SecurityScheme::ApiKey(api_key));
     let either = [BEARER, API_KEY].map(|scheme| SecurityRequirement::new(scheme, [""; 0]));
     document.security = Some(either.into());
-
-    // What was generated always serializes, as an object.
-    let mut document = serde_json::to_value(document).unwrap_or_default();
-    if let Some(fields) = document.as_object_mut() {
-        fields.insert("webhooks".into(), dialect::v1::webhooks());
-    }
-    document
+    // What was generated always serializes.
+    serde_json::to_value(document).unwrap_or_default()
 }
 
 /// Gives an operation an id of its own, such as `tenants_create`: handlers of different resources share their names.
@@ -74,24 +91,24 @@ fn describe_answers(operation: &mut Operation) {
     }
 }
 
-/// Says of the refusals that an operation names that they are problems, as are all others.
-fn add_refusals(operation: &mut Operation) {
-    let responses = &mut operation.responses.responses;
-    for (status, response) in responses.iter_mut() {
-        if let (true, RefOr::T(response)) = (status.starts_with('4'), response) {
-            *response = refusal(&response.description);
+impl Refusal {
+    /// Says of the refusals that an operation names that they look so, as do all others.
+    fn add_to(&self, operation: &mut Operation) {
+        let responses = &mut operation.responses.responses;
+        for (status, response) in responses.iter_mut() {
+            if let (true, RefOr::T(response)) = (status.starts_with('4'), response) {
+                *response = self.described(&response.description);
+            }
         }
+        responses.insert("default".into(), RefOr::Ref(Ref::from_response_name(self.name)));
     }
-    responses.insert("default".into(), RefOr::Ref(Ref::from_response_name(PROBLEM)));
-}
 
-fn refusal(description: &str) -> Response {
-    let mut response = Response::new(description);
-    let content = Content::new(Some(Ref::from_schema_name(PROBLEM)));
-    response
-        .content
-        .insert(PROBLEM_MEDIA_TYPE.into(), RefOr::T(content));
-    response
+    fn described(&self, description: &str) -> Response {
+        let mut response = Response::new(description);
+        let content = Content::new(Some(Ref::from_schema_name(self.name)));
+        response.content.insert(self.media_type.into(), RefOr::T(content));
+        response
+    }
 }
 
 fn idempotency_key() -> Parameter {

@@ -1,7 +1,8 @@
 //! Problem documents: how this server says "no" (RFC 9457, `application/problem+json`).
 //!
-//! [`Problem`] is a value that a handler returns as its error and axum renders. [`with_fallbacks`] makes a router
-//! answer an unknown path and a wrong method with problem documents too.
+//! [`Problem`] is a value that a handler returns as its error and axum renders. The answer carries the value along, so that
+//! a contract can put it into its own words. [`with_fallbacks`] makes a router answer an unknown path and a wrong method with
+//! problem documents too.
 //!
 //! `type` is always `about:blank`, and so, as the RFC asks, `title` is the status's own phrase: what a program
 //! should tell apart is in `code`, a stable word, and there is no page per problem whose address had to be kept alive.
@@ -181,6 +182,11 @@ impl Problem {
         self.status
     }
 
+    /// What tells a person what to do next.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The stable word that a program may match on.
     pub fn code(&self) -> &'static str {
         self.code
@@ -206,10 +212,11 @@ impl IntoResponse for Problem {
         let bytes = serde_json::to_vec(&document).unwrap_or_default();
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 2);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_MEDIA_TYPE));
-        headers.extend(self.headers);
+        headers.extend(self.headers.iter().cloned());
         let mut response = Response::new(Body::from(bytes));
         *response.status_mut() = self.status;
         *response.headers_mut() = headers;
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -169,6 +169,7 @@ async fn engine(
         allow,
         payload_bytes_max: config.payload_bytes_max,
         endpoints_per_tenant_max: config.endpoints_per_tenant_max,
+        ..Settings::default()
     };
     let engine = Engine::new(store, settings);
     let root_key = config.root_key.as_ref();

@@ -83,6 +83,27 @@ impl Store {
             .await
     }
 
+    /// Those of `names` that the project has not registered, or has archived.
+    pub async fn unregistered(
+        &self,
+        project: ProjectId,
+        names: Vec<EventTypeName>,
+    ) -> Result<Vec<EventTypeName>> {
+        self.ask(move |tx| {
+            Box::pin(async move {
+                let mut unregistered = Vec::new();
+                for name in names {
+                    let known = find(tx, project, &name).await?;
+                    if known.is_none_or(|known| known.archived_at.is_some()) {
+                        unregistered.push(name);
+                    }
+                }
+                Ok(unregistered)
+            })
+        })
+        .await
+    }
+
     /// The event types of a project that are not archived, newest first, those older than `before`; at most `limit`.
     pub async fn event_types(
         &self,

@@ -172,7 +172,12 @@ impl Store {
 
     /// Accepts events with their deliveries; answers once they are on disk, and handed over as far as there is room.
     pub async fn accept_events(&self, accept: Accept) -> Result<Accepted> {
-        self.hot(|reply| Hot::Accept(Box::new(accept), reply)).await
+        let accepted = self.hot(|reply| Hot::Accept(Box::new(accept), reply)).await?;
+        if let (Accepted::Stale, Engine::Postgres(postgres)) = (&accepted, &self.0.engine) {
+            // There the snapshot follows after the commit, and to match against the same one again would be in vain.
+            postgres.catch_up().await?;
+        }
+        Ok(accepted)
     }
 
     /// Makes this node the owner of what is due for an endpoint. Not to be dropped before its answer: what was claimed would

@@ -295,6 +295,17 @@ impl Postgres {
         within(ANSWER_MAX, asking).await
     }
 
+    /// Brings the snapshot of the configuration up to date, unless somebody else is just doing so.
+    pub(crate) async fn catch_up(&self) -> Result<()> {
+        let config = &self.core.outside.config;
+        let before = config.applied();
+        drop(within(ANSWER_MAX, async { Ok(self.core.refreshing.lock().await) }).await?);
+        if config.applied() > before {
+            return Ok(());
+        }
+        self.core.refresh_anew().await
+    }
+
     /// Whether this node works for all: it claims, sweeps and continues what others began.
     pub(crate) fn owns_shards(&self) -> bool {
         self.core.owns_shards()

@@ -4,13 +4,14 @@ use crate::error::{Check, Error, Result};
 use crate::tenants::check_metadata;
 use stentor_domain::Timestamp;
 use stentor_domain::address::AllowList;
+use stentor_domain::contract::{Contract, Defaults};
 use stentor_domain::custom_headers::{CustomHeaders, MASK};
-use stentor_domain::endpoint::{EndpointSettings, Status};
+use stentor_domain::endpoint::{EndpointSettings, Status, Switch};
 use stentor_domain::endpoint_url::EndpointUrl;
 use stentor_domain::header_styles::HeaderStyles;
 use stentor_domain::id::EndpointId;
 use stentor_domain::limits::{
-    DESCRIPTION_CHARACTERS_MAX, IN_FLIGHT_SET_BY_OWNER_MAX, TIMEOUT_SECONDS, TIMEOUT_SECONDS_MAX,
+    DESCRIPTION_CHARACTERS_MAX, IN_FLIGHT_SET_BY_OWNER_MAX, NAME_CHARACTERS_MAX, TIMEOUT_SECONDS_MAX,
 };
 use stentor_domain::name::{EventTypeName, Invalid, check_name, check_uid};
 use stentor_domain::schedule::{Anchor, Schedule};
@@ -52,6 +53,10 @@ pub struct EndpointFields {
     pub max_in_flight: Option<Option<i64>>,
     /// `ACTIVE` or `PAUSED`.
     pub status: Option<String>,
+    /// A contract's switch.
+    pub switch: Option<Switch>,
+    /// Must the event types be registered? (Contract subscriptions.)
+    pub only_registered: bool,
 }
 
 /// Fields that keep the rules.
@@ -70,6 +75,7 @@ pub(super) struct Checked {
     header_styles: Option<HeaderStyles>,
     max_in_flight: Option<Option<u16>>,
     status: Option<NewStatus>,
+    switch: Option<Switch>,
 }
 
 /// What an owner makes of an endpoint's status.
@@ -80,10 +86,11 @@ enum NewStatus {
 }
 
 impl EndpointFields {
-    /// Checks the fields of a new endpoint, and refuses with all their faults at once.
-    pub(super) fn check_new(self, allow: &AllowList) -> Result<Checked> {
+    /// Checks the fields of a new endpoint, and refuses with all their faults at once. Only contract v1 asks for a name.
+    pub(super) fn check_new(self, through: Contract, allow: &AllowList) -> Result<Checked> {
         let mut check = Check::default();
-        for (field, absent) in [("name", self.name.is_none()), ("url", self.url.is_none())] {
+        let nameless = through == Contract::V1 && self.name.is_none();
+        for (field, absent) in [("name", nameless), ("url", self.url.is_none())] {
             if absent {
                 check.take::<(), _>(field, Err("is required"));
             }
@@ -143,6 +150,7 @@ impl EndpointFields {
                 bounded(most, IN_FLIGHT_SET_BY_OWNER_MAX, "")
             }),
             status: take(faults, "status", self.status, |word| new_status(&word)),
+            switch: self.switch,
         };
         check.done()?;
         match unsupported {
@@ -172,10 +180,16 @@ impl EndpointFields {
 
 impl Checked {
     /// What the fields of a new endpoint make of it, and the secret that they give it.
-    pub(super) fn made_of_nothing(mut self) -> Result<(EndpointSettings, Option<Secret>)> {
-        let (Some(name), Some(url)) = (self.name.take(), self.url.take()) else {
-            return Err(Error::invalid("name", "is required, and so is url"));
+    pub(super) fn made_of_nothing(
+        mut self,
+        defaults: Defaults,
+    ) -> Result<(EndpointSettings, Option<Secret>)> {
+        let Some(url) = self.url.take() else {
+            return Err(Error::invalid("url", "is required"));
         };
+        let name = self.name.take();
+        let name =
+            name.unwrap_or_else(|| name_of(self.description.as_ref().and_then(Option::as_deref), &url));
         let mut settings = EndpointSettings {
             uid: None,
             name,
@@ -183,10 +197,10 @@ impl Checked {
             url,
             subscription: Subscription::All,
             custom_headers: CustomHeaders::default(),
-            timeout_seconds: TIMEOUT_SECONDS,
-            schedule: Schedule::default(),
-            anchor: Anchor::default(),
-            header_styles: HeaderStyles::default(),
+            timeout_seconds: defaults.timeout_seconds,
+            schedule: defaults.schedule,
+            anchor: defaults.anchor,
+            header_styles: defaults.header_styles,
             max_in_flight: None,
             metadata: None,
         };
@@ -203,10 +217,11 @@ impl Checked {
         status: &mut Status,
         at: Timestamp,
     ) -> Result<(), Invalid> {
-        *status = match self.status {
-            None => *status,
-            Some(NewStatus::Active) => Status::Active,
-            Some(NewStatus::Paused) => status.pause(at),
+        *status = match (self.status, self.switch) {
+            (None, None) => *status,
+            (Some(NewStatus::Active), _) => Status::Active,
+            (Some(NewStatus::Paused), _) => status.pause(at),
+            (None, Some(switch)) => status.switched(switch),
         };
         self.apply_settings(settings)
     }
@@ -228,6 +243,17 @@ impl Checked {
         put(&mut settings.max_in_flight, self.max_in_flight);
         Ok(())
     }
+}
+
+/// The name of an endpoint whose maker gave none: its description as far as it fits, else its host.
+fn name_of(description: Option<&str>, url: &EndpointUrl) -> String {
+    let printable = |text: &str| -> String {
+        let one_line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let cut: String = one_line.take(NAME_CHARACTERS_MAX).collect();
+        cut.trim().to_owned()
+    };
+    let described = description.map(printable).filter(|name| !name.is_empty());
+    described.unwrap_or_else(|| printable(&url.host().to_string()))
 }
 
 fn put<T>(place: &mut T, value: Option<T>) {

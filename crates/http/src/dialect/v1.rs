@@ -1,13 +1,12 @@
 //! Contract v1, the native API: what a producer, an operator and a dashboard use. A file for each resource, and beside
 //! them:
-//! - `errors`: how this contract says no, and `filter`: how it reads the filters of lists;
+//! - `filter`: how it reads the filters of lists;
 //! - `webhooks`: the outgoing webhook, for the OpenAPI document;
 //! - `health`: what load balancers ask.
 
 mod audit;
 mod deliveries;
 mod endpoints;
-mod errors;
 mod event_types;
 mod events;
 mod events_read;
@@ -19,10 +18,12 @@ mod tenants;
 mod test_send;
 mod webhooks;
 
-pub(crate) use webhooks::webhooks;
-
+use super::Dialect;
 use crate::app::App;
-use utoipa::OpenApi;
+use crate::openapi;
+use crate::problem::{Document as ProblemDocument, PROBLEM_MEDIA_TYPE};
+use serde_json::Value;
+use utoipa::{OpenApi, PartialSchema as _};
 use utoipa_axum::router::OpenApiRouter;
 
 /// What the OpenAPI document says about the whole.
@@ -34,14 +35,36 @@ use utoipa_axum::router::OpenApiRouter;
 ))]
 pub(crate) struct Document;
 
-/// All routes of the contract, for payloads of at most `payload_bytes_max`.
-pub(crate) fn routes(payload_bytes_max: usize) -> OpenApiRouter<App> {
+/// The contract. It says no as [`crate::problem`] does.
+pub(super) const DIALECT: Dialect = Dialect {
+    documents: &["/openapi/v1.json", "/openapi.json"],
+    owns: |path| path.starts_with("/v1/"),
+    routes,
+    document,
+    refusal: None,
+};
+
+/// The document, with what the generator does not know.
+fn document(generated: utoipa::openapi::OpenApi) -> Value {
+    let refusal = openapi::Refusal {
+        name: "Problem",
+        media_type: PROBLEM_MEDIA_TYPE,
+        schema: ProblemDocument::schema(),
+    };
+    let mut document = openapi::finished(generated, refusal);
+    if let Some(fields) = document.as_object_mut() {
+        fields.insert("webhooks".into(), webhooks::webhooks());
+    }
+    document
+}
+
+fn routes(app: &App) -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(health::routes())
         .merge(projects::routes())
         .merge(keys::routes())
         .merge(tenants::routes())
-        .merge(events::routes(payload_bytes_max))
+        .merge(events::routes(app.engine().settings().payload_bytes_max))
         .merge(endpoints::routes())
         .merge(test_send::routes())
         .merge(event_types::routes())

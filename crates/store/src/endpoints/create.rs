@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::once::{self, Done, Once};
 use crate::seal::Sealer;
 use crate::tx::{Tx, values};
+use stentor_domain::contract::Contract;
 use stentor_domain::endpoint::{Endpoint, EndpointSettings, Status};
 use stentor_domain::id::{EndpointId, ProjectId, TenantId};
 use stentor_domain::limits::SHARDS;
@@ -17,6 +18,8 @@ use stentor_domain::secret::Secret;
 /// An endpoint to be made.
 #[derive(Clone, Debug)]
 pub struct NewEndpoint {
+    /// The contract that it is made through.
+    pub through: Contract,
     /// Whose it will be.
     pub tenant: TenantId,
     /// What its owner sets.
@@ -87,7 +90,7 @@ pub(super) async fn create(
         secrets: Vec::new(),
         version,
     };
-    rows::insert(tx, &config).await?;
+    rows::insert(tx, &config, new.through).await?;
     secrets::insert(tx, id.n(), &secret, by.at).await?;
     conclude(tx, &by, "endpoint.created", &config, None).await?;
     let made = EndpointWithHealth {

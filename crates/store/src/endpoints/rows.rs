@@ -6,6 +6,7 @@ use crate::error::{Result, StoreError};
 use crate::seal::MasterKeys;
 use crate::tx::{Row, Tx, values};
 use std::fmt::Display;
+use stentor_domain::contract::Contract;
 use stentor_domain::custom_headers::CustomHeaders;
 use stentor_domain::endpoint::{DisabledReason, Endpoint, EndpointSettings, Status};
 use stentor_domain::endpoint_url::EndpointUrl;
@@ -81,12 +82,12 @@ pub(super) async fn changed(tx: &mut Tx<'_>, since: i64, master: &MasterKeys) ->
 
 /// Makes the row with what never changes; the rest is written as it is after every change, so that there is one list of
 /// it.
-pub(super) async fn insert(tx: &mut Tx<'_>, config: &EndpointConfig) -> Result<()> {
+pub(super) async fn insert(tx: &mut Tx<'_>, config: &EndpointConfig, through: Contract) -> Result<()> {
     let endpoint = &config.endpoint;
     tx.execute_one(
         "INSERT INTO endpoints (n, tag, tenant, project, number, shard, created_at, updated_at, config_version,
-                                name, url, events, timeout_seconds, retry_schedule)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, '', '', '', 0, '')",
+                                contract, name, url, events, timeout_seconds, retry_schedule)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, '', '', '', 0, '')",
         values![
             endpoint.id.n(),
             endpoint.id.0.tag,
@@ -96,6 +97,7 @@ pub(super) async fn insert(tx: &mut Tx<'_>, config: &EndpointConfig) -> Result<(
             i64::from(config.shard),
             endpoint.created_at,
             config.version,
+            through.as_str(),
         ],
     )
     .await?;

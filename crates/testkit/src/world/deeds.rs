@@ -3,6 +3,7 @@
 
 use super::World;
 use std::collections::BTreeMap;
+use stentor_domain::contract::Contract;
 use stentor_domain::delivery::Delivery;
 use stentor_domain::id::{EndpointId, EventId};
 use stentor_domain::limits::BATCH_EVENTS_MAX;
@@ -69,7 +70,7 @@ impl World {
         };
         let made = self
             .engine
-            .create_endpoint(&self.root, Some(tenant), fields, None)
+            .create_endpoint(&self.root, Contract::V1, Some(tenant), fields, None)
             .await;
         now(made).made.endpoint.id
     }
@@ -77,7 +78,7 @@ impl World {
     /// Changes an endpoint.
     pub async fn change(&self, endpoint: EndpointId, fields: EndpointFields) {
         self.engine
-            .update_endpoint(&self.root, &endpoint.to_string(), fields)
+            .update_endpoint(&self.root, endpoint, fields)
             .await
             .expect("the endpoint is changed");
     }
@@ -95,7 +96,7 @@ impl World {
     /// Deletes an endpoint.
     pub async fn delete(&self, endpoint: EndpointId) {
         self.engine
-            .delete_endpoint(&self.root, &endpoint.to_string())
+            .delete_endpoint(&self.root, endpoint)
             .await
             .expect("the endpoint is deleted");
     }
@@ -112,7 +113,7 @@ impl World {
     pub async fn rotate(&self, endpoint: EndpointId, grace_seconds: i64) -> String {
         let rotated = self
             .engine
-            .rotate_secret(&self.root, &endpoint.to_string(), Some(grace_seconds), None)
+            .rotate_secret(&self.root, endpoint, Contract::V1, Some(grace_seconds), None)
             .await;
         now(rotated).expose().to_owned()
     }
@@ -152,7 +153,7 @@ impl World {
     /// Sends a test to an endpoint, and answers what the caller hears of it.
     pub async fn test(&mut self, endpoint: EndpointId) -> Result<TestSend> {
         let (engine, root) = (self.engine.clone(), self.root.clone());
-        let test = async move { engine.test_endpoint(&root, &endpoint.to_string(), None).await };
+        let test = async move { engine.test_endpoint(&root, endpoint, None).await };
         let test = tokio::spawn(test);
         while !test.is_finished() {
             self.settle().await;

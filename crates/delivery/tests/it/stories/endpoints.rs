@@ -6,10 +6,7 @@ use stentor_domain::id::EndpointId;
 use stentor_testkit::{EndpointFields, Reply, World};
 
 async fn status(world: &World, endpoint: EndpointId) -> Status {
-    let found = world
-        .engine
-        .get_endpoint(&world.root, &endpoint.to_string())
-        .await;
+    let found = world.engine.get_endpoint(&world.root, endpoint).await;
     found.unwrap().endpoint.status
 }
 

@@ -13,10 +13,7 @@ async fn end(world: &World, test: DeliveryId) -> String {
 }
 
 async fn failures_in_a_row(world: &World, endpoint: EndpointId) -> u32 {
-    let found = world
-        .engine
-        .get_endpoint(&world.root, &endpoint.to_string())
-        .await;
+    let found = world.engine.get_endpoint(&world.root, endpoint).await;
     found.unwrap().consecutive_failures
 }
 
@@ -87,7 +84,7 @@ async fn a_test_that_nobody_waits_for_any_more_is_not_left_behind() {
             world.pause(endpoint).await;
         }
         let (engine, root) = (world.engine.clone(), world.root.clone());
-        let test = async move { engine.test_endpoint(&root, &endpoint.to_string(), None).await };
+        let test = async move { engine.test_endpoint(&root, endpoint, None).await };
         let test = tokio::spawn(test);
         world.until_something_is_unfinished().await;
         world.launch(1).await;
@@ -106,7 +103,7 @@ async fn the_caller_of_a_test_that_is_given_back_hears_so_at_once() {
     let mut world = world().await;
     let endpoint = world.endpoint("acme", URL).await;
     let (engine, root) = (world.engine.clone(), world.root.clone());
-    let test = async move { engine.test_endpoint(&root, &endpoint.to_string(), None).await };
+    let test = async move { engine.test_endpoint(&root, endpoint, None).await };
     let test = tokio::spawn(test);
     world.until_something_is_unfinished().await;
     world.drop_fresh();
@@ -122,13 +119,13 @@ async fn tests_are_many_at_once_but_bounded_and_each_gets_its_turn() {
     const TESTS: usize = 70;
     const AT_ONCE: usize = 64;
     let mut world = world().await;
-    let endpoint = world.endpoint("acme", URL).await.to_string();
+    let endpoint = world.endpoint("acme", URL).await;
     world.receivers.fall_silent();
     world.run();
     let callers: Vec<_> = (0..TESTS)
         .map(|_| {
-            let (engine, caller, endpoint) = (world.engine.clone(), world.root.clone(), endpoint.clone());
-            tokio::spawn(async move { engine.test_endpoint(&caller, &endpoint, None).await.is_ok() })
+            let (engine, caller) = (world.engine.clone(), world.root.clone());
+            tokio::spawn(async move { engine.test_endpoint(&caller, endpoint, None).await.is_ok() })
         })
         .collect();
     world.receivers.open(AT_ONCE).await;

@@ -13,6 +13,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::LINK;
 use http::{HeaderValue, StatusCode, Uri};
+use stentor_domain::contract::Contract;
+use stentor_domain::id::EndpointId;
+use stentor_engine::endpoints::Which;
 use stentor_store::endpoints::EndpointWithHealth;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -44,7 +47,7 @@ async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) 
     let fields = input.fields()?;
     let done = app
         .engine()
-        .create_endpoint(&call.caller, named.as_deref(), fields, once)
+        .create_endpoint(&call.caller, Contract::V1, named.as_deref(), fields, once)
         .await?;
     answer(done, |made| {
         let shown = EndpointOut::from(&made.made).with_secret(made.drawn);
@@ -60,7 +63,10 @@ async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) 
 )]
 async fn list(State(app): State<App>, call: Call, uri: Uri) -> Result<Response, Problem> {
     let (limit, before) = input::query::<PageQuery>(uri.query())?.read()?;
-    let page = app.engine().list_endpoints(&call.caller, before, limit).await?;
+    let page = app
+        .engine()
+        .list_endpoints(&call.caller, None, before, limit)
+        .await?;
     let shown: Vec<EndpointOut> = page.items.iter().map(EndpointOut::from).collect();
     let mut response = Json(shown).into_response();
     if let Some(next) = page.next.and_then(|last| link_to_next(&uri, last)) {
@@ -72,7 +78,7 @@ async fn list(State(app): State<App>, call: Call, uri: Uri) -> Result<Response, 
 /// Get an endpoint.
 #[utoipa::path(get, path = "/v1/endpoints/{id}", tag = "endpoints", params(("id" = String, Path, description = "Its id.")), responses((status = 200, body = EndpointOut)))]
 async fn get(State(app): State<App>, call: Call, Named(id): Named) -> Result<Json<EndpointOut>, Problem> {
-    let endpoint = app.engine().get_endpoint(&call.caller, &id).await?;
+    let endpoint = app.engine().get_endpoint(&call.caller, which(&id)).await?;
     Ok(Json(EndpointOut::from(&endpoint)))
 }
 
@@ -87,7 +93,7 @@ async fn update(
     let input: EndpointChange = input::json(&body)?;
     let endpoint = app
         .engine()
-        .update_endpoint(&call.caller, &id, input.fields()?)
+        .update_endpoint(&call.caller, which(&id), input.fields()?)
         .await?;
     Ok(Json(EndpointOut::from(&endpoint)))
 }
@@ -95,7 +101,7 @@ async fn update(
 /// Delete an endpoint; what is unfinished is cancelled.
 #[utoipa::path(delete, path = "/v1/endpoints/{id}", tag = "endpoints", params(("id" = String, Path, description = "Its id.")), responses((status = 204, description = "It is deleted.")))]
 async fn delete(State(app): State<App>, call: Call, Named(id): Named) -> Result<StatusCode, Problem> {
-    app.engine().delete_endpoint(&call.caller, &id).await?;
+    app.engine().delete_endpoint(&call.caller, which(&id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -112,15 +118,20 @@ async fn rotate_secret(
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
     let input: RotationIn = input::json(&body)?;
-    let tenant = app.engine().endpoint(&call.caller, &id)?.endpoint.tenant;
+    let tenant = app.engine().endpoint(&call.caller, which(&id))?.endpoint.tenant;
     let once = call.once(&app, None, Some(tenant), &body, |(): &()| {
         (StatusCode::OK, input::bytes(&RotationOut::without_secret()))
     })?;
     let done = app
         .engine()
-        .rotate_secret(&call.caller, &id, input.grace_seconds, once)
+        .rotate_secret(&call.caller, which(&id), Contract::V1, input.grace_seconds, once)
         .await?;
     answer(done, |secret| Json(RotationOut::of(&secret)).into_response())
+}
+
+/// The endpoint that a path names, in v1's spelling.
+pub(super) fn which(id: &str) -> Which<'static> {
+    Which::Id(EndpointId::parse(id))
 }
 
 /// Where the page after the item with the key `last` is: the same list, with its cursor.

@@ -1,6 +1,7 @@
 //! `POST /v1/endpoints/{id}/test`.
 
 use super::deliveries::wire::AttemptOut;
+use super::endpoints::which;
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::call::{Call, Named, answer};
@@ -65,10 +66,10 @@ async fn test(
     Named(id): Named,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
-    let tenant = app.engine().endpoint(&call.caller, &id)?.endpoint.tenant;
+    let tenant = app.engine().endpoint(&call.caller, which(&id))?.endpoint.tenant;
     let once = call.once(&app, None, Some(tenant), &body, |made: &TestSend| {
         (StatusCode::OK, input::bytes(&TestOut::from(made)))
     })?;
-    let done = app.engine().test_endpoint(&call.caller, &id, once).await?;
+    let done = app.engine().test_endpoint(&call.caller, which(&id), once).await?;
     answer(done, |made| Json(TestOut::from(&made)).into_response())
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// The document's `webhooks` (OpenAPI 3.1), which the generator of the rest does not know.
-pub(crate) fn webhooks() -> Value {
+pub(super) fn webhooks() -> Value {
     let header = |name: &str, description: &str| {
         json!({
             "name": name,

@@ -234,6 +234,8 @@ impl EndpointIn {
             header_styles: self.header_styles,
             max_in_flight: Some(self.max_in_flight),
             status: None,
+            switch: None,
+            only_registered: false,
         })
     }
 }
@@ -263,6 +265,8 @@ impl EndpointChange {
             header_styles: self.header_styles.required("header_styles")?,
             max_in_flight: self.max_in_flight.clearing(),
             status: self.status.required("status")?,
+            switch: None,
+            only_registered: false,
         })
     }
 }

@@ -1,4 +1,5 @@
-//! How v1 says no: every refusal of the engine as a problem document.
+//! Every refusal of the engine as a [`Problem`], once for all contracts: which status, which stable word, which fields. The
+//! contracts render it in their own words.
 
 use crate::input::not_supported;
 use crate::problem::Problem;
@@ -34,6 +35,11 @@ impl From<Error> for Problem {
                     "Name the tenant by id or uid: header `X-Tenant`, query `tenant`, or in the body.";
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "tenant_required", detail)
                     .with_error("tenant", "is required")
+            }
+            Error::EndpointLimit(most) => {
+                let detail =
+                    format!("The tenant has {most} endpoints, the most it may have. Delete one first.");
+                Self::new(StatusCode::CONFLICT, "endpoint_limit_reached", detail)
             }
             Error::Conflict { code, detail } => Self::new(StatusCode::CONFLICT, code, detail),
             Error::Store(error) => error.into(),
