@@ -5,6 +5,7 @@ use crate::dialect;
 use crate::openapi;
 use crate::paging::{self, Cursors};
 use crate::problem::{Problem, with_fallbacks};
+use crate::rate_limit::{RateLimits, RequestQuotas};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
@@ -29,6 +30,8 @@ pub struct AppSettings {
     pub public_hosts: Vec<String>,
     /// Failed authentications per minute and peer address; `None` is no limit.
     pub failed_authentications_per_minute: Option<NonZeroU32>,
+    /// How often a key may ask.
+    pub request_quotas: RequestQuotas,
 }
 
 /// What every handler is given. Cheap to clone.
@@ -40,6 +43,7 @@ struct Inner {
     engine: Engine,
     settings: AppSettings,
     attempts_at_keys: AttemptsAtKeys,
+    rate_limits: RateLimits,
     cursors: Authenticator,
     ready: AtomicBool,
 }
@@ -53,6 +57,7 @@ impl App {
             engine,
             settings,
             attempts_at_keys,
+            rate_limits: RateLimits::default(),
             ready: AtomicBool::new(false),
         }))
     }
@@ -69,6 +74,10 @@ impl App {
 
     pub(crate) fn attempts_at_keys(&self) -> &AttemptsAtKeys {
         &self.0.attempts_at_keys
+    }
+
+    pub(crate) fn rate_limits(&self) -> &RateLimits {
+        &self.0.rate_limits
     }
 
     /// The cursors of a list: `list` names it among those of all contracts, `whom` says whose things are in it.
