@@ -3,9 +3,7 @@
 use super::{URL, seconds, world};
 use stentor_domain::contract::Contract;
 use stentor_domain::id::{EndpointId, EventId};
-use stentor_engine::endpoints::EndpointFields;
-use stentor_store::once::Done;
-use stentor_testkit::{Reply, World};
+use stentor_testkit::{EndpointFields, Reply, World};
 
 const HOUR: u64 = 3_600;
 /// The most that an attempt may be later than its hour.
@@ -13,19 +11,10 @@ const JITTER: u64 = 60;
 
 /// An endpoint with what the contract documents, and nothing else.
 async fn subscription(world: &World) -> EndpointId {
-    let fields = EndpointFields {
-        name: Some("a subscription".into()),
-        url: Some(URL.into()),
-        ..EndpointFields::default()
-    };
-    let making =
-        world
-            .engine
-            .create_endpoint(&world.root, Contract::Subscriptions, Some("acme"), fields, None);
-    match making.await.unwrap() {
-        Done::Now(made) => made.made.endpoint.id,
-        other => panic!("no idempotency key was given: {other:?}"),
-    }
+    let nothing = EndpointFields::default();
+    world
+        .endpoint_through(Contract::Subscriptions, "acme", URL, nothing)
+        .await
 }
 
 /// Seconds from the first attempt of an event's delivery to each attempt.
