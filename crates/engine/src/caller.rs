@@ -85,6 +85,14 @@ impl Engine {
         Some(key)
     }
 
+    /// The project that a key belongs to; a root key belongs to none.
+    pub fn project_of(&self, key: &Key) -> Option<Arc<ProjectConfig>> {
+        match key.scope {
+            Scope::Root => None,
+            Scope::Project(own) | Scope::Tenant(own, _) => self.store.config().project(own),
+        }
+    }
+
     /// The project that the caller acts in: its own; for a root key the one named in the body, then in the query, then
     /// `default`. A project that is not the caller's own does not exist for it.
     pub fn project(&self, caller: &Caller, in_body: Option<&str>) -> Result<Arc<ProjectConfig>> {
@@ -117,6 +125,11 @@ impl Engine {
             return Ok(None);
         }
         Ok(Some(self.project(caller, None)?.id))
+    }
+
+    /// Whose keys and whose audit log the caller sees, as a scope.
+    pub fn scope_seen(&self, caller: &Caller) -> Result<Scope> {
+        Ok(self.project_seen(caller)?.map_or(Scope::Root, Scope::Project))
     }
 
     /// The tenant that the caller acts for: its own; for other keys the one named in the body, then in the header or

@@ -3,7 +3,9 @@
 use crate::attempts_at_keys::AttemptsAtKeys;
 use crate::dialect;
 use crate::openapi;
+use crate::paging::{self, Cursors};
 use crate::problem::{Problem, with_fallbacks};
+use crate::rate_limit::{RateLimits, RequestQuotas};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
@@ -11,10 +13,12 @@ use axum::response::{IntoResponse, Response};
 use http::header::HOST;
 use http::{StatusCode, Uri};
 use ipnet::IpNet;
+use std::fmt::Display;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use stentor_engine::Engine;
+use stentor_store::authenticator::Authenticator;
 use tower::ServiceExt as _;
 
 /// What an operator may set about HTTP.
@@ -26,6 +30,8 @@ pub struct AppSettings {
     pub public_hosts: Vec<String>,
     /// Failed authentications per minute and peer address; `None` is no limit.
     pub failed_authentications_per_minute: Option<NonZeroU32>,
+    /// How often a key may ask.
+    pub request_quotas: RequestQuotas,
 }
 
 /// What every handler is given. Cheap to clone.
@@ -37,6 +43,8 @@ struct Inner {
     engine: Engine,
     settings: AppSettings,
     attempts_at_keys: AttemptsAtKeys,
+    rate_limits: RateLimits,
+    cursors: Authenticator,
     ready: AtomicBool,
 }
 
@@ -45,9 +53,11 @@ impl App {
     pub fn new(engine: Engine, settings: AppSettings) -> Self {
         let attempts_at_keys = AttemptsAtKeys::new(settings.failed_authentications_per_minute);
         Self(Arc::new(Inner {
+            cursors: engine.authenticator(paging::PURPOSE),
             engine,
             settings,
             attempts_at_keys,
+            rate_limits: RateLimits::default(),
             ready: AtomicBool::new(false),
         }))
     }
@@ -64,6 +74,15 @@ impl App {
 
     pub(crate) fn attempts_at_keys(&self) -> &AttemptsAtKeys {
         &self.0.attempts_at_keys
+    }
+
+    pub(crate) fn rate_limits(&self) -> &RateLimits {
+        &self.0.rate_limits
+    }
+
+    /// The cursors of a list: `list` names it among those of all contracts, `whom` says whose things are in it.
+    pub(crate) fn cursors(&self, list: &'static str, whom: impl Display) -> Cursors<'_> {
+        Cursors::new(&self.0.cursors, list, whom)
     }
 
     /// Says whether requests should be sent here: `/readyz` answers 200 or 503.
