@@ -11,4 +11,5 @@ mod keys;
 mod openapi;
 mod paths_and_hosts;
 mod projects;
-mod world;
+mod rate_limit;
+pub(crate) mod world;
