@@ -36,7 +36,7 @@ async fn world() -> World {
 async fn health(world: &World, endpoint: EndpointId) -> (u32, i64) {
     let found = world
         .engine
-        .get_endpoint(&world.root, &endpoint.to_string())
+        .get_endpoint(&world.root, endpoint)
         .await;
     (
         found.unwrap().consecutive_failures,
