@@ -12,5 +12,6 @@ mod few_descriptors;
 mod http2;
 mod listen;
 mod problem;
+mod rate_limit;
 mod support;
 mod v1;
