@@ -14,3 +14,4 @@ mod listen;
 mod problem;
 mod support;
 mod v1;
+mod world;

@@ -11,4 +11,3 @@ mod keys;
 mod openapi;
 mod paths_and_hosts;
 mod projects;
-mod world;
