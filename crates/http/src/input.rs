@@ -8,6 +8,11 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
 use serde_json::value::RawValue;
 use std::fmt;
 use stentor_domain::Timestamp;
+use stentor_domain::name::Invalid;
+
+/// The field that a fault of a body as a whole is told of.
+const WHOLE: &str = "body";
+const NOT_NULL: &str = "must not be null";
 
 /// Reads a JSON body. No body reads as an empty object, so that an operation without required fields needs none.
 pub(crate) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
@@ -27,11 +32,11 @@ fn fault<'a, T: Deserialize<'a>>(text: &'a str) -> Problem {
     let mut reader = serde_json::Deserializer::from_str(text);
     match serde_path_to_error::deserialize::<_, T>(&mut reader) {
         Ok(_) => Problem::invalid(),
-        Err(error) => refused(&error.path().to_string(), error.inner()),
+        Err(error) => Problem::invalid().with_fault(refused(&error.path().to_string(), error.inner())),
     }
 }
 
-fn refused(path: &str, error: &serde_json::Error) -> Problem {
+fn refused(path: &str, error: &serde_json::Error) -> Invalid {
     let path = path.replace('[', ".").replace(']', "");
     let text = error.to_string();
     let text = text
@@ -44,19 +49,20 @@ fn refused(path: &str, error: &serde_json::Error) -> Problem {
     let field = match (missing, path.as_str()) {
         (Some(name), ".") => name.to_owned(),
         (Some(name), parent) => format!("{parent}.{name}"),
-        (None, ".") => "body".to_owned(),
+        (None, ".") => WHOLE.to_owned(),
         (None, path) => path.to_owned(),
     };
-    let rule = match (missing, text.rsplit_once("expected ")) {
+    let rule = match (missing, text.rsplit_once(", expected ")) {
         (Some(_), _) => "is required".to_owned(),
         // A rule of our own, whose text stands in the source.
         (None, _) if text.starts_with("must ") => text.to_owned(),
-        (None, Some((_, "struct" | "a struct"))) => "must be an object".to_owned(),
+        (None, Some((_, "struct" | "a struct" | "a map"))) => "must be an object".to_owned(),
+        (None, Some((_, "a sequence"))) => "must be an array".to_owned(),
         (None, Some((_, expected))) if expected.starts_with("struct ") => "must be an object".to_owned(),
         (None, Some((_, expected))) => format!("must be {expected}"),
         (None, None) => "has a value that is not allowed here".to_owned(),
     };
-    Problem::invalid().with_error(field, rule)
+    Invalid::new(field, rule)
 }
 
 fn malformed(error: &dyn fmt::Display) -> Problem {
@@ -121,13 +127,68 @@ impl<T> Field<T> {
         }
     }
 
+    /// For a field of which null says what absence does.
+    pub(crate) fn or_absent(self) -> Option<T> {
+        match self {
+            Self::Absent | Self::Null => None,
+            Self::Value(value) => Some(value),
+        }
+    }
+
+    /// For a field that cannot be null, whose fault waits among `faults`: `None` leaves alone.
+    pub(crate) fn not_null(self, name: &str, faults: &mut Vec<Invalid>) -> Option<T> {
+        if matches!(self, Self::Null) {
+            faults.push(Invalid::new(name, NOT_NULL));
+        }
+        self.or_absent()
+    }
+
     /// For a field that cannot be null: `None` leaves alone.
     pub(crate) fn required(self, name: &str) -> Result<Option<T>, Problem> {
         match self {
             Self::Absent => Ok(None),
-            Self::Null => Err(Problem::invalid().with_error(name, "must not be null")),
+            Self::Null => Err(Problem::invalid().with_error(name, NOT_NULL)),
             Self::Value(value) => Ok(Some(value)),
         }
+    }
+}
+
+/// A field whose wrong type waits as a fault, so that its sender hears of every bad field at once. Use with
+/// `#[serde(default)]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Noted<T>(Result<Field<T>, Invalid>);
+
+impl<T> Default for Noted<T> {
+    fn default() -> Self {
+        Self(Ok(Field::Absent))
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Noted<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let mut reader = serde_json::Deserializer::from_str(text.get());
+        let read = serde_path_to_error::deserialize::<_, Field<T>>(&mut reader);
+        Ok(Self(read.map_err(|error| {
+            refused(&error.path().to_string(), error.inner())
+        })))
+    }
+}
+
+impl<T> Noted<T> {
+    /// The field, which is called `name`; where its type is wrong it goes to `faults`, and counts as absent.
+    pub(crate) fn read(self, name: &str, faults: &mut Vec<Invalid>) -> Field<T> {
+        let fault = match self.0 {
+            Ok(field) => return field,
+            Err(fault) => fault,
+        };
+        let field = match fault.field.as_str() {
+            WHOLE => name.to_owned(),
+            // Of an item, such as `.3`.
+            path => format!("{name}{path}"),
+        };
+        faults.push(Invalid { field, ..fault });
+        Field::Absent
     }
 }
 
@@ -223,6 +284,46 @@ mod tests {
         let problem = json::<Instant>(br#""tomorrow""#).unwrap_err();
         let rule = "must be an ISO 8601 instant, such as 2030-01-31T00:00:00Z";
         assert_eq!(problem.errors()[0].message, rule);
+    }
+
+    #[test]
+    fn a_noted_fault_names_its_field_and_lets_the_others_be_read() {
+        #[derive(serde::Deserialize)]
+        struct Patient {
+            #[serde(default)]
+            url: Noted<String>,
+            #[serde(default)]
+            events: Noted<Vec<String>>,
+            #[serde(default)]
+            active: Noted<bool>,
+            #[serde(default)]
+            absent: Noted<bool>,
+        }
+        let read: Patient = json(br#"{"url": 7, "events": ["a", 8], "active": true}"#).unwrap();
+        let mut faults = vec![];
+        assert_eq!(read.url.read("url", &mut faults), Field::Absent);
+        assert_eq!(read.events.read("events", &mut faults), Field::Absent);
+        assert_eq!(read.active.read("active", &mut faults), Field::Value(true));
+        assert_eq!(read.absent.read("absent", &mut faults), Field::Absent);
+        let told: Vec<String> = faults.iter().map(Invalid::to_string).collect();
+        assert_eq!(told, ["url: must be a string", "events.1: must be a string"]);
+
+        let read: Patient = json(br#"{"url": "\ud800", "events": "a", "active": null}"#).unwrap();
+        let mut faults = vec![];
+        read.url.read("url", &mut faults);
+        read.events.read("events", &mut faults);
+        read.active
+            .read("active", &mut faults)
+            .not_null("active", &mut faults);
+        let told: Vec<String> = faults.iter().map(Invalid::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "url: has a value that is not allowed here",
+                "events: must be an array",
+                "active: must not be null"
+            ]
+        );
     }
 
     #[test]
