@@ -4,7 +4,7 @@ use crate::problem::Problem;
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, IgnoredAny};
 use serde_json::value::RawValue;
 use std::fmt;
 use stentor_domain::Timestamp;
@@ -19,14 +19,26 @@ pub(crate) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem>
     let body = if body.is_empty() { b"{}" } else { body };
     // Checked as a whole: what is read over because nobody asks for it must be text, too.
     let text = std::str::from_utf8(body).map_err(|error| malformed(&error))?;
+    // An array would be read as the fields in their order, which no contract means.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(no_object(text));
+    }
     // Where the fault lies is looked for only where there is one.
     serde_json::from_str(text).map_err(|_| fault::<T>(text))
+}
+
+/// Why a body that is no object is refused.
+fn no_object(text: &str) -> Problem {
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(_) => Problem::invalid().with_error(WHOLE, "must be an object"),
+        Err(error) => malformed(&error),
+    }
 }
 
 /// Why `text` cannot be read as a `T`: names the field and the rule, never the value, which may be a secret.
 fn fault<'a, T: Deserialize<'a>>(text: &'a str) -> Problem {
     // A field's fault in a text that is no JSON at all is not the field's.
-    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
+    if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
         return malformed(&error);
     }
     let mut reader = serde_json::Deserializer::from_str(text);
@@ -56,7 +68,7 @@ fn refused(path: &str, error: &serde_json::Error) -> Invalid {
         (Some(_), _) => "is required".to_owned(),
         // A rule of our own, whose text stands in the source.
         (None, _) if text.starts_with("must ") => text.to_owned(),
-        (None, Some((_, "struct" | "a struct" | "a map"))) => "must be an object".to_owned(),
+        (None, Some((_, "struct" | "a struct"))) => "must be an object".to_owned(),
         (None, Some((_, "a sequence"))) => "must be an array".to_owned(),
         (None, Some((_, expected))) if expected.starts_with("struct ") => "must be an object".to_owned(),
         (None, Some((_, expected))) => format!("must be {expected}"),
@@ -199,7 +211,7 @@ pub(crate) struct NotYet(bool);
 
 impl<'de> Deserialize<'de> for NotYet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Option::<serde::de::IgnoredAny>::deserialize(deserializer).map(|value| Self(value.is_some()))
+        Option::<IgnoredAny>::deserialize(deserializer).map(|value| Self(value.is_some()))
     }
 }
 
@@ -263,7 +275,9 @@ mod tests {
             (422, Some("events.0.payload".into()))
         );
         assert_eq!(fault("{}"), (422, Some("events".into())));
-        assert_eq!(fault("[]").0, 422);
+        for no_object in ["[]", "[[]]", "7", "null", r#""text""#] {
+            assert_eq!(fault(no_object), (422, Some("body".into())), "{no_object}");
+        }
     }
 
     #[test]
@@ -281,7 +295,12 @@ mod tests {
 
     #[test]
     fn a_fault_tells_a_rule_of_our_own_in_its_words() {
-        let problem = json::<Instant>(br#""tomorrow""#).unwrap_err();
+        #[derive(Debug, serde::Deserialize)]
+        struct Until {
+            #[expect(dead_code, reason = "only its type matters here")]
+            at: Instant,
+        }
+        let problem = json::<Until>(br#"{"at": "tomorrow"}"#).unwrap_err();
         let rule = "must be an ISO 8601 instant, such as 2030-01-31T00:00:00Z";
         assert_eq!(problem.errors()[0].message, rule);
     }

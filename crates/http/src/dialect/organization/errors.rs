@@ -8,6 +8,9 @@ use serde::Serialize;
 use stentor_domain::name::Rule;
 use utoipa::ToSchema;
 
+/// What to do where the key does not say which organization it is for.
+const TENANT_REQUIRED: &str = "Name the organization by id or uid: header `X-Tenant`, or query `tenant`. A tenant's key does so by itself.";
+
 /// Why a request was refused.
 // In the order a person reads it.
 #[derive(Serialize, ToSchema)]
@@ -43,6 +46,7 @@ pub(super) fn render(problem: &Problem) -> (StatusCode, Bytes) {
         ("invalid_request", faults) => (code_of(faults), Message::each(faults)),
         ("not_supported", faults) => ("not_supported", Message::each(faults)),
         ("endpoint_limit_reached", _) => ("webhook_limit_reached", Message::One(problem.detail())),
+        ("tenant_required", _) => ("tenant_required", Message::One(TENANT_REQUIRED)),
         (code, _) => (code, Message::One(problem.detail())),
     };
     let refusal = ErrorOut {

@@ -243,6 +243,7 @@ fn events_schema() -> Schema {
     OneOfBuilder::new()
         .item(list(string(r"^\*$"), 1))
         .item(list(name, SUBSCRIPTION_TYPES_MAX))
+        .description(Some("The event types that it wants; `[\"*\"]` is all."))
         .build()
         .into()
 }
