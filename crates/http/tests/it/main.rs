@@ -11,6 +11,7 @@ mod body;
 mod few_descriptors;
 mod http2;
 mod listen;
+mod organization;
 mod problem;
 mod support;
 mod v1;
