@@ -1,6 +1,6 @@
 //! `/v1/audit`.
 
-use super::world::{Answer, World};
+use crate::world::{Answer, World};
 use serde_json::json;
 
 fn timeline(answer: &Answer) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::world::{FAILURES_PER_MINUTE, World};
+use crate::world::{FAILURES_PER_MINUTE, World};
 use serde_json::json;
 
 const PATH: &str = "/v1/projects";

@@ -1,6 +1,6 @@
 //! `/v1/deliveries`, as its callers see it.
 
-use super::world::World;
+use crate::world::World;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! `GET /v1/events`, as its callers see it.
 
-use super::world::World;
+use crate::world::World;
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! What a start makes, and what the command line makes without one.
 
-use super::world::World;
+use crate::world::World;
 use serde_json::json;
 use stentor_domain::Timestamp;
 use stentor_engine::Error;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::world::{Answer, World};
+use crate::world::{Answer, World};
 use serde_json::json;
 
 #[tokio::test]

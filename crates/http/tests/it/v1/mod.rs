@@ -13,4 +13,3 @@ mod pages;
 mod paths_and_hosts;
 mod projects;
 mod rate_limit;
-pub(crate) mod world;

@@ -1,6 +1,6 @@
 //! `/openapi.json`: what programs are told about the contract is true.
 
-use super::world::World;
+use crate::world::World;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 

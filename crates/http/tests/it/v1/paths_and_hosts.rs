@@ -1,6 +1,6 @@
 //! Which host and which path a request is for, whatever it asks there.
 
-use super::world::World;
+use crate::world::World;
 use axum::body::Body;
 use http::{Request, Version};
 use stentor_http::{App, AppSettings, router};

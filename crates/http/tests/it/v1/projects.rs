@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::world::World;
+use crate::world::World;
 use serde_json::json;
 
 #[tokio::test]

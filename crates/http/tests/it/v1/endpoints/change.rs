@@ -1,7 +1,7 @@
 //! Changing endpoints: absent, null and value; masks; statuses.
 
 use super::{call, in_snapshot, made, path, plain, plain_with};
-use crate::v1::world::World;
+use crate::world::World;
 use serde_json::{Value, json};
 use std::time::Duration;
 use stentor_domain::Timestamp;

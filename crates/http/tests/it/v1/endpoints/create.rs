@@ -1,7 +1,7 @@
 //! Making endpoints: fields, defaults, limits, repetitions.
 
 use super::{call, in_snapshot, made, path, plain, plain_with, send, send_text};
-use crate::v1::world::World;
+use crate::world::World;
 use serde_json::{Value, json};
 use stentor_domain::limits::ENDPOINTS_PER_TENANT_MAX;
 use stentor_engine::Settings;

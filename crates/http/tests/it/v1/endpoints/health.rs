@@ -1,7 +1,7 @@
 //! What sending leaves on an endpoint: failures in a row, and the 410 that disables it.
 
 use super::{call, in_snapshot, made, path, plain};
-use crate::v1::world::World;
+use crate::world::World;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use stentor_domain::Clock as _;

@@ -7,7 +7,7 @@ mod published;
 mod reach;
 mod secrets;
 
-use crate::v1::world::{Answer, World};
+use crate::world::{Answer, World};
 use axum::body::Body;
 use http::Method;
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! The published text, exchange by exchange.
 
 use super::{call, made, path, plain, plain_with};
-use crate::v1::world::World;
+use crate::world::World;
 use serde_json::json;
 use std::time::Duration;
 

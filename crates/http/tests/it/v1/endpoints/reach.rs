@@ -1,7 +1,7 @@
 //! Which keys reach which endpoints.
 
 use super::{call, in_snapshot, made, path, plain, plain_with, send};
-use crate::v1::world::World;
+use crate::world::World;
 use serde_json::{Value, json};
 
 async fn key(world: &World, fields: Value) -> String {

@@ -1,7 +1,7 @@
 //! Signing secrets: shown once, rotated, replaced, and never readable on the disk.
 
 use super::{call, in_snapshot, made, path, plain, plain_with, send};
-use crate::v1::world::World;
+use crate::world::World;
 use serde_json::{Value, json};
 use std::time::Duration;
 use stentor_domain::limits::SECRETS_VALID_MAX;
