@@ -92,11 +92,14 @@ fn describe_answers(operation: &mut Operation) {
 }
 
 impl Refusal {
-    /// Says of the refusals that an operation names that they look so, as do all others.
+    /// Says of the refusals that an operation names that they look so, as do all others, but for those whose look it
+    /// names itself.
     fn add_to(&self, operation: &mut Operation) {
         let responses = &mut operation.responses.responses;
         for (status, response) in responses.iter_mut() {
-            if let (true, RefOr::T(response)) = (status.starts_with('4'), response) {
+            if let (true, RefOr::T(response)) = (status.starts_with('4'), response)
+                && response.content.is_empty()
+            {
                 *response = self.described(&response.description);
             }
         }
