@@ -100,7 +100,9 @@ impl Refusal {
             if let (true, RefOr::T(response)) = (status.starts_with('4'), response)
                 && response.content.is_empty()
             {
-                *response = self.described(&response.description);
+                response
+                    .content
+                    .insert(self.media_type.into(), RefOr::T(self.content()));
             }
         }
         responses.insert("default".into(), RefOr::Ref(Ref::from_response_name(self.name)));
@@ -108,9 +110,14 @@ impl Refusal {
 
     fn described(&self, description: &str) -> Response {
         let mut response = Response::new(description);
-        let content = Content::new(Some(Ref::from_schema_name(self.name)));
-        response.content.insert(self.media_type.into(), RefOr::T(content));
         response
+            .content
+            .insert(self.media_type.into(), RefOr::T(self.content()));
+        response
+    }
+
+    fn content(&self) -> Content {
+        Content::new(Some(Ref::from_schema_name(self.name)))
     }
 }
 

@@ -12,6 +12,7 @@ mod few_descriptors;
 mod http2;
 mod listen;
 mod problem;
+mod subscriptions;
 mod support;
 mod v1;
 mod world;

@@ -9,11 +9,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// Rules that have a word of their own for programs; all others are a `value_error`.
-const TYPES: [(&str, &str); 6] = [
+const TYPES: [(&str, &str); 7] = [
     ("is required", "missing"),
+    // Of those that must not be null, each is a string.
+    ("must not be null", "string_type"),
     ("must be a string", "string_type"),
     ("must be a boolean", "bool_type"),
-    ("must be a sequence", "list_type"),
+    ("must be an array", "list_type"),
     ("must be an object", "model_attributes_type"),
     ("must be an integer", "int_parsing"),
 ];
@@ -89,7 +91,7 @@ impl From<&Problem> for ValidationErrors {
 }
 
 impl From<&FieldError> for ValidationError {
-    fn from(FieldError { field, message }: &FieldError) -> Self {
+    fn from(FieldError { field, message, .. }: &FieldError) -> Self {
         let known = TYPES.iter().find(|(rule, _)| rule == message);
         Self {
             loc: way_to(field),

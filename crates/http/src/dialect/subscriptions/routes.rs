@@ -7,6 +7,7 @@ use crate::body::JsonBytes;
 use crate::call::{Call, answer};
 use crate::input;
 use crate::problem::Problem;
+use crate::rate_limit;
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::response::{IntoResponse, Response};
@@ -32,11 +33,13 @@ pub(super) const SUBSCRIPTION_ID: &str = "subscription_id";
 ))]
 struct Document;
 
-pub(super) fn routes(_: &App) -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(Document::openapi())
+pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
+    let routes = OpenApiRouter::new()
         .routes(routes!(types))
         .routes(routes!(list, create))
-        .routes(routes!(get, update, delete))
+        .routes(routes!(get, update, delete));
+    let routes = rate_limit::layer(app, rate_limit::SUBSCRIPTIONS).before_all(routes);
+    OpenApiRouter::with_openapi(Document::openapi()).merge(routes)
 }
 
 /// Get the event types that there are.
@@ -55,6 +58,7 @@ async fn types(State(app): State<App>, call: Call) -> Result<Json<Vec<TypeOut>>,
 /// Get all subscriptions, newest first.
 #[utoipa::path(
     get, path = "/api/v1/webhooks", tag = "subscriptions",
+    params(("X-Tenant" = Option<String>, Header, description = "The tenant, by id or uid; root and project keys only.")),
     responses((status = 200, body = [SubscriptionOut]), (status = 422, body = ValidationErrors))
 )]
 async fn list(State(app): State<App>, call: Call) -> Result<Json<Vec<SubscriptionOut>>, Problem> {
@@ -68,6 +72,7 @@ async fn list(State(app): State<App>, call: Call) -> Result<Json<Vec<Subscriptio
 /// Make a subscription, which receives every event type.
 #[utoipa::path(
     post, path = "/api/v1/webhooks", tag = "subscriptions", request_body = SubscriptionIn,
+    params(("X-Tenant" = Option<String>, Header, description = "The tenant, by id or uid; root and project keys only.")),
     responses(
         (status = 200, body = SubscriptionMade, description = "With `client_secret`, this once."),
         (status = 409, description = "The tenant has as many subscriptions as it may."),
@@ -92,7 +97,10 @@ async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) 
 /// Get a subscription.
 #[utoipa::path(
     get, path = "/api/v1/webhooks/{subscription_id}", tag = "subscriptions",
-    params(("subscription_id" = i64, Path, description = "Its id.")),
+    params(
+        ("subscription_id" = i64, Path, description = "Its id."),
+        ("X-Tenant" = Option<String>, Header, description = "The tenant, by id or uid; root and project keys only.")
+    ),
     responses((status = 200, body = SubscriptionOut), (status = 404), (status = 422, body = ValidationErrors))
 )]
 async fn get(
@@ -107,7 +115,10 @@ async fn get(
 /// Change a subscription.
 #[utoipa::path(
     patch, path = "/api/v1/webhooks/{subscription_id}", tag = "subscriptions", request_body = SubscriptionChange,
-    params(("subscription_id" = i64, Path, description = "Its id.")),
+    params(
+        ("subscription_id" = i64, Path, description = "Its id."),
+        ("X-Tenant" = Option<String>, Header, description = "The tenant, by id or uid; root and project keys only.")
+    ),
     responses((status = 200, body = SubscriptionOut), (status = 404), (status = 422, body = ValidationErrors))
 )]
 async fn update(
@@ -127,7 +138,10 @@ async fn update(
 /// Delete a subscription; what is unfinished is cancelled.
 #[utoipa::path(
     delete, path = "/api/v1/webhooks/{subscription_id}", tag = "subscriptions",
-    params(("subscription_id" = i64, Path, description = "Its id.")),
+    params(
+        ("subscription_id" = i64, Path, description = "Its id."),
+        ("X-Tenant" = Option<String>, Header, description = "The tenant, by id or uid; root and project keys only.")
+    ),
     responses(
         (status = 204, description = "It is deleted."),
         (status = 404),

@@ -1,8 +1,9 @@
 //! What the contract reads and shows, with the fields in the order of its published text.
 
-use crate::input::Field;
+use crate::input::{Field, Noted};
 use serde::{Deserialize, Serialize};
 use stentor_domain::endpoint::Switch;
+use stentor_domain::name::Invalid;
 use stentor_domain::secret::Secret;
 use stentor_engine::endpoints::EndpointFields;
 use stentor_store::endpoints::EndpointWithHealth;
@@ -11,21 +12,19 @@ use utoipa::ToSchema;
 
 /// All event types, in the core's spelling.
 const ALL_EVENTS: &str = "*";
+const NO_EVENTS: &str = "must name at least one registered event type; null is all of them";
 
 /// A new subscription.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct SubscriptionIn {
     /// Where it is: a public HTTPS URL.
-    #[schema(
-        format = "uri",
-        min_length = 1,
-        max_length = 2083,
-        example = "https://example.com"
-    )]
-    url: String,
+    #[serde(default)]
+    #[schema(required = true, value_type = String, format = "uri", min_length = 1, max_length = 2083, example = "https://example.com")]
+    url: Noted<String>,
     /// What it is for.
-    #[schema(max_length = 1000)]
-    description: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 1000)]
+    description: Noted<String>,
 }
 
 /// What to change of a subscription. An absent field is left alone.
@@ -34,19 +33,19 @@ pub(super) struct SubscriptionChange {
     /// The event types that it wants, all of them registered; null is all there are and will be.
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 500)]
-    events: Field<Vec<String>>,
+    events: Noted<Vec<String>>,
     /// Where it is; null leaves it alone.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = "uri", min_length = 1, max_length = 2083, example = "https://example.com")]
-    url: Field<String>,
+    url: Noted<String>,
     /// What it is for; null clears it.
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 1000)]
-    description: Field<String>,
+    description: Noted<String>,
     /// Is it sent to? Null leaves it alone; true resumes from whatever stopped it.
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
-    enabled: Field<bool>,
+    enabled: Noted<bool>,
 }
 
 /// A subscription.
@@ -90,9 +89,12 @@ pub(super) struct TypeOut {
 
 impl SubscriptionIn {
     pub(super) fn fields(self) -> EndpointFields {
+        let mut misread = vec![];
+        let faults = &mut misread;
         EndpointFields {
-            url: Some(self.url),
-            description: Some(self.description),
+            url: self.url.read("url", faults).not_null("url", faults),
+            description: Some(self.description.read("description", faults).or_absent()),
+            misread,
             ..EndpointFields::default()
         }
     }
@@ -100,17 +102,28 @@ impl SubscriptionIn {
 
 impl SubscriptionChange {
     pub(super) fn fields(self) -> EndpointFields {
-        let (events, only_registered) = match self.events {
+        let mut misread = vec![];
+        let faults = &mut misread;
+        let (events, only_registered) = match self.events.read("events", faults) {
             Field::Absent => (None, false),
             Field::Null => (Some(vec![ALL_EVENTS.to_owned()]), false),
+            Field::Value(events) if events.is_empty() => {
+                faults.push(Invalid::new("events", NO_EVENTS));
+                (None, false)
+            }
             Field::Value(events) => (Some(events), true),
         };
         EndpointFields {
             events,
             only_registered,
-            url: self.url.clearing().flatten(),
-            description: self.description.clearing(),
-            switch: self.enabled.clearing().flatten().map(Switch::Enabled),
+            url: self.url.read("url", faults).or_absent(),
+            description: self.description.read("description", faults).clearing(),
+            switch: self
+                .enabled
+                .read("enabled", faults)
+                .or_absent()
+                .map(Switch::Enabled),
+            misread,
             ..EndpointFields::default()
         }
     }
