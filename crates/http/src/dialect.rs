@@ -5,6 +5,7 @@
 //! own words in one place, on its way out of that contract's routes.
 
 mod organization;
+mod subscriptions;
 mod v1;
 
 use crate::app::App;
@@ -21,7 +22,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 /// All contracts. Their paths do not overlap.
-pub(crate) const ALL: [Dialect; 2] = [v1::DIALECT, organization::DIALECT];
+pub(crate) const ALL: [Dialect; 3] = [v1::DIALECT, organization::DIALECT, subscriptions::DIALECT];
 
 /// How a contract says no: status and JSON.
 pub(crate) type Refusal = fn(&Problem) -> (StatusCode, Bytes);
