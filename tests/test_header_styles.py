@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from support.api import make_endpoint, make_tenant, publish
+from support.api import make_endpoint, make_key, make_tenant, publish
 from support.receiver import Received, Receiver
 from support.server import Server
 from support.signatures import verify
@@ -80,3 +80,39 @@ def test_a_rotation_signs_with_the_newest_secret_where_there_is_room_for_one(
     [request] = receiver.wait_for(1)
     check_v1(rotated["secret"], request, event)
     assert len(header(request, "webhook-signature").split()) == 2
+
+
+def test_style_apps_signs_under_the_prefix_of_its_project_whatever_custom_headers_say(
+    shared_server: Server, receiver: Receiver
+):
+    root = shared_server.root
+    path = "/v1/projects/" + root.post("/v1/projects", {"name": "prefixed"}).expect(201)["id"]
+    project = shared_server.client(make_key(root, "project", project="prefixed")["key"])
+    tenant = make_tenant(project)
+    make_endpoint(
+        project.for_tenant(tenant),
+        receiver.url(),
+        secret=SECRETS[1],
+        header_styles=["standard", "apps"],
+        headers_json={"X-Acme-Signature": "forged", "x-acme-timestamp": "0"},
+    )
+    event = publish(project, tenant, PAYLOAD, "order.paid").expect(202)
+    [before] = receiver.wait_for(1)
+    check_apps(SECRETS[1], before, event)
+    assert header(before, "x-acme-signature") == "forged"
+
+    shown = root.patch(path, {"signature_prefix": "X-Acme"}).expect(200)
+    assert shown["signature_prefix"] == "x-acme"
+    publish(project, tenant, PAYLOAD, "order.paid").expect(202)
+    request = receiver.wait_for(2)[1]
+    assert header(request, "X-Acme-Signature") == hexadecimal(SECRETS[1], request.body)
+    sent_at = datetime.fromtimestamp(int(header(request, "X-Acme-Timestamp")) / 1000, UTC)
+    assert abs((sent_at - datetime.now(UTC)).total_seconds()) < 60
+    assert not [name for name, _ in request.headers if name.lower().startswith("x-webhook-")]
+    verify(SECRETS[1], request)
+
+    for taken in ("webhook", "Svix", "stripe", "x-hub", "x-shopify", "x-stentor", "x-acme-", "x acme", "1x", ""):
+        assert root.patch(path, {"signature_prefix": taken}).fields() == ["signature_prefix"], taken
+    assert root.patch(path, {"signature_prefix": None}).expect(200)["signature_prefix"] == "x-webhook"
+    event = publish(project, tenant, PAYLOAD, "order.paid").expect(202)
+    check_apps(SECRETS[1], receiver.wait_for(3)[2], event)

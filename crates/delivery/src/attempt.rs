@@ -2,7 +2,7 @@
 //! replays come through here as first attempts do.
 
 use crate::request::Prepared;
-use crate::transport::{Permission, Sent, Transport};
+use crate::transport::{Outgoing, Permission, Sent, Transport};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use stentor_domain::delivery::Reason;
 use stentor_domain::judge::{Policy, Step, Tried, judge};
 use stentor_domain::retry_after;
 use stentor_domain::{Chance, Clock};
-use stentor_store::config::EndpointConfig;
+use stentor_store::config::{EndpointConfig, ProjectConfig};
 use stentor_store::hot::{Claimed, Finish, Next};
 use stentor_store::{Recorded, Store, StoreError};
 use tokio::sync::watch;
@@ -69,7 +69,7 @@ impl Attempting {
     ///
     /// Nothing is sent while this node's lease has run out: somebody else may be about to send it.
     pub(crate) async fn attempt(&self, store: &Store, permission: &Permission, claimed: Claimed) {
-        let Some(configured) = store.config().endpoint(claimed.endpoint) else {
+        let Some((configured, project)) = store.config().endpoint_with_project(claimed.endpoint) else {
             let cancel = claimed.cancel(Reason::EndpointDeleted);
             return self.insist("cancelled", || store.cancel_claimed(cancel)).await;
         };
@@ -78,7 +78,7 @@ impl Attempting {
             return self.insist("given back", || store.release(vec![release])).await;
         }
         self.unless_broken_off(store.leased()).await;
-        let finish = Arc::new(self.exchange(&claimed, &configured, permission).await);
+        let finish = Arc::new(self.exchange(&claimed, &configured, &project, permission).await);
         let recorded = async || match store.finish_attempt(Arc::clone(&finish)).await {
             Ok(Recorded::Fenced) => {
                 tracing::warn!(delivery = %claimed.delivery, "an attempt was recorded after its lease was lost");
@@ -93,16 +93,13 @@ impl Attempting {
         &self,
         claimed: &Claimed,
         configured: &EndpointConfig,
+        project: &ProjectConfig,
         permission: &Permission,
     ) -> Finish {
         let started_at = self.clock.now();
-        let prepared = self.prepare(configured);
+        let prepared = self.prepare(configured, project);
         let built = prepared.build(claimed, started_at, permission.clone());
-        let sent = match configured.endpoint.settings.url.judge(&self.allow) {
-            // The allow list has become shorter since the URL was saved.
-            Err(refusal) => blocked(refusal.to_string()),
-            Ok(()) => self.send(built.outgoing).await,
-        };
+        let sent = self.send(built.outgoing, project).await;
         let ended_at = self.clock.now();
         let wait = sent
             .retry_after
@@ -146,13 +143,19 @@ impl Attempting {
         }
     }
 
-    async fn send(&self, outgoing: crate::transport::Outgoing) -> Sent {
+    /// Sends a request where it may be sent. A sandbox reaches only what the operator allows: for anything else not even a
+    /// name is looked up.
+    async fn send(&self, outgoing: Outgoing, project: &ProjectConfig) -> Sent {
+        if project.sandbox && !outgoing.url.is_excepted(&self.allow) {
+            return unsent(Outcome::Simulated, None);
+        }
+        // The allow list may have become shorter since the URL was saved.
+        if let Err(refusal) = outgoing.url.judge(&self.allow) {
+            let blocked = Outcome::Failed(ErrorClass::BlockedAddress);
+            return unsent(blocked, Some(refusal.to_string()));
+        }
         let sent = self.unless_broken_off(self.transport.send(outgoing)).await;
-        sent.unwrap_or_else(|| Sent {
-            outcome: Outcome::Failed(ErrorClass::Shutdown),
-            exchange: Exchange::default(),
-            retry_after: None,
-        })
+        sent.unwrap_or_else(|| unsent(Outcome::Failed(ErrorClass::Shutdown), None))
     }
 
     /// What `future` gives; `None` where everything is broken off before.
@@ -165,20 +168,17 @@ impl Attempting {
         }
     }
 
-    /// What all requests to this version of the endpoint have in common.
-    fn prepare(&self, configured: &EndpointConfig) -> Arc<Prepared> {
+    /// What all requests to this version of the endpoint, in this version of its project, have in common.
+    fn prepare(&self, configured: &EndpointConfig, project: &ProjectConfig) -> Arc<Prepared> {
         let mut prepared = self.prepared.lock();
         let n = configured.endpoint.id.n();
-        if let Some(known) = prepared
-            .get(&n)
-            .filter(|known| known.version == configured.version)
-        {
+        if let Some(known) = prepared.get(&n).filter(|known| known.is_for(configured, project)) {
             return Arc::clone(known);
         }
         if prepared.len() >= PREPARED_MAX {
             prepared.clear();
         }
-        let fresh = Arc::new(Prepared::new(configured));
+        let fresh = Arc::new(Prepared::new(configured, project));
         prepared.insert(n, Arc::clone(&fresh));
         fresh
     }
@@ -205,11 +205,12 @@ impl Attempting {
     }
 }
 
-fn blocked(detail: String) -> Sent {
+/// What becomes of a request that does not leave, or did not come to its end.
+fn unsent(outcome: Outcome, detail: Option<String>) -> Sent {
     Sent {
-        outcome: Outcome::Failed(ErrorClass::BlockedAddress),
+        outcome,
         exchange: Exchange {
-            detail: Some(detail),
+            detail,
             ..Exchange::default()
         },
         retry_after: None,
@@ -219,6 +220,7 @@ fn blocked(detail: String) -> Sent {
 fn next(step: Step, tried: Tried) -> Next {
     let ours = matches!(tried.outcome, Outcome::Failed(class) if class.ours());
     match step {
+        Step::Done if tried.outcome == Outcome::Simulated => Next::Simulated,
         Step::Done => Next::Delivered,
         Step::GiveUp if tried.trigger == Trigger::Test => Next::Exhausted(Reason::TestFailed),
         Step::GiveUp => Next::Exhausted(Reason::ScheduleEnded),
@@ -240,6 +242,7 @@ fn log(claimed: &Claimed, outcome: Outcome, exchange: &Exchange, step: Step) {
         trigger = claimed.trigger.as_str(),
         status = outcome.status(),
         error = outcome.error_class().map(ErrorClass::as_str),
+        simulated = outcome == Outcome::Simulated,
         micros = exchange.timing.total_micros,
         step = ?step,
         "attempt"

@@ -12,7 +12,7 @@ use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
 use stentor_domain::endpoint_url::EndpointUrl;
 use stentor_domain::limits::{ANSWER_BYTES_FAILED_MAX, ANSWER_BYTES_SUCCEEDED_MAX};
-use stentor_store::config::EndpointConfig;
+use stentor_store::config::{EndpointConfig, ProjectConfig};
 use stentor_store::hot::Claimed;
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -21,10 +21,10 @@ const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("Stentor/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// What every request to one version of an endpoint has in common.
+/// What every request to one version of an endpoint, in one version of its project, has in common.
 pub(crate) struct Prepared {
-    /// The version of the endpoint that this was made for.
-    pub(crate) version: i64,
+    endpoint_version: i64,
+    project_version: i64,
     url: EndpointUrl,
     timeout: Duration,
     signer: Signer,
@@ -44,7 +44,7 @@ pub(crate) struct Built {
 }
 
 impl Prepared {
-    pub(crate) fn new(configured: &EndpointConfig) -> Self {
+    pub(crate) fn new(configured: &EndpointConfig, project: &ProjectConfig) -> Self {
         let settings = &configured.endpoint.settings;
         let mut headers = HeaderMap::new();
         let mut lines = String::new();
@@ -59,15 +59,22 @@ impl Prepared {
             }
         }
         Self {
-            version: configured.version,
+            endpoint_version: configured.version,
+            project_version: project.version,
             url: settings.url.clone(),
             timeout: settings.timeout(),
             signer: Signer::new(&configured.secrets),
-            styled: (settings.header_styles.beside()).map(|style| Styled::new(style, &configured.secrets)),
+            styled: (settings.header_styles.beside())
+                .map(|style| Styled::new(style, &configured.secrets, &project.signature_prefix)),
             headers,
             lines,
             header_set: configured.header_set,
         }
+    }
+
+    /// Was it made for these versions?
+    pub(crate) fn is_for(&self, configured: &EndpointConfig, project: &ProjectConfig) -> bool {
+        self.endpoint_version == configured.version && self.project_version == project.version
     }
 
     /// The request of an attempt that starts at `now`: the timestamp and the signatures are of this attempt, the id is that
@@ -86,6 +93,7 @@ impl Prepared {
             (WEBHOOK_SIGNATURE, signature),
         ];
         let beside = self.styled.as_ref().map(|styled| styled.headers(claimed, now));
+        // Last, so that no custom header can stand in the place of one.
         for (name, value) in standard.into_iter().chain(beside.into_iter().flatten()) {
             note(&mut sent_headers, &name, &value);
             // Ids, names of event types, numbers, base64 and hex are always valid values.

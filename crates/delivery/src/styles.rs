@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use stentor_domain::Timestamp;
 use stentor_domain::header_styles::HeaderStyle;
 use stentor_domain::secret::SigningSecret;
+use stentor_domain::signature_prefix::SignaturePrefix;
 use stentor_store::hot::Claimed;
 
 const SIGNATURE: HeaderName = HeaderName::from_static("x-webhook-signature");
@@ -19,6 +20,8 @@ const ATTEMPT: HeaderName = HeaderName::from_static("x-webhook-attempt");
 /// Signs for one endpoint in the style of a contract.
 pub(crate) struct Styled {
     style: HeaderStyle,
+    /// The names of style `apps`, which begin with the project's prefix: of the signature and of the timestamp.
+    prefixed: (HeaderName, HeaderName),
     /// The newest first.
     keys: Vec<Key>,
 }
@@ -29,8 +32,8 @@ struct Key {
 }
 
 impl Styled {
-    /// Prepares the secrets of an endpoint, newest first.
-    pub(crate) fn new(style: HeaderStyle, secrets: &[SigningSecret]) -> Self {
+    /// Prepares the secrets of an endpoint, newest first, in a project whose own headers begin with `prefix`.
+    pub(crate) fn new(style: HeaderStyle, secrets: &[SigningSecret], prefix: &SignaturePrefix) -> Self {
         let keys = secrets.iter().filter_map(|signing| {
             // An HMAC takes keys of every length: no secret is lost here.
             let state = Hmac::new_from_slice(signing.secret.expose().as_bytes()).ok()?;
@@ -39,8 +42,14 @@ impl Styled {
                 expires_at: signing.expires_at,
             })
         });
+        // A prefix is always part of a valid name.
+        let prefixed = (
+            HeaderName::try_from(prefix.signature_header()).unwrap_or(SIGNATURE),
+            HeaderName::try_from(prefix.timestamp_header()).unwrap_or(TIMESTAMP),
+        );
         Self {
             style,
+            prefixed,
             keys: keys.collect(),
         }
     }
@@ -60,10 +69,13 @@ impl Styled {
                 (EVENT, event.event_type.as_str().to_owned()),
                 (TIMESTAMP, event.id.0.made_at().iso_millis()),
             ],
-            HeaderStyle::Apps => vec![
-                (SIGNATURE, key.hex(&[body])),
-                (TIMESTAMP, now.millis().to_string()),
-            ],
+            HeaderStyle::Apps => {
+                let (signature, timestamp) = self.prefixed.clone();
+                vec![
+                    (signature, key.hex(&[body])),
+                    (timestamp, now.millis().to_string()),
+                ]
+            }
             HeaderStyle::V1 => {
                 let seconds = now.seconds().to_string();
                 let signature = key.hex(&[seconds.as_bytes(), b".", body]);

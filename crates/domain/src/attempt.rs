@@ -43,26 +43,28 @@ pub enum Outcome {
     Answered(u16),
     /// No answer came, for this reason.
     Failed(ErrorClass),
+    /// Nobody was asked: the project is a sandbox, and the destination is not one that the operator allows.
+    Simulated,
 }
 
 impl Outcome {
-    /// Did the receiver take the event? Only 2xx says so (Standard Webhooks).
+    /// Did the receiver take the event? Only 2xx says so (Standard Webhooks); a sandbox says so in its place.
     pub const fn succeeded(self) -> bool {
-        matches!(self, Self::Answered(200..=299))
+        matches!(self, Self::Answered(200..=299) | Self::Simulated)
     }
 
     /// The status of the answer.
     pub const fn status(self) -> Option<u16> {
         match self {
             Self::Answered(status) => Some(status),
-            Self::Failed(_) => None,
+            Self::Failed(_) | Self::Simulated => None,
         }
     }
 
     /// What kind of failure it was; `None` for a success.
     pub const fn error_class(self) -> Option<ErrorClass> {
         match self {
-            Self::Answered(200..=299) => None,
+            Self::Answered(200..=299) | Self::Simulated => None,
             Self::Answered(300..=399) => Some(ErrorClass::RedirectNotFollowed),
             Self::Answered(_) => Some(ErrorClass::HttpStatus),
             Self::Failed(class) => Some(class),

@@ -124,12 +124,16 @@ fn sensitive(name: &str) -> bool {
             .any(|word| lower.contains(word))
 }
 
-fn check(lower: &str, value: &str) -> Result<(), String> {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if RESERVED_PREFIXES.iter().any(|prefix| lower.starts_with(prefix))
+/// Does Stentor or the protocol set the header of this name, given in lower case?
+pub(crate) fn is_reserved(lower: &str) -> bool {
+    RESERVED_PREFIXES.iter().any(|prefix| lower.starts_with(prefix))
         || RESERVED.contains(&lower)
         || SIGNATURES.contains(&lower)
-    {
+}
+
+fn check(lower: &str, value: &str) -> Result<(), String> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if is_reserved(lower) {
         return Err("is reserved: Stentor or the protocol sets it".into());
     }
     if lower.is_empty() || !lower.bytes().all(token) {

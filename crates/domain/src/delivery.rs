@@ -73,6 +73,8 @@ pub enum Reason {
     EndpointPaused,
     /// Held: its endpoint is disabled.
     EndpointDisabled,
+    /// Delivered, without a request: its project is a sandbox.
+    Sandbox,
     /// Exhausted: the schedule came to its end.
     ScheduleEnded,
     /// Exhausted: a test is tried once.
@@ -88,9 +90,10 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::EndpointPaused,
         Self::EndpointDisabled,
+        Self::Sandbox,
         Self::ScheduleEnded,
         Self::TestFailed,
         Self::Requested,
@@ -104,6 +107,7 @@ impl Reason {
         match self {
             Self::EndpointPaused => "endpoint_paused",
             Self::EndpointDisabled => "endpoint_disabled",
+            Self::Sandbox => "sandbox",
             Self::ScheduleEnded => "schedule_ended",
             Self::TestFailed => "test_failed",
             Self::Requested => "requested",

@@ -116,6 +116,16 @@ impl EndpointUrl {
         }
     }
 
+    /// Is it a literal address that is reached because the operator allows it at this port? A name never is.
+    pub fn is_excepted(&self, allowed: &AllowList) -> bool {
+        let address = match self.host() {
+            Host::Domain(_) => return false,
+            Host::Ipv4(v4) => IpAddr::V4(v4),
+            Host::Ipv6(v6) => IpAddr::V6(v6),
+        };
+        allowed.permits(SocketAddr::new(address, self.port()))
+    }
+
     /// The URL exactly as it was sent.
     pub fn text(&self) -> &str {
         &self.0.text

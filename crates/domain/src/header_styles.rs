@@ -9,7 +9,8 @@ pub enum HeaderStyle {
     Standard,
     /// The organization contract's: `X-Webhook-Signature` over the body, `X-Webhook-Event`, `X-Webhook-Timestamp`.
     Organization,
-    /// The apps contract's: a signature over the body and a timestamp under a prefix.
+    /// The apps contract's: a signature over the body and a timestamp, under the project's
+    /// [`SignaturePrefix`](crate::signature_prefix::SignaturePrefix).
     Apps,
     /// The native contract's: `X-Webhook-Signature: v1=` over timestamp and body, with event, delivery and attempt.
     V1,
@@ -41,7 +42,8 @@ impl fmt::Display for HeaderStyle {
     }
 }
 
-/// The styles of an endpoint: the standard one, and at most one that signs under `X-Webhook-Signature`.
+/// The styles of an endpoint: the standard one, and at most one of those that sign under `X-Webhook-Signature`, where apps
+/// does too unless its project has a prefix of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeaderStyles {
     beside: Option<HeaderStyle>,

@@ -57,7 +57,7 @@ pub enum Step {
 /// What follows for the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing: a test, or a fault of ours.
+    /// Nothing: a test, a fault of ours, or nobody was asked.
     None,
     /// It works: its count of failures in a row begins anew.
     Succeeded,
@@ -70,7 +70,7 @@ pub enum Effect {
 /// Decides what follows from an attempt that ended at `now`.
 pub fn judge(policy: Policy<'_>, tried: Tried, now: Timestamp, chance: &dyn Chance) -> Verdict {
     if tried.outcome.succeeded() {
-        let endpoint = if tried.trigger == Trigger::Test {
+        let endpoint = if tried.trigger == Trigger::Test || tried.outcome == Outcome::Simulated {
             Effect::None
         } else {
             Effect::Succeeded
@@ -103,7 +103,7 @@ pub fn judge(policy: Policy<'_>, tried: Tried, now: Timestamp, chance: &dyn Chan
             delivery: Step::RetryAt(now),
             endpoint: Effect::Gone,
         },
-        Outcome::Answered(_) | Outcome::Failed(_) => {
+        _ => {
             let delivery = next_due(policy, tried, now, chance).map_or(Step::GiveUp, |due| {
                 Step::RetryAt(not_before(due, now, tried.retry_after))
             });
@@ -197,6 +197,23 @@ mod tests {
                 judged(tried(Outcome::Answered(status), 3)).delivery,
                 Step::Done,
                 "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_sandbox_simulates_is_delivered_and_tells_nothing_of_the_endpoint() {
+        for trigger in [Trigger::Event, Trigger::Retry, Trigger::Test] {
+            let simulated = Tried {
+                trigger,
+                ..tried(Outcome::Simulated, 9)
+            };
+            assert_eq!(
+                judged(simulated),
+                Verdict {
+                    delivery: Step::Done,
+                    endpoint: Effect::None
+                }
             );
         }
     }

@@ -85,6 +85,14 @@ impl Engine {
         Some(key)
     }
 
+    /// The project that a key belongs to; a root key belongs to none.
+    pub fn project_of(&self, key: &Key) -> Option<Arc<ProjectConfig>> {
+        match key.scope {
+            Scope::Root => None,
+            Scope::Project(own) | Scope::Tenant(own, _) => self.store.config().project(own),
+        }
+    }
+
     /// The project that the caller acts in: its own; for a root key the one named in the body, then in the query, then
     /// `default`. A project that is not the caller's own does not exist for it.
     pub fn project(&self, caller: &Caller, in_body: Option<&str>) -> Result<Arc<ProjectConfig>> {

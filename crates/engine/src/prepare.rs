@@ -6,7 +6,7 @@ use crate::{DEFAULT_PROJECT, Engine};
 use stentor_domain::id::KeyId;
 use stentor_domain::key::{Key, KeyText, Scope};
 use stentor_store::keys::RootKey;
-use stentor_store::projects::{ProjectError, ProjectSettings};
+use stentor_store::projects::{NewProject, ProjectError};
 
 impl Engine {
     /// Makes what a server cannot do without: project `default` and a root key. Every start calls it; what is there
@@ -60,10 +60,11 @@ impl Engine {
         if self.store.config().project_named(DEFAULT_PROJECT).is_some() {
             return Ok(());
         }
-        let settings = ProjectSettings {
+        let new = NewProject {
             name: DEFAULT_PROJECT.into(),
+            sandbox: false,
         };
-        match self.store.create_project(self.by_server(), settings, None).await {
+        match self.store.create_project(self.by_server(), new, None).await {
             // Another node has made it at the same moment.
             Ok(_) | Err(ProjectError::NameTaken) => Ok(()),
             Err(error) => Err(error.into()),

@@ -6,15 +6,20 @@ use crate::{Caller, DEFAULT_PROJECT, Engine, Page, page};
 use std::sync::Arc;
 use stentor_domain::id::ProjectId;
 use stentor_domain::name::check_name;
+use stentor_domain::signature_prefix::SignaturePrefix;
 use stentor_store::config::ProjectConfig;
 use stentor_store::once::{Done, Once};
-use stentor_store::projects::{Project, ProjectError, ProjectSettings};
+use stentor_store::projects::{NewProject, Project, ProjectError};
 
 /// What a caller wants changed of a project; `None` leaves alone.
 #[derive(Clone, Debug, Default)]
 pub struct ProjectPatch {
     /// Its name.
     pub name: Option<String>,
+    /// Whether it is a sandbox, which cannot change: only what it is already is taken.
+    pub sandbox: Option<bool>,
+    /// The prefix of its signature headers; `Some(None)` takes the default.
+    pub signature_prefix: Option<Option<String>>,
 }
 
 impl Engine {
@@ -22,14 +27,15 @@ impl Engine {
     pub async fn create_project(
         &self,
         caller: &Caller,
-        name: String,
+        new: NewProject,
         once: Option<Once<Project>>,
     ) -> Result<Done<Project>> {
         caller.is_root()?;
         caller.may_change()?;
-        check_project_name(&name)?;
-        let settings = ProjectSettings { name };
-        Ok(self.store.create_project(self.by(caller), settings, once).await?)
+        let mut check = Check::default();
+        check_project_name(&mut check, &new.name);
+        check.done()?;
+        Ok(self.store.create_project(self.by(caller), new, once).await?)
     }
 
     /// The project with this id or name.
@@ -55,10 +61,19 @@ impl Engine {
     pub async fn update_project(&self, caller: &Caller, named: &str, patch: ProjectPatch) -> Result<Project> {
         caller.is_root()?;
         caller.may_change()?;
+        let mut check = Check::default();
         if let Some(name) = &patch.name {
-            check_project_name(name)?;
+            check_project_name(&mut check, name);
         }
+        let prefix = patch.signature_prefix.and_then(|text| match text {
+            Some(text) => check.take("signature_prefix", SignaturePrefix::parse(&text)),
+            None => Some(SignaturePrefix::default()),
+        });
+        check.done()?;
         let project = self.known_project(named)?;
+        if patch.sandbox.is_some_and(|sandbox| sandbox != project.sandbox) {
+            return Err(sandbox_is_fixed());
+        }
         if patch.name.as_ref().is_some_and(|name| *name != project.name) {
             refuse_default(&project, "renamed")?;
         }
@@ -67,6 +82,9 @@ impl Engine {
             .update_project(self.by(caller), project.id, move |settings| {
                 if let Some(name) = patch.name {
                     settings.name = name;
+                }
+                if let Some(prefix) = prefix {
+                    settings.signature_prefix = prefix;
                 }
             })
             .await?)
@@ -94,14 +112,17 @@ fn refuse_default(project: &ProjectConfig, what: &str) -> Result<()> {
     Ok(())
 }
 
+fn sandbox_is_fixed() -> Error {
+    let detail = "A project stays what it was made as: a sandbox, or not one. Make another project, and move what is in this one.";
+    Error::conflict("sandbox_is_fixed", detail)
+}
+
 /// A display name that cannot be taken for an id, since `?project=` takes both.
-fn check_project_name(name: &str) -> Result<()> {
-    let mut check = Check::default();
+fn check_project_name(check: &mut Check, name: &str) {
     check.take("name", check_name(name));
     if name.starts_with(ProjectId::PREFIX) {
         check.broken("name", format!("must not start with {}", ProjectId::PREFIX));
     }
-    check.done()
 }
 
 impl From<ProjectError> for Error {

@@ -4,6 +4,7 @@ use crate::attempts_at_keys::AttemptsAtKeys;
 use crate::dialect;
 use crate::openapi;
 use crate::problem::{Problem, with_fallbacks};
+use crate::rate_limit::{RateLimits, RequestQuotas};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
@@ -26,6 +27,8 @@ pub struct AppSettings {
     pub public_hosts: Vec<String>,
     /// Failed authentications per minute and peer address; `None` is no limit.
     pub failed_authentications_per_minute: Option<NonZeroU32>,
+    /// How often a key may ask.
+    pub request_quotas: RequestQuotas,
 }
 
 /// What every handler is given. Cheap to clone.
@@ -37,6 +40,7 @@ struct Inner {
     engine: Engine,
     settings: AppSettings,
     attempts_at_keys: AttemptsAtKeys,
+    rate_limits: RateLimits,
     ready: AtomicBool,
 }
 
@@ -48,6 +52,7 @@ impl App {
             engine,
             settings,
             attempts_at_keys,
+            rate_limits: RateLimits::default(),
             ready: AtomicBool::new(false),
         }))
     }
@@ -64,6 +69,10 @@ impl App {
 
     pub(crate) fn attempts_at_keys(&self) -> &AttemptsAtKeys {
         &self.0.attempts_at_keys
+    }
+
+    pub(crate) fn rate_limits(&self) -> &RateLimits {
+        &self.0.rate_limits
     }
 
     /// Says whether requests should be sent here: `/readyz` answers 200 or 503.

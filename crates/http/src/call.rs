@@ -11,7 +11,9 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use std::net::IpAddr;
+use std::sync::Arc;
 use stentor_domain::id::TenantId;
+use stentor_domain::key::Key;
 use stentor_domain::limits::{IDEMPOTENCY_KEY_CHARACTERS_MAX, IDEMPOTENCY_KEY_LIFE};
 use stentor_engine::{Caller, fingerprint};
 use stentor_store::hot::KeptAnswer;
@@ -22,6 +24,32 @@ const X_TENANT: HeaderName = HeaderName::from_static("x-tenant");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// Who sends a request: a valid key, and where from.
+#[derive(Clone, Debug)]
+pub(crate) struct Authenticated {
+    pub(crate) key: Arc<Key>,
+    pub(crate) address: Option<IpAddr>,
+}
+
+/// Finds out who sends a request, once: the answer stays with the request, so that whoever asks again, after a layer has,
+/// neither hashes the key nor counts a failure twice.
+pub(crate) fn authenticate(parts: &mut Parts, app: &App) -> Result<Authenticated, Problem> {
+    if let Some(known) = parts.extensions.get::<Authenticated>() {
+        return Ok(known.clone());
+    }
+    let address = client_address(parts, app);
+    let key = match presented_key(&parts.headers)? {
+        Some(text) => app.engine().authenticate(text),
+        None => None,
+    };
+    let Some(key) = key else {
+        return Err(unauthenticated(app, address));
+    };
+    let authenticated = Authenticated { key, address };
+    parts.extensions.insert(authenticated.clone());
+    Ok(authenticated)
+}
 
 /// An authenticated request: who calls, and its idempotency key, if it has one.
 #[derive(Debug)]
@@ -41,14 +69,7 @@ impl FromRequestParts<App> for Call {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let address = client_address(parts, app);
-        let key = match presented_key(&parts.headers)? {
-            Some(text) => app.engine().authenticate(text),
-            None => None,
-        };
-        let Some(key) = key else {
-            return Err(unauthenticated(app, address));
-        };
+        let Authenticated { key, address } = authenticate(parts, app)?;
         let (mut project_named, mut tenant_named) = (None, header_text(&parts.headers, &X_TENANT)?);
         for (name, value) in url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
             match &*name {

@@ -6,6 +6,7 @@
 //! - [`app`]: what every handler is given, and the router of all contracts;
 //! - [`call`], [`attempts_at_keys`]: who calls: authentication, idempotency keys, and guessers slowed down;
 //! - [`refusals`]: every refusal of the engine, once for all contracts;
+//! - [`rate_limit`]: how often a key may ask, contract by contract;
 //! - [`input`], [`paging`]: reading JSON, queries and cursors so that a fault names its field;
 //! - [`openapi`]: the documents that describe the contracts to programs;
 //! - [`dialect`]: the contracts, a folder each, removable with its folder and one line.
@@ -14,6 +15,7 @@ pub mod app;
 pub mod body;
 pub mod listen;
 pub mod problem;
+pub mod rate_limit;
 
 mod attempts_at_keys;
 mod call;
@@ -24,3 +26,4 @@ mod paging;
 mod refusals;
 
 pub use app::{App, AppSettings, router};
+pub use rate_limit::RequestQuotas;

@@ -173,8 +173,7 @@ impl Problem {
     /// Tells the client when to try again: `Retry-After` in whole seconds, rounded up, so that nobody comes early.
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Self {
-        let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
-        self.with_header(RETRY_AFTER, HeaderValue::from(seconds))
+        self.with_header(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)))
     }
 
     /// The answer's status.
@@ -219,6 +218,11 @@ impl IntoResponse for Problem {
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// A wait in whole seconds, rounded up.
+pub(crate) fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0))
 }
 
 /// Makes `router` answer an unknown path with 404 and a known path's other methods with 405 and `Allow`, both as

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use stentor_domain::address::AllowedDestination;
+use stentor_http::RequestQuotas;
 use stentor_store::{Database, PostgresAddress};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
@@ -234,6 +235,8 @@ pub(crate) struct ServeConfig {
     pub(crate) failed_authentication_per_minute: Option<NonZeroU32>,
     pub(crate) payload_bytes_max: usize,
     pub(crate) endpoints_per_tenant_max: u32,
+    pub(crate) organization_endpoints_max: u32,
+    pub(crate) request_quotas: RequestQuotas,
 }
 
 impl ServeConfig {
@@ -255,8 +258,22 @@ impl ServeConfig {
             failed_authentication_per_minute: NonZeroU32::new(failed_authentication_per_minute),
             payload_bytes_max: layers.one(&settings::PAYLOAD_BYTES)?,
             endpoints_per_tenant_max: layers.one(&settings::ENDPOINTS_PER_TENANT)?,
+            organization_endpoints_max: layers.one(&settings::ORGANIZATION_ENDPOINTS)?,
+            request_quotas: request_quotas(layers)?,
         })
     }
+}
+
+fn request_quotas(layers: &Layers) -> Result<RequestQuotas, Refusal> {
+    let quota = |setting| layers.one(setting).map(NonZeroU32::new);
+    Ok(RequestQuotas {
+        organization: quota(&settings::ORGANIZATION_REQUESTS)?,
+        organization_sandbox: quota(&settings::ORGANIZATION_SANDBOX_REQUESTS)?,
+        subscriptions: quota(&settings::SUBSCRIPTIONS_REQUESTS)?,
+        subscriptions_patch: quota(&settings::SUBSCRIPTIONS_PATCH_REQUESTS)?,
+        v1: quota(&settings::V1_REQUESTS)?,
+        apps: quota(&settings::APPS_REQUESTS)?,
+    })
 }
 
 impl ServeConfig {
@@ -336,7 +353,11 @@ mod tests {
         assert_eq!(config.shutdown_grace, Duration::from_secs(10));
         assert_eq!(config.failed_authentication_per_minute, NonZeroU32::new(60));
         assert_eq!(config.payload_bytes_max, 256 * 1_024);
-        assert_eq!(config.endpoints_per_tenant_max, 50);
+        assert_eq!(
+            (config.endpoints_per_tenant_max, config.organization_endpoints_max),
+            (50, 10)
+        );
+        assert_eq!(config.request_quotas, RequestQuotas::default());
         assert_eq!(
             (config.in_flight_max, config.in_flight_per_endpoint_max),
             (512, 16)
@@ -366,6 +387,38 @@ mod tests {
     fn zero_failed_authentications_turn_the_limit_off() {
         let config = ServeConfig::resolve(&with_file("failed_authentication_per_minute = 0")).unwrap();
         assert_eq!(config.failed_authentication_per_minute, None);
+    }
+
+    #[test]
+    fn zero_requests_per_minute_turn_a_limit_off_and_any_other_number_is_the_limit() {
+        let quotas = |text| ServeConfig::resolve(&with_file(text)).unwrap().request_quotas;
+        let off = quotas(
+            "organization_requests_per_minute = 0\norganization_sandbox_requests_per_minute = 0\n\
+             subscriptions_requests_per_minute = 0\nsubscriptions_patch_requests_per_minute = 0",
+        );
+        let none = RequestQuotas {
+            organization: None,
+            organization_sandbox: None,
+            subscriptions: None,
+            subscriptions_patch: None,
+            v1: None,
+            apps: None,
+        };
+        assert_eq!(off, none);
+        let set = quotas(
+            "organization_requests_per_minute = 1\norganization_sandbox_requests_per_minute = 2\n\
+             subscriptions_requests_per_minute = 3\nsubscriptions_patch_requests_per_minute = 4\n\
+             v1_requests_per_minute = 5\napps_requests_per_minute = 6",
+        );
+        let numbered = RequestQuotas {
+            organization: NonZeroU32::new(1),
+            organization_sandbox: NonZeroU32::new(2),
+            subscriptions: NonZeroU32::new(3),
+            subscriptions_patch: NonZeroU32::new(4),
+            v1: NonZeroU32::new(5),
+            apps: NonZeroU32::new(6),
+        };
+        assert_eq!(set, numbered);
     }
 
     #[test]

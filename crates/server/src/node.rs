@@ -156,6 +156,7 @@ fn app_settings(config: &ServeConfig) -> AppSettings {
         trusted_proxies: config.trusted_proxies.clone(),
         public_hosts: config.public_hosts.clone(),
         failed_authentications_per_minute: config.failed_authentication_per_minute,
+        request_quotas: config.request_quotas,
     }
 }
 
@@ -169,7 +170,7 @@ async fn engine(
         allow,
         payload_bytes_max: config.payload_bytes_max,
         endpoints_per_tenant_max: config.endpoints_per_tenant_max,
-        ..Settings::default()
+        organization_endpoints_max: config.organization_endpoints_max,
     };
     let engine = Engine::new(store, settings);
     let root_key = config.root_key.as_ref();

@@ -5,6 +5,7 @@
 //! tenant is replaced as a whole: a reader sees it before a change or after it, never in between.
 
 use crate::error::Result;
+use crate::projects::read_prefix;
 use crate::seal::MasterKeys;
 use crate::tx::{Row, Tx, values};
 use crate::{endpoints, keys};
@@ -17,6 +18,7 @@ use stentor_domain::id::{ProjectId, TenantId};
 use stentor_domain::key::Key;
 use stentor_domain::name::EventTypeName;
 use stentor_domain::secret::SigningSecret;
+use stentor_domain::signature_prefix::SignaturePrefix;
 
 /// A tenant, as matching sees it.
 #[derive(Clone, Debug)]
@@ -72,6 +74,12 @@ pub struct ProjectConfig {
     pub id: ProjectId,
     /// Its name, unique.
     pub name: String,
+    /// Is it a sandbox? It stays what it is.
+    pub sandbox: bool,
+    /// What the names of its own signature headers begin with.
+    pub signature_prefix: SignaturePrefix,
+    /// The number that the configuration had when it was changed last.
+    pub version: i64,
 }
 
 /// The snapshot. Cheap to share; a question takes a read lock for a look-up.
@@ -150,6 +158,15 @@ impl Config {
         self.maps.read().endpoints.get(&n).cloned()
     }
 
+    /// The same with its project, both as of one moment: what sending goes by.
+    pub fn endpoint_with_project(&self, n: i64) -> Option<(Arc<EndpointConfig>, Arc<ProjectConfig>)> {
+        let maps = self.maps.read();
+        let endpoint = maps.endpoints.get(&n)?;
+        // A project with tenants cannot be deleted.
+        let project = maps.projects.get(&endpoint.project.n())?;
+        Some((Arc::clone(endpoint), Arc::clone(project)))
+    }
+
     /// The number of the configuration's clock that the snapshot has.
     pub(crate) fn applied(&self) -> i64 {
         self.applied.load(Ordering::Relaxed)
@@ -185,7 +202,8 @@ impl Config {
 }
 
 /// In the order of their changes: a name that one gave up may be another one's since.
-const PROJECTS: &str = "SELECT n, tag, name, deleted_at FROM projects WHERE config_version > ?1
+const PROJECTS: &str =
+    "SELECT n, tag, name, deleted_at, sandbox, signature_prefix, config_version FROM projects WHERE config_version > ?1
      ORDER BY config_version";
 const TENANTS: &str =
     "SELECT n, tag, project, (SELECT tag FROM projects WHERE n = tenants.project), uid, config_version, deleted_at
@@ -197,6 +215,9 @@ fn read_project(row: &Row<'_>) -> Result<(ProjectConfig, bool)> {
         ProjectConfig {
             id,
             name: row.text(2)?,
+            sandbox: row.flag(4)?,
+            signature_prefix: read_prefix(row, 5)?,
+            version: row.int(6)?,
         },
         row.int_or_null(3)?.is_some(),
     ))

@@ -276,6 +276,8 @@ pub struct Finish {
 pub enum Next {
     /// A receiver took it.
     Delivered,
+    /// It is delivered in word alone: its project is a sandbox, and nobody was asked.
+    Simulated,
     /// It is not tried again.
     Exhausted(Reason),
     /// It is tried again.

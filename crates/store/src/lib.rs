@@ -4,7 +4,7 @@
 //! - [`database`], `tx`, [`error`]: which database there is, one transaction on it, and what can go wrong;
 //! - [`hot`], `member`, [`fresh`], `effects`: the words of the hot path (accept, claim, finish), a word with its answer, the
 //!   handing over to the dispatcher, and what else a commit lets out;
-//! - `exchange`, `waiters`: how an exchange is kept, and who waits for a test;
+//! - `outcome`, `exchange`, `waiters`: how an attempt is kept, and who waits for a test;
 //! - `migrations`, `start`, `common`: the schema, what a start does on any database, and what every store has in memory;
 //! - `sqlite`: the embedded engine: the writer thread with its group commit, readers, checkpoints, migrations;
 //! - `postgres`: the engine on a PostgreSQL server: connections, committers, the node's lease, partitions, migrations;
@@ -40,6 +40,7 @@ mod effects;
 mod exchange;
 mod member;
 mod migrations;
+mod outcome;
 mod postgres;
 mod sqlite;
 mod start;

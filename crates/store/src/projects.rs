@@ -8,12 +8,15 @@ use crate::once::{self, Done, Once};
 use crate::tx::{Row, Tx, values};
 use stentor_domain::Timestamp;
 use stentor_domain::id::ProjectId;
+use stentor_domain::signature_prefix::SignaturePrefix;
 
 /// A project, as an operator knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
     /// Its id.
     pub id: ProjectId,
+    /// Do its deliveries go only to destinations that the operator allows? It does so for good, or never.
+    pub sandbox: bool,
     /// What an operator set.
     pub settings: ProjectSettings,
     /// When it was made.
@@ -27,6 +30,17 @@ pub struct Project {
 pub struct ProjectSettings {
     /// Its name, unique.
     pub name: String,
+    /// What the names of its own signature headers begin with.
+    pub signature_prefix: SignaturePrefix,
+}
+
+/// A project to be made.
+#[derive(Clone, Debug)]
+pub struct NewProject {
+    /// Its name, unique.
+    pub name: String,
+    /// Is it a sandbox?
+    pub sandbox: bool,
 }
 
 /// Why a project could not be written.
@@ -51,12 +65,16 @@ impl Store {
     pub async fn create_project(
         &self,
         by: By,
-        settings: ProjectSettings,
+        new: NewProject,
         once: Option<Once<Project>>,
     ) -> Result<Done<Project>, ProjectError> {
         let project = Project {
             id: ProjectId(self.next_id()),
-            settings,
+            sandbox: new.sandbox,
+            settings: ProjectSettings {
+                name: new.name,
+                signature_prefix: SignaturePrefix::default(),
+            },
             created_at: by.at,
             updated_at: by.at,
         };
@@ -75,7 +93,7 @@ impl Store {
         self.ask(move |tx| {
             Box::pin(async move {
                 tx.rows(
-                    "SELECT n, tag, name, created_at, updated_at
+                    "SELECT n, tag, name, sandbox, signature_prefix, created_at, updated_at
                      FROM projects WHERE n < ?1 AND deleted_at IS NULL ORDER BY n DESC LIMIT ?2",
                     values![before.unwrap_or(i64::MAX), limit],
                     read,
@@ -105,7 +123,8 @@ impl Store {
 /// The project with this id, unless it was deleted.
 pub(crate) async fn find(tx: &mut Tx<'_>, id: ProjectId) -> Result<Option<Project>> {
     tx.row(
-        "SELECT n, tag, name, created_at, updated_at FROM projects WHERE n = ?1 AND tag = ?2 AND deleted_at IS NULL",
+        "SELECT n, tag, name, sandbox, signature_prefix, created_at, updated_at
+         FROM projects WHERE n = ?1 AND tag = ?2 AND deleted_at IS NULL",
         values![id.n(), id.0.tag],
         read,
     )
@@ -124,11 +143,14 @@ async fn create(
     }
     check_name_is_free(tx, &project).await?;
     tx.execute_one(
-        "INSERT INTO projects (n, tag, name, created_at, updated_at, config_version) VALUES (?1, ?2, ?3, ?4, ?4, ?5)",
+        "INSERT INTO projects (n, tag, name, sandbox, signature_prefix, created_at, updated_at, config_version)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)",
         values![
             project.id.n(),
             project.id.0.tag,
             project.settings.name.as_str(),
+            project.sandbox,
+            kept_prefix(&project.settings),
             project.created_at,
             version,
         ],
@@ -151,8 +173,14 @@ async fn update(
     project.updated_at = by.at;
     check_name_is_free(tx, &project).await?;
     tx.execute_one(
-        "UPDATE projects SET name = ?1, updated_at = ?2, config_version = ?3 WHERE n = ?4",
-        values![project.settings.name.as_str(), by.at, version, id.n()],
+        "UPDATE projects SET name = ?1, signature_prefix = ?2, updated_at = ?3, config_version = ?4 WHERE n = ?5",
+        values![
+            project.settings.name.as_str(),
+            kept_prefix(&project.settings),
+            by.at,
+            version,
+            id.n()
+        ],
     )
     .await?;
     audit(tx, &by, "project.updated", &project).await?;
@@ -217,8 +245,26 @@ async fn audit(tx: &mut Tx<'_>, by: &By, action: &'static str, project: &Project
 fn read(row: &Row<'_>) -> Result<Project> {
     Ok(Project {
         id: ProjectId(row.id(0)?),
-        settings: ProjectSettings { name: row.text(2)? },
-        created_at: row.time(3)?,
-        updated_at: row.time(4)?,
+        sandbox: row.flag(3)?,
+        settings: ProjectSettings {
+            name: row.text(2)?,
+            signature_prefix: read_prefix(row, 4)?,
+        },
+        created_at: row.time(5)?,
+        updated_at: row.time(6)?,
     })
+}
+
+/// The prefix as it is stored: a project without one of its own goes with the default.
+fn kept_prefix(settings: &ProjectSettings) -> Option<&str> {
+    let prefix = &settings.signature_prefix;
+    (!prefix.is_default()).then(|| prefix.as_str())
+}
+
+/// Reads what `kept_prefix` wrote.
+pub(crate) fn read_prefix(row: &Row<'_>, at: usize) -> Result<SignaturePrefix> {
+    match row.text_or_null(at)? {
+        Some(_) => row.word(at, |text| SignaturePrefix::parse(text).ok()),
+        None => Ok(SignaturePrefix::default()),
+    }
 }

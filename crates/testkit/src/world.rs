@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use stentor_delivery::attempt::Attempting;
 use stentor_delivery::dispatch::{DispatchLimits, Dispatcher};
-use stentor_domain::address::AllowList;
 use stentor_domain::limits::{IN_FLIGHT_MAX, IN_FLIGHT_PER_ENDPOINT_MAX};
 use stentor_domain::{Chance, Clock, Timestamp};
 use stentor_engine::{Caller, Engine, Settings};
@@ -98,6 +97,12 @@ impl World {
         self.kill_and_restart_after(|_| ()).await
     }
 
+    /// The same by an operator who sets something else meanwhile.
+    pub async fn kill_and_restart_with(mut self, change: impl FnOnce(&mut Setup)) -> Self {
+        change(&mut self.setup);
+        self.kill_and_restart().await
+    }
+
     /// The same, `meanwhile` done to the database before the next start.
     pub async fn kill_and_restart_after(self, meanwhile: impl FnOnce(&TestDatabase)) -> Self {
         let Self {
@@ -170,7 +175,7 @@ impl World {
             Arc::clone(&receivers) as _,
             Arc::clone(&clock) as _,
             chance,
-            AllowList::default(),
+            setup.settings.allow.clone(),
         );
         let dispatcher = Dispatcher::new(store.clone(), Arc::clone(&clock) as _, attempting, setup.limits);
         Self {

@@ -3,6 +3,7 @@
 //!
 //! - `schedule`: when a delivery is tried again, and when no more;
 //! - `signing`: what a request carries, and how secrets change;
+//! - `sandboxes`: projects that reach only what the operator allows;
 //! - `endpoints`: endpoints that are paused, gone, edited or deleted while deliveries are under way;
 //! - `steering`: cancelling and retrying by hand;
 //! - `tests`: test sends, past queue and status;
@@ -15,6 +16,7 @@ mod endpoints;
 mod fairness;
 mod handover;
 mod restarts;
+mod sandboxes;
 mod schedule;
 mod signing;
 mod steering;

@@ -22,6 +22,7 @@ use super::Dialect;
 use crate::app::App;
 use crate::openapi;
 use crate::problem::{Document as ProblemDocument, PROBLEM_MEDIA_TYPE};
+use crate::rate_limit;
 use serde_json::Value;
 use utoipa::{OpenApi, PartialSchema as _};
 use utoipa_axum::router::OpenApiRouter;
@@ -59,8 +60,7 @@ fn document(generated: utoipa::openapi::OpenApi) -> Value {
 }
 
 fn routes(app: &App) -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(Document::openapi())
-        .merge(health::routes())
+    let resources = OpenApiRouter::new()
         .merge(projects::routes())
         .merge(keys::routes())
         .merge(tenants::routes())
@@ -70,5 +70,8 @@ fn routes(app: &App) -> OpenApiRouter<App> {
         .merge(event_types::routes())
         .merge(audit::routes())
         .merge(events_read::routes())
-        .merge(deliveries::routes())
+        .merge(deliveries::routes());
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(health::routes())
+        .merge(rate_limit::layer(app, rate_limit::V1).before_all(resources))
 }

@@ -18,6 +18,8 @@ const FAILED_AUTHENTICATION_PER_MINUTE_MAX: u64 = 1_000_000;
 /// The size of a whole batch (contract v1): a larger payload could never be published in one.
 const PAYLOAD_BYTES_MAX: u64 = 5 * 1_024 * 1_024;
 const ENDPOINTS_PER_TENANT_MAX: u64 = 1_000_000;
+/// What is counted takes 8 bytes for each request of the last minute, key and kind.
+const REQUESTS_PER_MINUTE_MAX: u64 = 1_000_000;
 const CONNECTIONS_MAX: u64 = 1_000_000;
 const IN_FLIGHT_MAX: u64 = 100_000;
 
@@ -117,6 +119,69 @@ pub(crate) static ENDPOINTS_PER_TENANT: Setting<u32> = Setting::one(
 )
 .or("50");
 
+pub(crate) static ORGANIZATION_ENDPOINTS: Setting<u32> = Setting::one(
+    "organization_endpoints_max",
+    "organization-endpoints-max",
+    "COUNT",
+    whole_number::<_, 1, ENDPOINTS_PER_TENANT_MAX>,
+    "Endpoints, whoever made them, at which contract organization lets a tenant make no more.",
+)
+.or("10");
+
+pub(crate) static ORGANIZATION_REQUESTS: Setting<u32> = Setting::one(
+    "organization_requests_per_minute",
+    "organization-requests-per-minute",
+    "COUNT",
+    whole_number::<_, 0, REQUESTS_PER_MINUTE_MAX>,
+    "Requests of contract organization that one key may make in any 60 seconds; 0 is off.",
+)
+.or("100");
+
+pub(crate) static ORGANIZATION_SANDBOX_REQUESTS: Setting<u32> = Setting::one(
+    "organization_sandbox_requests_per_minute",
+    "organization-sandbox-requests-per-minute",
+    "COUNT",
+    whole_number::<_, 0, REQUESTS_PER_MINUTE_MAX>,
+    "The same for a key of a sandbox project; 0 is off.",
+)
+.or("500");
+
+pub(crate) static SUBSCRIPTIONS_REQUESTS: Setting<u32> = Setting::one(
+    "subscriptions_requests_per_minute",
+    "subscriptions-requests-per-minute",
+    "COUNT",
+    whole_number::<_, 0, REQUESTS_PER_MINUTE_MAX>,
+    "Requests for one operation of contract subscriptions that one key may make in any 60 seconds; 0 is off.",
+)
+.or("50");
+
+pub(crate) static SUBSCRIPTIONS_PATCH_REQUESTS: Setting<u32> = Setting::one(
+    "subscriptions_patch_requests_per_minute",
+    "subscriptions-patch-requests-per-minute",
+    "COUNT",
+    whole_number::<_, 0, REQUESTS_PER_MINUTE_MAX>,
+    "The same for its PATCH; 0 is off.",
+)
+.or("100");
+
+pub(crate) static V1_REQUESTS: Setting<u32> = Setting::one(
+    "v1_requests_per_minute",
+    "v1-requests-per-minute",
+    "COUNT",
+    whole_number::<_, 0, REQUESTS_PER_MINUTE_MAX>,
+    "Requests of contract v1 that one key may make in any 60 seconds, publishing included; 0 is off.",
+)
+.or("0");
+
+pub(crate) static APPS_REQUESTS: Setting<u32> = Setting::one(
+    "apps_requests_per_minute",
+    "apps-requests-per-minute",
+    "COUNT",
+    whole_number::<_, 0, REQUESTS_PER_MINUTE_MAX>,
+    "Requests of contract apps that one key may make in any 60 seconds; 0 is off.",
+)
+.or("0");
+
 pub(crate) static CONNECTIONS: Setting<usize> = Setting::one(
     "connections_max",
     "connections-max",
@@ -211,7 +276,14 @@ pub(crate) static LIMITS: Group = Group {
     options: &[
         &PAYLOAD_BYTES.about,
         &ENDPOINTS_PER_TENANT.about,
+        &ORGANIZATION_ENDPOINTS.about,
         &FAILED_AUTHENTICATION_PER_MINUTE.about,
+        &ORGANIZATION_REQUESTS.about,
+        &ORGANIZATION_SANDBOX_REQUESTS.about,
+        &SUBSCRIPTIONS_REQUESTS.about,
+        &SUBSCRIPTIONS_PATCH_REQUESTS.about,
+        &V1_REQUESTS.about,
+        &APPS_REQUESTS.about,
     ],
 };
 

@@ -7,12 +7,13 @@ use super::KeptAttempt;
 use crate::endpoints::header_sets;
 use crate::error::{Result, StoreError};
 use crate::exchange;
+use crate::outcome;
 use crate::period::columns;
 use crate::seal::MasterKeys;
 use crate::tx::{Row, Tx, values};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use stentor_domain::attempt::{Attempt, ErrorClass, Outcome, Trigger};
+use stentor_domain::attempt::{Attempt, Trigger};
 use stentor_domain::custom_headers::CustomHeaders;
 use stentor_domain::delivery::{Delivery, Reason, State};
 use stentor_domain::id::{DeliveryId, EndpointId, EventId, Id, ProjectId, TenantId};
@@ -220,20 +221,11 @@ async fn header_set(tx: &mut Tx<'_>, n: i64, master: &MasterKeys) -> Result<Cust
 }
 
 fn read_attempt(row: &Row<'_>) -> Result<Attempt> {
-    let outcome = match row.text_or_null(4)? {
-        Some(_) => Outcome::Failed(row.word(4, ErrorClass::parse)?),
-        None => {
-            let status = row.int(3)?;
-            let status = u16::try_from(status)
-                .map_err(|_| StoreError::Unreadable(format!("{status} is not a status")))?;
-            Outcome::Answered(status)
-        }
-    };
     Ok(Attempt {
         no: row.count(0)?,
         trigger: row.word(1, Trigger::parse)?,
         started_at: row.time(2)?,
-        outcome,
+        outcome: outcome::read(row, 3)?,
         exchange: exchange::decode(&row.bytes(5)?)?,
     })
 }

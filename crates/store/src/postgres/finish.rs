@@ -18,10 +18,11 @@ use crate::exchange;
 use crate::fresh::Waiting;
 use crate::hot::{Finish, Next};
 use crate::member::{Hot, Recorded};
+use crate::outcome;
 use crate::tx::Tx;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use stentor_domain::attempt::{Outcome, Trigger};
+use stentor_domain::attempt::Trigger;
 use stentor_domain::delivery::{Reason, State};
 use stentor_domain::judge::Effect;
 
@@ -125,14 +126,14 @@ pub(crate) async fn write(
     Ok(effects)
 }
 
-/// A success that says nothing new of its endpoint.
+/// A success, a sandbox's too, that says nothing new of its endpoint.
 fn is_plain(core: &Core, finish: &Finish) -> bool {
     let is_news = match finish.effect {
         Effect::None => false,
         Effect::Succeeded => core.outside.failures(finish.endpoint) > 0,
         Effect::Failed | Effect::Gone => true,
     };
-    matches!(finish.next, Next::Delivered) && !is_news
+    matches!(finish.next, Next::Delivered | Next::Simulated) && !is_news
 }
 
 /// A group of records, in the order of the deliveries' keys.
@@ -260,10 +261,7 @@ impl Attempts {
             columns.started_at.push(attempt.started_at.micros());
             columns.cause.push(attempt.trigger.as_str());
             columns.status.push(attempt.outcome.status().map(i64::from));
-            columns.error.push(match attempt.outcome {
-                Outcome::Failed(class) => Some(class.as_str()),
-                Outcome::Answered(_) => None,
-            });
+            columns.error.push(outcome::error(attempt.outcome));
             columns
                 .micros
                 .push(i64::from(attempt.exchange.timing.total_micros));
@@ -290,6 +288,7 @@ async fn end(
         .map(|finish| match (cancelled, finish.next) {
             (Some(reason), _) => (State::Cancelled.as_str(), Some(reason.as_str())),
             (None, Next::Exhausted(reason)) => (State::Exhausted.as_str(), Some(reason.as_str())),
+            (None, Next::Simulated) => (State::Delivered.as_str(), Some(Reason::Sandbox.as_str())),
             (None, Next::Delivered | Next::Retry { .. }) => (State::Delivered.as_str(), None),
         })
         .unzip();

@@ -10,9 +10,10 @@ use crate::exchange;
 use crate::fresh::Waiting;
 use crate::hot::{Finish, Next};
 use crate::member::Recorded;
+use crate::outcome;
 use crate::tx::Tx;
 use rusqlite::{OptionalExtension, params};
-use stentor_domain::attempt::{Outcome, Trigger};
+use stentor_domain::attempt::Trigger;
 use stentor_domain::delivery::{Reason, State};
 use stentor_domain::judge::Effect;
 
@@ -28,14 +29,12 @@ impl Writer {
         let outcome = finish.attempt.outcome;
         let columns = Columns {
             status: outcome.status(),
-            error: match outcome {
-                Outcome::Failed(class) => Some(class.as_str()),
-                Outcome::Answered(_) => None,
-            },
+            error: outcome::error(outcome),
             exchange: exchange::encode(&finish.attempt.exchange)?,
         };
         let recorded = match finish.next {
             Next::Delivered => self.end(finish, &columns, State::Delivered, None)?,
+            Next::Simulated => self.end(finish, &columns, State::Delivered, Some(Reason::Sandbox))?,
             Next::Exhausted(reason) => self.end(finish, &columns, State::Exhausted, Some(reason))?,
             Next::Retry { .. } => self.wait(finish, &columns, effects)?,
         };

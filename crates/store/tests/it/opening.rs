@@ -9,7 +9,7 @@ use stentor_domain::key::Actor;
 use stentor_domain::{Clock, Timestamp};
 use stentor_store::change::By;
 use stentor_store::once::Done;
-use stentor_store::projects::ProjectSettings;
+use stentor_store::projects::NewProject;
 use stentor_store::{Database, StoreError};
 use stentor_testkit::TestDatabase;
 
@@ -71,15 +71,16 @@ async fn ids_go_on_growing_when_the_clock_steps_back_between_two_starts() {
         let clock = Arc::<Unsteady>::clone(&clock);
         let (store, _fresh) = open(database.location(), 1, clock).await.unwrap();
         for n in 0..10 {
-            let settings = ProjectSettings {
+            let new = NewProject {
                 name: format!("{at} {n}"),
+                sandbox: false,
             };
             let by = By {
                 actor: Actor::SERVER,
                 at: store.clock().now(),
                 audit: AuditId(store.next_id()),
             };
-            let Done::Now(made) = store.create_project(by, settings, None).await.unwrap() else {
+            let Done::Now(made) = store.create_project(by, new, None).await.unwrap() else {
                 panic!("made without an idempotency key");
             };
             assert!(made.id.n() > last);

@@ -8,11 +8,13 @@ use stentor_domain::delivery::Delivery;
 use stentor_domain::id::{EndpointId, EventId};
 use stentor_domain::limits::BATCH_EVENTS_MAX;
 use stentor_engine::endpoints::EndpointFields;
+use stentor_engine::projects::ProjectPatch;
 use stentor_engine::publish::{Publication, Published, Publishing};
 use stentor_engine::tenants::NewTenant;
 use stentor_engine::test_send::TestSend;
-use stentor_engine::{Caller, Result};
+use stentor_engine::{Caller, DEFAULT_PROJECT, Result};
 use stentor_store::once::Done;
+use stentor_store::projects::NewProject;
 
 impl World {
     /// A caller with the root key, on behalf of a tenant.
@@ -21,6 +23,27 @@ impl World {
             tenant_named: Some(tenant.into()),
             ..self.root.clone()
         }
+    }
+
+    /// Makes a project that is a sandbox; all that follows is done in it.
+    pub async fn sandbox(&mut self) {
+        let new = NewProject {
+            name: "sandbox".into(),
+            sandbox: true,
+        };
+        now(self.engine.create_project(&self.root, new, None).await);
+        self.root.project_named = Some("sandbox".into());
+    }
+
+    /// Gives the project in which everything is done a prefix for its signature headers.
+    pub async fn sign_under(&self, prefix: &str) {
+        let project = self.root.project_named.as_deref().unwrap_or(DEFAULT_PROJECT);
+        let patch = ProjectPatch {
+            signature_prefix: Some(Some(prefix.into())),
+            ..ProjectPatch::default()
+        };
+        let changed = self.engine.update_project(&self.root, project, patch).await;
+        changed.expect("the project is changed");
     }
 
     /// Makes a tenant.

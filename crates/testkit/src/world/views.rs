@@ -100,6 +100,7 @@ fn line(attempt: &Attempt) -> String {
     let outcome = match attempt.outcome {
         Outcome::Answered(status) => status.to_string(),
         Outcome::Failed(class) => class.as_str().to_owned(),
+        Outcome::Simulated => "simulated".to_owned(),
     };
     format!("{} {} {outcome}", attempt.no, attempt.trigger.as_str())
 }

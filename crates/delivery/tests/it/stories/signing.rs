@@ -149,3 +149,79 @@ async fn a_secret_that_is_replaced_signs_no_more_not_even_retries() {
     assert_eq!(signatures(&received[0]), [signature_by(SECRET, &received[0])]);
     assert_eq!(signatures(&received[1]), [signature_by(OTHER, &received[1])]);
 }
+
+fn with_apps() -> EndpointFields {
+    EndpointFields {
+        header_styles: Some(vec!["standard".into(), "apps".into()]),
+        ..with_secret(SECRET)
+    }
+}
+
+#[tokio::test]
+async fn style_apps_signs_under_the_prefix_of_the_project_from_the_next_attempt_on() {
+    let mut world = world().await;
+    world.endpoint_with("acme", URL, with_apps()).await;
+    world
+        .receivers
+        .script(URL, &[Reply::Status(500), Reply::Status(200)]);
+    let event = world.publish("acme", "{}").await;
+    world.settle().await;
+    world.sign_under("X-Acme").await;
+    world.play(event).await;
+
+    let received = world.receivers.take();
+    let [first, second] = &received[..] else {
+        panic!("two attempts")
+    };
+    assert_eq!(first.header("x-webhook-signature").len(), 64);
+    assert_eq!(
+        second.header("x-acme-signature"),
+        first.header("x-webhook-signature")
+    );
+    assert_eq!(
+        second.header("x-acme-timestamp"),
+        world.attempted_at(event).await[1].millis().to_string()
+    );
+    for gone in ["x-webhook-signature", "x-webhook-timestamp"] {
+        assert!(!second.headers.contains_key(gone));
+    }
+    assert_eq!(signatures(second), [signature_by(SECRET, second)]);
+}
+
+#[tokio::test]
+async fn a_custom_header_never_stands_in_the_place_of_a_signature() {
+    let mut world = world().await;
+    let names = ["X-Acme-Signature", "x-acme-timestamp"];
+    let fields = EndpointFields {
+        custom_headers: Some(names.map(|name| (name.into(), "forged".into())).into()),
+        ..with_apps()
+    };
+    world.endpoint_with("acme", URL, fields).await;
+    world.publish("acme", "{}").await;
+    world.settle().await;
+    let before = &world.receivers.take()[0];
+    assert_eq!(
+        before.header("x-acme-signature"),
+        "forged",
+        "nobody else's name yet"
+    );
+
+    world.sign_under("x-acme").await;
+    let event = world.publish("acme", "{}").await;
+    world.settle().await;
+    let received = &world.receivers.take()[0];
+    for name in names {
+        assert_eq!(received.headers.get_all(name).iter().count(), 1);
+        assert_ne!(received.header(name), "forged");
+    }
+    assert_eq!(
+        received.header("x-acme-signature"),
+        before.header("x-webhook-signature"),
+        "the same body and secret"
+    );
+    let sent = &world.attempts(event).await[0].exchange.sent_headers;
+    assert!(sent.contains(&format!(
+        "x-acme-signature: {}\n",
+        received.header("x-acme-signature")
+    )));
+}

@@ -53,9 +53,19 @@ fn every_spelling_of_loopback_is_the_loopback_address() {
 
 #[test]
 fn an_exception_holds_for_every_spelling_and_the_request_names_the_parsed_host() {
+    let allowed = allowing("127.0.0.1:9000");
     for host in LOOPBACK_SPELLINGS {
-        let url = EndpointUrl::parse(&format!("http://{host}:9000/"), &allowing("127.0.0.1:9000")).unwrap();
+        let url = EndpointUrl::parse(&format!("http://{host}:9000/"), &allowed).unwrap();
         assert_eq!(url.authority(), "127.0.0.1:9000", "{host}");
+        assert!(url.is_excepted(&allowed), "{host}");
+        assert!(!url.is_excepted(&allowing("127.0.0.1:9001")), "{host}");
+    }
+    for public in ["https://example.com:9000/", "https://93.184.215.14:9000/"] {
+        let url = EndpointUrl::parse(public, &allowed).unwrap();
+        assert!(
+            !url.is_excepted(&allowed),
+            "{public} is let through, but by no exception"
+        );
     }
 }
 

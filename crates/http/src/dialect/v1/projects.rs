@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::call::{Call, Named, answer};
-use crate::input::{self, Field, NotYet, not_supported};
+use crate::input::{self, Field, NotYet};
 use crate::paging::{PageOut, PageQuery};
 use crate::problem::Problem;
 use axum::Json;
@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use stentor_engine::projects::ProjectPatch;
-use stentor_store::projects::Project;
+use stentor_store::projects::{NewProject, Project};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -29,7 +29,7 @@ struct ProjectIn {
     /// Its name, unique.
     #[schema(min_length = 1, max_length = 255)]
     name: String,
-    /// Not supported by this version: only false is taken.
+    /// Are deliveries only to destinations that the operator allows sent, and all others simulated? It stays so for good.
     sandbox: Option<bool>,
 }
 
@@ -40,11 +40,12 @@ struct ProjectChange {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     name: Field<String>,
-    /// Not supported by this version: only false is taken.
+    /// What it is already: a project stays a sandbox, or stays none.
     sandbox: Option<bool>,
+    /// What the headers of style `apps` begin with: letters, digits and hyphens, in any case. Null is `x-webhook`.
     #[serde(default)]
-    #[schema(ignore)]
-    signature_prefix: NotYet,
+    #[schema(value_type = Option<String>, max_length = 64)]
+    signature_prefix: Field<String>,
     #[serde(default)]
     #[schema(ignore)]
     payload_formats: NotYet,
@@ -55,6 +56,10 @@ struct ProjectChange {
 struct ProjectOut {
     id: String,
     name: String,
+    /// Are only deliveries to destinations that the operator allows sent, and all others simulated?
+    sandbox: bool,
+    /// What the headers of style `apps` begin with.
+    signature_prefix: String,
     created_at: String,
     updated_at: String,
 }
@@ -64,16 +69,11 @@ impl From<&Project> for ProjectOut {
         Self {
             id: project.id.to_string(),
             name: project.settings.name.clone(),
+            sandbox: project.sandbox,
+            signature_prefix: project.settings.signature_prefix.to_string(),
             created_at: project.created_at.iso_millis(),
             updated_at: project.updated_at.iso_millis(),
         }
-    }
-}
-
-fn refuse_sandbox(sandbox: Option<bool>) -> Result<(), Problem> {
-    match sandbox {
-        Some(true) => Err(not_supported("sandbox")),
-        Some(false) | None => Ok(()),
     }
 }
 
@@ -84,14 +84,14 @@ fn refuse_sandbox(sandbox: Option<bool>) -> Result<(), Problem> {
 )]
 async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) -> Result<Response, Problem> {
     let input: ProjectIn = input::json(&body)?;
-    refuse_sandbox(input.sandbox)?;
+    let new = NewProject {
+        name: input.name,
+        sandbox: input.sandbox.unwrap_or(false),
+    };
     let once = call.once(&app, None, None, &body, |made: &Project| {
         (StatusCode::CREATED, input::bytes(&ProjectOut::from(made)))
     })?;
-    let done = app
-        .engine()
-        .create_project(&call.caller, input.name, once)
-        .await?;
+    let done = app.engine().create_project(&call.caller, new, once).await?;
     answer(done, |made| {
         (StatusCode::CREATED, Json(ProjectOut::from(&made))).into_response()
     })
@@ -120,7 +120,7 @@ async fn get(State(app): State<App>, call: Call, Named(id): Named) -> Result<Jso
 #[utoipa::path(
     patch, path = "/v1/projects/{id}", tag = "projects", params(("id" = String, Path, description = "Id or name.")),
     request_body = ProjectChange,
-    responses((status = 200, body = ProjectOut), (status = 409, description = "The name is taken, or it is `default`."))
+    responses((status = 200, body = ProjectOut), (status = 409, description = "The name is taken, the project is `default`, or `sandbox` would change."))
 )]
 async fn update(
     State(app): State<App>,
@@ -129,13 +129,11 @@ async fn update(
     JsonBytes(body): JsonBytes,
 ) -> Result<Json<ProjectOut>, Problem> {
     let input: ProjectChange = input::json(&body)?;
-    refuse_sandbox(input.sandbox)?;
-    NotYet::refuse(&[
-        ("signature_prefix", input.signature_prefix),
-        ("payload_formats", input.payload_formats),
-    ])?;
+    NotYet::refuse(&[("payload_formats", input.payload_formats)])?;
     let patch = ProjectPatch {
         name: input.name.required("name")?,
+        sandbox: input.sandbox,
+        signature_prefix: input.signature_prefix.clearing(),
     };
     let project = app.engine().update_project(&call.caller, &id, patch).await?;
     Ok(Json(ProjectOut::from(&project)))

@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
+use stentor_domain::attempt::Outcome;
 use stentor_engine::test_send::TestSend;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -24,7 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// What came of a test.
 #[derive(Serialize, ToSchema)]
 struct TestOut {
-    /// Did the receiver answer 2xx?
+    /// Did the receiver answer 2xx? In a sandbox, where nothing is sent, true.
     success: bool,
     /// The status of the answer; null if none came.
     #[schema(required)]
@@ -39,9 +40,10 @@ struct TestOut {
 impl From<&TestSend> for TestOut {
     fn from(test: &TestSend) -> Self {
         let attempt = &test.attempt.attempt;
-        let message = match attempt.outcome.error_class() {
-            None => "Test webhook delivered successfully",
-            Some(class) => class.sentence(),
+        let message = match (attempt.outcome, attempt.outcome.error_class()) {
+            (_, Some(class)) => class.sentence(),
+            (Outcome::Simulated, None) => "Simulated: the project is a sandbox, so nothing was sent",
+            (_, None) => "Test webhook delivered successfully",
         };
         Self {
             success: attempt.outcome.succeeded(),

@@ -18,6 +18,8 @@ async fn a_project_is_made_read_renamed_and_deleted() {
         json!({
             "id": id,
             "name": name,
+            "sandbox": false,
+            "signature_prefix": "x-webhook",
             "created_at": "2024-01-01T00:00:00.000Z",
             "updated_at": updated_at,
         })
@@ -45,6 +47,78 @@ async fn a_project_is_made_read_renamed_and_deleted() {
         world.root().get("/v1/tenants?project=test").await,
     ] {
         assert_eq!(gone.verdict(), (404, "not_found"));
+    }
+}
+
+#[tokio::test]
+async fn a_project_is_a_sandbox_for_good_or_never() {
+    let world = World::start().await;
+    let made = |name: &'static str, sandbox: bool| {
+        let body = json!({ "name": name, "sandbox": sandbox });
+        async { world.root().post("/v1/projects", body).await.expect(201) }
+    };
+    for (name, sandbox) in [("trial", true), ("live", false)] {
+        assert_eq!(made(name, sandbox).await["sandbox"], sandbox);
+        let path = format!("/v1/projects/{name}");
+        let other = json!({ "name": "renamed", "sandbox": !sandbox });
+        let refused = world.root().patch(&path, other).await;
+        assert_eq!(refused.verdict(), (409, "sandbox_is_fixed"));
+        for same in [
+            json!({ "sandbox": sandbox }),
+            json!({ "sandbox": null }),
+            json!({}),
+        ] {
+            let shown = world.root().patch(&path, same).await.expect(200);
+            assert_eq!(
+                (&shown["sandbox"], &shown["name"]),
+                (&json!(sandbox), &json!(name))
+            );
+        }
+    }
+    let listed = world.root().get("/v1/projects").await;
+    let sandboxes: Vec<bool> = listed.body["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|project| project["sandbox"].as_bool().unwrap())
+        .collect();
+    assert_eq!(sandboxes, [false, true, false]);
+
+    let default = json!({ "sandbox": true });
+    let refused = world.root().patch("/v1/projects/default", default).await;
+    assert_eq!(refused.verdict(), (409, "sandbox_is_fixed"));
+    let world = world.restart().await;
+    assert!(world.store.config().project_named("trial").unwrap().sandbox);
+    assert!(!world.store.config().project_named("live").unwrap().sandbox);
+}
+
+#[tokio::test]
+async fn a_prefix_is_set_in_any_case_survives_and_is_taken_back() {
+    let world = World::start().await;
+    world.project("shop").await;
+    let path = "/v1/projects/shop";
+    let set = json!({ "signature_prefix": "X-Acme" });
+    let shown = world.root().patch(path, set).await.expect(200);
+    assert_eq!(shown["signature_prefix"], "x-acme");
+    let renamed = json!({ "name": "store" });
+    let shown = world.root().patch(path, renamed).await.expect(200);
+    assert_eq!(shown["signature_prefix"], "x-acme");
+
+    let world = world.restart().await;
+    let path = "/v1/projects/store";
+    assert_eq!(world.root().get(path).await.text("signature_prefix"), "x-acme");
+    let prefix = |world: &World| {
+        let project = world.store.config().project_named("store").unwrap();
+        project.signature_prefix.to_string()
+    };
+    assert_eq!(prefix(&world), "x-acme");
+    for default in [json!(null), json!("X-Webhook")] {
+        let changes = [json!("acme2"), default].map(|prefix| json!({ "signature_prefix": prefix }));
+        for change in changes {
+            world.root().patch(path, change).await.expect(200);
+        }
+        assert_eq!(world.root().get(path).await.text("signature_prefix"), "x-webhook");
+        assert_eq!(prefix(&world), "x-webhook");
     }
 }
 
@@ -103,7 +177,6 @@ async fn what_breaks_a_rule_is_named() {
         (json!({ "name": "x".repeat(256) }), "name"),
         (json!({ "name": "prj_1" }), "name"),
         (json!({ "name": "two", "sandbox": "yes" }), "sandbox"),
-        (json!({ "name": "two", "sandbox": true }), "sandbox"),
     ] {
         let refused = world.root().post("/v1/projects", body.clone()).await;
         assert_eq!((refused.status, refused.faults()), (422, vec![field]), "{body}");
@@ -112,16 +185,32 @@ async fn what_breaks_a_rule_is_named() {
             assert_eq!((refused.status, refused.faults()), (422, vec![field]), "{body}");
         }
     }
-    for body in [
-        json!({ "signature_prefix": "x-acme" }),
-        json!({ "payload_formats": { "v1": "raw" } }),
-        json!({ "sandbox": true }),
+    for prefix in [
+        json!(""),
+        json!("x acme"),
+        json!("x-acme-"),
+        json!("1x"),
+        json!("svix"),
+        json!("X-Hub"),
+        json!("a".repeat(65)),
+        json!(7),
     ] {
+        let body = json!({ "signature_prefix": prefix });
+        let refused = world.root().patch(&path, body).await;
         assert_eq!(
-            world.root().patch(&path, body).await.verdict(),
-            (422, "not_supported")
+            (refused.status, refused.faults()),
+            (422, vec!["signature_prefix"]),
+            "{prefix}"
         );
     }
+    let both = json!({ "name": "", "signature_prefix": "stripe" });
+    let refused = world.root().patch(&path, both).await;
+    assert_eq!(refused.faults(), ["name", "signature_prefix"]);
+    let formats = json!({ "payload_formats": { "v1": "raw" } });
+    assert_eq!(
+        world.root().patch(&path, formats).await.verdict(),
+        (422, "not_supported")
+    );
     let unchanged = json!({ "signature_prefix": null, "sandbox": false, "unknown": 1 });
     assert_eq!(world.root().patch(&path, unchanged).await.text("name"), "one");
 }

@@ -8,7 +8,7 @@ use crate::hot::Next;
 use crate::once::{Done, Once};
 use crate::seal::Sealer;
 use std::time::Duration;
-use stentor_domain::attempt::{Outcome, Trigger};
+use stentor_domain::attempt::{ErrorClass, Outcome, Trigger};
 use stentor_domain::custom_headers::CustomHeaders;
 use stentor_domain::delivery::{Delivery, Reason, State};
 use stentor_domain::id::DeliveryId;
@@ -52,6 +52,12 @@ async fn attempts(world: &World, id: DeliveryId) -> Vec<(u32, Trigger, Option<u1
     attempts.iter().map(short).collect()
 }
 
+async fn outcomes_of(world: &World, id: DeliveryId) -> Vec<Outcome> {
+    let found = world.store.delivery_with_attempts(Scope::Root, id).await;
+    let (_, attempts) = found.unwrap().unwrap();
+    attempts.iter().map(|kept| kept.attempt.outcome).collect()
+}
+
 #[tokio::test]
 async fn attempts_are_in_order_and_their_numbers_go_on_after_a_reopening() {
     let world = World::new().await;
@@ -79,6 +85,47 @@ async fn attempts_are_in_order_and_their_numbers_go_on_after_a_reopening() {
             (3, Trigger::Retry, Some(204)),
         ]
     );
+}
+
+#[tokio::test]
+async fn what_was_simulated_is_delivered_for_a_sandbox_whatever_came_before_and_in_between() {
+    let world = World::new().await;
+    let Published { delivery, .. } = world.publish(111, "order.paid").await;
+    world.fail(&world.claim(111).await[0]).await;
+    let claimed = world.claim(111).await.remove(0);
+    // Too late, as it is for any other success.
+    cancel(&world, delivery).await.unwrap();
+    world
+        .finish(&claimed, Outcome::Simulated, Next::Simulated, None)
+        .await;
+
+    let ended = world.see(delivery).await;
+    assert_eq!(
+        (ended.state, ended.reason, ended.attempts),
+        (State::Delivered, Some(Reason::Sandbox), 2)
+    );
+    let outcomes = [Outcome::Failed(ErrorClass::Connect), Outcome::Simulated];
+    assert_eq!(outcomes_of(&world, delivery).await, outcomes);
+
+    // Once it is reopened, the attempt is kept apart.
+    retry(&world, delivery).await.unwrap();
+    assert_eq!(world.see(delivery).await.reason, None);
+    assert_eq!(outcomes_of(&world, delivery).await, outcomes);
+}
+
+#[tokio::test]
+async fn a_fenced_attempt_that_was_simulated_is_kept_as_what_it_is() {
+    let world = World::new().await;
+    let Published { delivery, .. } = world.publish(111, "order.paid").await;
+    let stalled = world.claim(111).await.remove(0);
+    world
+        .set("UPDATE work SET owner = NULL WHERE n = ?1", delivery.n())
+        .await;
+    world
+        .finish(&stalled, Outcome::Simulated, Next::Simulated, None)
+        .await;
+    assert_eq!(world.see(delivery).await.state, State::Pending);
+    assert_eq!(outcomes_of(&world, delivery).await, [Outcome::Simulated]);
 }
 
 #[tokio::test]

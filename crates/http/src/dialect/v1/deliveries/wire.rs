@@ -1,7 +1,7 @@
 //! Deliveries and attempts as v1 shows them.
 
 use serde::{Serialize, Serializer};
-use stentor_domain::attempt::{Attempt, Timing};
+use stentor_domain::attempt::{Attempt, Outcome, Timing};
 use stentor_domain::custom_headers::CustomHeaders;
 use stentor_domain::delivery::{Delivery, Reason};
 use stentor_domain::id::{AttemptId, DeliveryId};
@@ -84,6 +84,8 @@ pub(in crate::dialect::v1) struct AttemptOut {
     /// The status of the answer, if any came.
     #[schema(required)]
     status_code: Option<u16>,
+    /// Was nothing sent, because the project is a sandbox? It then counts as a success without an answer.
+    simulated: bool,
     /// The kind of failure, a word of a closed list; null for a success.
     #[schema(required)]
     error: Option<&'static str>,
@@ -122,6 +124,7 @@ impl AttemptOut {
             trigger: attempt.trigger.as_str(),
             started_at: attempt.started_at.iso_millis(),
             status_code: attempt.outcome.status(),
+            simulated: attempt.outcome == Outcome::Simulated,
             error: error.map(|class| class.as_str()),
             error_message: error_message(attempt),
             request_headers: Headers::sent(&exchange.sent_headers, custom_headers),
@@ -185,7 +188,14 @@ impl Headers {
 
     fn sent(lines: &str, custom: &CustomHeaders) -> Self {
         let mut headers = Self::of(lines);
-        custom.shown().for_each(|(name, value)| headers.add(name, value));
+        // A header of Stentor's own is sent in the place of a custom one of the same name.
+        let own = headers.0.len();
+        for (name, value) in custom.shown() {
+            let taken = |(known, _): &(String, String)| known.eq_ignore_ascii_case(name);
+            if !headers.0.iter().take(own).any(taken) {
+                headers.add(name, value);
+            }
+        }
         headers
     }
 
@@ -215,7 +225,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use stentor_domain::Timestamp;
-    use stentor_domain::attempt::{Answer, ErrorClass, Exchange, Outcome, Trigger};
+    use stentor_domain::attempt::{Answer, ErrorClass, Exchange, Trigger};
     use stentor_domain::id::Id;
 
     fn attempt(outcome: Outcome, exchange: Exchange) -> KeptAttempt {
@@ -267,6 +277,7 @@ mod tests {
           "trigger": "retry",
           "started_at": "2024-01-01T00:00:00.123Z",
           "status_code": 503,
+          "simulated": false,
           "error": "http_status",
           "error_message": "The receiver answered with an error status. Its log tells why; answer 2xx to accept.",
           "request_headers": {
@@ -294,6 +305,25 @@ mod tests {
     }
 
     #[test]
+    fn a_header_of_stentors_own_stands_in_the_place_of_a_custom_one() {
+        let mut kept = attempt(
+            Outcome::Simulated,
+            Exchange {
+                sent_headers: "x-acme-signature: 0123\n".into(),
+                ..Exchange::default()
+            },
+        );
+        kept.custom_headers = CustomHeaders::stored(vec![("X-Acme-Signature".into(), "mine".into())]);
+        let shown: serde_json::Value = serde_json::from_str(&shown(&kept)).unwrap();
+        assert_eq!(
+            shown["request_headers"],
+            serde_json::json!({ "x-acme-signature": "0123" })
+        );
+        assert_eq!(shown["simulated"], true);
+        assert!(shown["status_code"].is_null() && shown["error"].is_null());
+    }
+
+    #[test]
     fn an_attempt_without_an_answer_says_why_and_what_to_do() {
         let exchange = Exchange {
             detail: Some("connection refused".into()),
@@ -306,6 +336,7 @@ mod tests {
           "trigger": "retry",
           "started_at": "2024-01-01T00:00:00.123Z",
           "status_code": null,
+          "simulated": false,
           "error": "connect",
           "error_message": "No connection could be made. Check that the receiver runs and its firewall lets us in. (connection refused)",
           "request_headers": {
