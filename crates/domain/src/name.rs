@@ -12,6 +12,17 @@ pub struct Invalid {
     pub field: String,
     /// The rule, as a sentence without a full stop.
     pub rule: String,
+    /// What kind of rule it is, for contracts that tell them apart.
+    pub kind: Rule,
+}
+
+/// What kind of rule a value breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// One about the value's own form.
+    Form,
+    /// A rule about where deliveries may go.
+    Destination,
 }
 
 impl Invalid {
@@ -20,6 +31,15 @@ impl Invalid {
         Self {
             field: field.into(),
             rule: rule.into(),
+            kind: Rule::Form,
+        }
+    }
+
+    /// Says that `field` names a destination that `rule` forbids.
+    pub fn destination(field: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self {
+            kind: Rule::Destination,
+            ..Self::new(field, rule)
         }
     }
 
@@ -28,7 +48,7 @@ impl Invalid {
     pub fn within(self, parent: &str) -> Self {
         Self {
             field: format!("{parent}.{}", self.field),
-            rule: self.rule,
+            ..self
         }
     }
 }

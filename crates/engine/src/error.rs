@@ -71,6 +71,16 @@ impl Error {
 pub(crate) struct Check(Vec<Invalid>);
 
 impl Check {
+    /// Starts with what is known to be broken already.
+    pub(crate) fn knowing(broken: Vec<Invalid>) -> Self {
+        Self(broken)
+    }
+
+    /// Is a broken rule of this field known?
+    pub(crate) fn knows(&self, field: &str) -> bool {
+        self.0.iter().any(|known| known.field == field)
+    }
+
     /// Notes a broken rule.
     pub(crate) fn broken(&mut self, field: &str, rule: impl Into<String>) {
         self.0.push(Invalid::new(field, rule));
@@ -82,9 +92,12 @@ impl Check {
         field: &str,
         checked: std::result::Result<T, R>,
     ) -> Option<T> {
-        checked
-            .map_err(|rule| self.0.push(Invalid::new(field, rule)))
-            .ok()
+        self.take_checked(checked.map_err(|rule| Invalid::new(field, rule)))
+    }
+
+    /// Notes a broken rule that is put into words already.
+    pub(crate) fn take_checked<T>(&mut self, checked: std::result::Result<T, Invalid>) -> Option<T> {
+        checked.map_err(|fault| self.0.push(fault)).ok()
     }
 
     /// Notes a broken rule of a list's item, or of the list where no item is at fault.

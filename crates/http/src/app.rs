@@ -9,7 +9,7 @@ use crate::rate_limit::{RateLimits, RequestQuotas};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::header::HOST;
 use http::{StatusCode, Uri};
 use ipnet::IpNet;
@@ -105,7 +105,8 @@ pub fn router(app: App) -> Router {
             routes = routes.route(path, openapi::serve(&document));
         }
     }
-    let mut routes = with_fallbacks(routes).fallback(async |uri: Uri| dialect::not_found(uri.path()));
+    let mut routes =
+        with_fallbacks(routes).fallback(async |uri: Uri| dialect::refuse(uri.path(), Problem::not_found()));
     if !app.settings().public_hosts.is_empty() {
         routes = routes.layer(middleware::from_fn_with_state(app.clone(), check_host));
     }
@@ -119,7 +120,7 @@ async fn retry_without_slash(routes: Router, mut request: Request) -> Response {
     let path = request.uri().path();
     let shorter = path.trim_end_matches('/');
     if shorter.is_empty() || shorter.len() == path.len() {
-        return dialect::not_found(path);
+        return dialect::refuse(path, Problem::not_found());
     }
     let target = match request.uri().query() {
         Some(query) => format!("{shorter}?{query}"),
@@ -129,7 +130,7 @@ async fn retry_without_slash(routes: Router, mut request: Request) -> Response {
     let mut parts = request.uri().clone().into_parts();
     parts.path_and_query = target.try_into().ok();
     let Ok(target) = Uri::from_parts(parts) else {
-        return dialect::not_found(request.uri().path());
+        return dialect::refuse(request.uri().path(), Problem::not_found());
     };
     *request.uri_mut() = target;
     match routes.oneshot(request).await {
@@ -155,7 +156,8 @@ async fn check_host(State(app): State<App>, request: Request, next: Next) -> Res
     } else {
         let detail =
             "This server does not answer for that host; the operator names its hosts with --public-host.";
-        Problem::new(StatusCode::MISDIRECTED_REQUEST, "unknown_host", detail).into_response()
+        let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, "unknown_host", detail);
+        dialect::refuse(request.uri().path(), problem)
     }
 }
 

@@ -4,6 +4,7 @@
 //! A refusal travels as a [`Problem`], whoever refuses: an extractor, the engine, the router. It is put into a contract's
 //! own words in one place, on its way out of that contract's routes.
 
+mod organization;
 mod v1;
 
 use crate::app::App;
@@ -20,7 +21,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 /// All contracts. Their paths do not overlap.
-pub(crate) const ALL: [Dialect; 1] = [v1::DIALECT];
+pub(crate) const ALL: [Dialect; 2] = [v1::DIALECT, organization::DIALECT];
 
 /// How a contract says no: status and JSON.
 pub(crate) type Refusal = fn(&Problem) -> (StatusCode, Bytes);
@@ -55,9 +56,9 @@ impl Dialect {
     }
 }
 
-/// The answer for a path that no route has, in the words of the contract that it would belong to.
-pub(crate) fn not_found(path: &str) -> Response {
-    let response = Problem::not_found().into_response();
+/// A refusal before any route was asked, in the words of the contract that the path belongs to.
+pub(crate) fn refuse(path: &str, problem: Problem) -> Response {
+    let response = problem.into_response();
     match ALL
         .iter()
         .find(|dialect| (dialect.owns)(path))

@@ -4,34 +4,51 @@ use crate::problem::Problem;
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, IgnoredAny};
 use serde_json::value::RawValue;
 use std::fmt;
 use stentor_domain::Timestamp;
+use stentor_domain::name::Invalid;
+
+/// The field that a fault of a body as a whole is told of.
+const WHOLE: &str = "body";
+const NOT_NULL: &str = "must not be null";
 
 /// Reads a JSON body. No body reads as an empty object, so that an operation without required fields needs none.
 pub(crate) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     let body = if body.is_empty() { b"{}" } else { body };
     // Checked as a whole: what is read over because nobody asks for it must be text, too.
     let text = std::str::from_utf8(body).map_err(|error| malformed(&error))?;
+    // An array would be read as the fields in their order, which no contract means.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(no_object(text));
+    }
     // Where the fault lies is looked for only where there is one.
     serde_json::from_str(text).map_err(|_| fault::<T>(text))
+}
+
+/// Why a body that is no object is refused.
+fn no_object(text: &str) -> Problem {
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(_) => Problem::invalid().with_error(WHOLE, "must be an object"),
+        Err(error) => malformed(&error),
+    }
 }
 
 /// Why `text` cannot be read as a `T`: names the field and the rule, never the value, which may be a secret.
 fn fault<'a, T: Deserialize<'a>>(text: &'a str) -> Problem {
     // A field's fault in a text that is no JSON at all is not the field's.
-    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
+    if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
         return malformed(&error);
     }
     let mut reader = serde_json::Deserializer::from_str(text);
     match serde_path_to_error::deserialize::<_, T>(&mut reader) {
         Ok(_) => Problem::invalid(),
-        Err(error) => refused(&error.path().to_string(), error.inner()),
+        Err(error) => Problem::invalid().with_fault(refused(&error.path().to_string(), error.inner())),
     }
 }
 
-fn refused(path: &str, error: &serde_json::Error) -> Problem {
+fn refused(path: &str, error: &serde_json::Error) -> Invalid {
     let path = path.replace('[', ".").replace(']', "");
     let text = error.to_string();
     let text = text
@@ -44,19 +61,20 @@ fn refused(path: &str, error: &serde_json::Error) -> Problem {
     let field = match (missing, path.as_str()) {
         (Some(name), ".") => name.to_owned(),
         (Some(name), parent) => format!("{parent}.{name}"),
-        (None, ".") => "body".to_owned(),
+        (None, ".") => WHOLE.to_owned(),
         (None, path) => path.to_owned(),
     };
-    let rule = match (missing, text.rsplit_once("expected ")) {
+    let rule = match (missing, text.rsplit_once(", expected ")) {
         (Some(_), _) => "is required".to_owned(),
         // A rule of our own, whose text stands in the source.
         (None, _) if text.starts_with("must ") => text.to_owned(),
         (None, Some((_, "struct" | "a struct"))) => "must be an object".to_owned(),
+        (None, Some((_, "a sequence"))) => "must be an array".to_owned(),
         (None, Some((_, expected))) if expected.starts_with("struct ") => "must be an object".to_owned(),
         (None, Some((_, expected))) => format!("must be {expected}"),
         (None, None) => "has a value that is not allowed here".to_owned(),
     };
-    Problem::invalid().with_error(field, rule)
+    Invalid::new(field, rule)
 }
 
 fn malformed(error: &dyn fmt::Display) -> Problem {
@@ -121,13 +139,68 @@ impl<T> Field<T> {
         }
     }
 
+    /// For a field of which null says what absence does.
+    pub(crate) fn or_absent(self) -> Option<T> {
+        match self {
+            Self::Absent | Self::Null => None,
+            Self::Value(value) => Some(value),
+        }
+    }
+
+    /// For a field that cannot be null, whose fault waits among `faults`: `None` leaves alone.
+    pub(crate) fn not_null(self, name: &str, faults: &mut Vec<Invalid>) -> Option<T> {
+        if matches!(self, Self::Null) {
+            faults.push(Invalid::new(name, NOT_NULL));
+        }
+        self.or_absent()
+    }
+
     /// For a field that cannot be null: `None` leaves alone.
     pub(crate) fn required(self, name: &str) -> Result<Option<T>, Problem> {
         match self {
             Self::Absent => Ok(None),
-            Self::Null => Err(Problem::invalid().with_error(name, "must not be null")),
+            Self::Null => Err(Problem::invalid().with_error(name, NOT_NULL)),
             Self::Value(value) => Ok(Some(value)),
         }
+    }
+}
+
+/// A field whose wrong type waits as a fault, so that its sender hears of every bad field at once. Use with
+/// `#[serde(default)]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Noted<T>(Result<Field<T>, Invalid>);
+
+impl<T> Default for Noted<T> {
+    fn default() -> Self {
+        Self(Ok(Field::Absent))
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Noted<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let mut reader = serde_json::Deserializer::from_str(text.get());
+        let read = serde_path_to_error::deserialize::<_, Field<T>>(&mut reader);
+        Ok(Self(read.map_err(|error| {
+            refused(&error.path().to_string(), error.inner())
+        })))
+    }
+}
+
+impl<T> Noted<T> {
+    /// The field, which is called `name`; where its type is wrong it goes to `faults`, and counts as absent.
+    pub(crate) fn read(self, name: &str, faults: &mut Vec<Invalid>) -> Field<T> {
+        let fault = match self.0 {
+            Ok(field) => return field,
+            Err(fault) => fault,
+        };
+        let field = match fault.field.as_str() {
+            WHOLE => name.to_owned(),
+            // Of an item, such as `.3`.
+            path => format!("{name}{path}"),
+        };
+        faults.push(Invalid { field, ..fault });
+        Field::Absent
     }
 }
 
@@ -138,7 +211,7 @@ pub(crate) struct NotYet(bool);
 
 impl<'de> Deserialize<'de> for NotYet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Option::<serde::de::IgnoredAny>::deserialize(deserializer).map(|value| Self(value.is_some()))
+        Option::<IgnoredAny>::deserialize(deserializer).map(|value| Self(value.is_some()))
     }
 }
 
@@ -202,7 +275,9 @@ mod tests {
             (422, Some("events.0.payload".into()))
         );
         assert_eq!(fault("{}"), (422, Some("events".into())));
-        assert_eq!(fault("[]").0, 422);
+        for no_object in ["[]", "[[]]", "7", "null", r#""text""#] {
+            assert_eq!(fault(no_object), (422, Some("body".into())), "{no_object}");
+        }
     }
 
     #[test]
@@ -220,9 +295,54 @@ mod tests {
 
     #[test]
     fn a_fault_tells_a_rule_of_our_own_in_its_words() {
-        let problem = json::<Instant>(br#""tomorrow""#).unwrap_err();
+        #[derive(Debug, serde::Deserialize)]
+        struct Until {
+            #[expect(dead_code, reason = "only its type matters here")]
+            at: Instant,
+        }
+        let problem = json::<Until>(br#"{"at": "tomorrow"}"#).unwrap_err();
         let rule = "must be an ISO 8601 instant, such as 2030-01-31T00:00:00Z";
         assert_eq!(problem.errors()[0].message, rule);
+    }
+
+    #[test]
+    fn a_noted_fault_names_its_field_and_lets_the_others_be_read() {
+        #[derive(serde::Deserialize)]
+        struct Patient {
+            #[serde(default)]
+            url: Noted<String>,
+            #[serde(default)]
+            events: Noted<Vec<String>>,
+            #[serde(default)]
+            active: Noted<bool>,
+            #[serde(default)]
+            absent: Noted<bool>,
+        }
+        let read: Patient = json(br#"{"url": 7, "events": ["a", 8], "active": true}"#).unwrap();
+        let mut faults = vec![];
+        assert_eq!(read.url.read("url", &mut faults), Field::Absent);
+        assert_eq!(read.events.read("events", &mut faults), Field::Absent);
+        assert_eq!(read.active.read("active", &mut faults), Field::Value(true));
+        assert_eq!(read.absent.read("absent", &mut faults), Field::Absent);
+        let told: Vec<String> = faults.iter().map(Invalid::to_string).collect();
+        assert_eq!(told, ["url: must be a string", "events.1: must be a string"]);
+
+        let read: Patient = json(br#"{"url": "\ud800", "events": "a", "active": null}"#).unwrap();
+        let mut faults = vec![];
+        read.url.read("url", &mut faults);
+        read.events.read("events", &mut faults);
+        read.active
+            .read("active", &mut faults)
+            .not_null("active", &mut faults);
+        let told: Vec<String> = faults.iter().map(Invalid::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "url: has a value that is not allowed here",
+                "events: must be an array",
+                "active: must not be null"
+            ]
+        );
     }
 
     #[test]

@@ -18,6 +18,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
+use stentor_domain::name::{Invalid, Rule};
 use utoipa::ToSchema;
 
 /// The media type of every document made here (RFC 9457, section 3).
@@ -30,6 +31,9 @@ pub struct FieldError {
     pub field: String,
     /// What is wrong and what would be right, for a person.
     pub message: String,
+    /// What kind of rule it is.
+    #[serde(skip)]
+    pub kind: Rule,
 }
 
 /// A refusal, ready to be answered.
@@ -155,10 +159,17 @@ impl Problem {
 
     /// Adds what is wrong with one field.
     #[must_use]
-    pub fn with_error(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn with_error(self, field: impl Into<String>, message: impl Into<String>) -> Self {
+        self.with_fault(Invalid::new(field, message))
+    }
+
+    /// Adds what is wrong with one field, as it was found.
+    #[must_use]
+    pub fn with_fault(mut self, fault: Invalid) -> Self {
         self.errors.push(FieldError {
-            field: field.into(),
-            message: message.into(),
+            field: fault.field,
+            message: fault.rule,
+            kind: fault.kind,
         });
         self
     }

@@ -15,9 +15,7 @@ const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
-            Error::Invalid(faults) => faults.into_iter().fold(Self::invalid(), |problem, fault| {
-                problem.with_error(fault.field, fault.rule)
-            }),
+            Error::Invalid(faults) => faults.into_iter().fold(Self::invalid(), Self::with_fault),
             Error::NotSupported(field) => not_supported(field),
             Error::TooLarge(fault) => {
                 let detail = format!("{} {}.", fault.field, fault.rule);

@@ -2,6 +2,7 @@
 
 use crate::error::{Check, Error, Result};
 use crate::tenants::check_metadata;
+use std::mem;
 use stentor_domain::Timestamp;
 use stentor_domain::address::AllowList;
 use stentor_domain::contract::{Contract, Defaults};
@@ -57,6 +58,8 @@ pub struct EndpointFields {
     pub switch: Option<Switch>,
     /// Must the event types be registered? (Contract subscriptions.)
     pub only_registered: bool,
+    /// What its reader found wrong, to be refused together with what is found here.
+    pub misread: Vec<Invalid>,
 }
 
 /// Fields that keep the rules.
@@ -87,11 +90,11 @@ enum NewStatus {
 
 impl EndpointFields {
     /// Checks the fields of a new endpoint, and refuses with all their faults at once. Only contract v1 asks for a name.
-    pub(super) fn check_new(self, through: Contract, allow: &AllowList) -> Result<Checked> {
-        let mut check = Check::default();
+    pub(super) fn check_new(mut self, through: Contract, allow: &AllowList) -> Result<Checked> {
+        let mut check = Check::knowing(mem::take(&mut self.misread));
         let nameless = through == Contract::V1 && self.name.is_none();
         for (field, absent) in [("name", nameless), ("url", self.url.is_none())] {
-            if absent {
+            if absent && !check.knows(field) {
                 check.take::<(), _>(field, Err("is required"));
             }
         }
@@ -99,8 +102,9 @@ impl EndpointFields {
     }
 
     /// Checks the fields of a change, and refuses with all their faults at once.
-    pub(super) fn check_change(self, allow: &AllowList) -> Result<Checked> {
-        self.check_with(Check::default(), allow)
+    pub(super) fn check_change(mut self, allow: &AllowList) -> Result<Checked> {
+        let check = Check::knowing(mem::take(&mut self.misread));
+        self.check_with(check, allow)
     }
 
     fn check_with(self, mut check: Check, allow: &AllowList) -> Result<Checked> {
@@ -109,8 +113,9 @@ impl EndpointFields {
         let faults = &mut check;
         let checked = Checked {
             name: take(faults, "name", self.name, |name| check_name(&name).map(|()| name)),
-            url: take(faults, "url", self.url, |url| {
-                EndpointUrl::parse(&url, allow).map_err(|error| error.to_string())
+            url: self.url.and_then(|url| {
+                let parsed = EndpointUrl::parse(&url, allow);
+                faults.take_checked(parsed.map_err(|error| Invalid::destination("url", error.to_string())))
             }),
             secret: take(
                 faults,

@@ -236,6 +236,7 @@ impl EndpointIn {
             status: None,
             switch: None,
             only_registered: false,
+            misread: vec![],
         })
     }
 }
@@ -267,6 +268,7 @@ impl EndpointChange {
             status: self.status.required("status")?,
             switch: None,
             only_registered: false,
+            misread: vec![],
         })
     }
 }
