@@ -4,6 +4,7 @@
 //! A refusal travels as a [`Problem`], whoever refuses: an extractor, the engine, the router. It is put into a contract's
 //! own words in one place, on its way out of that contract's routes.
 
+mod apps;
 mod organization;
 mod v1;
 
@@ -21,7 +22,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 /// All contracts. Their paths do not overlap.
-pub(crate) const ALL: [Dialect; 2] = [v1::DIALECT, organization::DIALECT];
+pub(crate) const ALL: [Dialect; 3] = [v1::DIALECT, organization::DIALECT, apps::DIALECT];
 
 /// How a contract says no: status and JSON.
 pub(crate) type Refusal = fn(&Problem) -> (StatusCode, Bytes);
