@@ -159,7 +159,7 @@ impl EndpointFields {
         };
         check.done()?;
         match unsupported {
-            Some(field) => Err(Error::NotSupported(field.to_owned())),
+            Some(field) => Err(Error::NotSupported(field)),
             None => Ok(checked),
         }
     }
