@@ -27,6 +27,7 @@ MASKS = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "{time in whole seconds}"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:{port}"),
     (re.compile(r"(;r=\d+;t=)\d+\b"), r"\1{seconds}"),
+    (re.compile(r"try again in \d+ s"), "try again in {seconds} s"),
 ]
 # What tells when, and how long: by name, since any number would do.
 MASKED_HEADERS = {"x-ratelimit-reset": "{unix seconds}", "retry-after": "{seconds}"}
