@@ -144,6 +144,8 @@ pub struct Delivery {
     pub trigger: Trigger,
     /// Attempts made.
     pub attempts: u32,
+    /// The status that its latest attempt was answered with; `None` where no answer came, and without an attempt.
+    pub last_status: Option<u16>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When its next attempt is due; `None` once it has ended, and while it is held.

@@ -29,6 +29,17 @@ impl Scope {
     }
 }
 
+/// Whose things are in it: the id of the project or the tenant, or `root`.
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => f.write_str(self.role()),
+            Self::Project(id) => id.fmt(f),
+            Self::Tenant(_, id) => id.fmt(f),
+        }
+    }
+}
+
 /// An API key as it is known after its creation: never its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {

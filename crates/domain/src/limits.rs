@@ -102,6 +102,10 @@ pub const IN_FLIGHT_MAX: usize = 512;
 pub const PAGE_ITEMS: u32 = 50;
 /// Items of a list page at most (contract v1).
 pub const PAGE_ITEMS_MAX: u32 = 250;
+/// Items of a list page by default (contract apps).
+pub const APPS_PAGE_ITEMS: u32 = 20;
+/// Items of a list page at most (contract apps).
+pub const APPS_PAGE_ITEMS_MAX: u32 = 100;
 
 /// Endpoints are dealt into this many fixed groups, each owned by one node at a time.
 pub const SHARDS: u16 = 256;

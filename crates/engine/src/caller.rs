@@ -127,6 +127,11 @@ impl Engine {
         Ok(Some(self.project(caller, None)?.id))
     }
 
+    /// Whose keys and whose audit log the caller sees, as a scope.
+    pub fn scope_seen(&self, caller: &Caller) -> Result<Scope> {
+        Ok(self.project_seen(caller)?.map_or(Scope::Root, Scope::Project))
+    }
+
     /// The tenant that the caller acts for: its own; for other keys the one named in the body, then in the header or
     /// the query. A tenant that is not the caller's own does not exist for it.
     pub fn tenant(&self, caller: &Caller, in_body: Option<&str>) -> Result<Arc<TenantConfig>> {

@@ -4,6 +4,8 @@ use crate::error::{Error, Result};
 use crate::{Caller, Engine, Page, page};
 use stentor_domain::delivery::Delivery;
 use stentor_domain::id::DeliveryId;
+use stentor_domain::key::Scope;
+use stentor_store::config::EndpointConfig;
 use stentor_store::deliveries::{DeliveryError, DeliveryFilter, KeptAttempt};
 use stentor_store::once::{Done, Once};
 
@@ -16,7 +18,33 @@ impl Engine {
         before: Option<i64>,
         limit: u32,
     ) -> Result<Page<Delivery>> {
-        let scope = self.scope(caller)?;
+        self.deliveries_in(self.scope(caller)?, filter, before, limit)
+            .await
+    }
+
+    /// The deliveries for one endpoint, newest first. Whoever found it may see what its tenant sees.
+    pub async fn deliveries_of_endpoint(
+        &self,
+        endpoint: &EndpointConfig,
+        filter: DeliveryFilter,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Page<Delivery>> {
+        let scope = Scope::Tenant(endpoint.project, endpoint.endpoint.tenant);
+        let filter = DeliveryFilter {
+            endpoint: Some(endpoint.endpoint.id),
+            ..filter
+        };
+        self.deliveries_in(scope, filter, before, limit).await
+    }
+
+    async fn deliveries_in(
+        &self,
+        scope: Scope,
+        filter: DeliveryFilter,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Page<Delivery>> {
         let deliveries = self
             .store
             .deliveries(scope, filter, before, limit.saturating_add(1))

@@ -37,6 +37,7 @@ use stentor_domain::id::AuditId;
 use stentor_domain::key::Actor;
 use stentor_domain::limits;
 use stentor_store::Store;
+use stentor_store::authenticator::Authenticator;
 use stentor_store::change::By;
 
 /// The name of the project that a first start makes.
@@ -94,6 +95,11 @@ impl Engine {
     /// What an operator set.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Knows again what this server has given out for `purpose`, on whichever node and before whichever start.
+    pub fn authenticator(&self, purpose: &str) -> Authenticator {
+        self.store.authenticator(purpose)
     }
 
     /// The present instant.

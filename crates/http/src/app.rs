@@ -3,6 +3,7 @@
 use crate::attempts_at_keys::AttemptsAtKeys;
 use crate::dialect;
 use crate::openapi;
+use crate::paging::{self, Cursors};
 use crate::problem::{Problem, with_fallbacks};
 use crate::rate_limit::{RateLimits, RequestQuotas};
 use axum::Router;
@@ -12,10 +13,12 @@ use axum::response::Response;
 use http::header::HOST;
 use http::{StatusCode, Uri};
 use ipnet::IpNet;
+use std::fmt::Display;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use stentor_engine::Engine;
+use stentor_store::authenticator::Authenticator;
 use tower::ServiceExt as _;
 
 /// What an operator may set about HTTP.
@@ -41,6 +44,7 @@ struct Inner {
     settings: AppSettings,
     attempts_at_keys: AttemptsAtKeys,
     rate_limits: RateLimits,
+    cursors: Authenticator,
     ready: AtomicBool,
 }
 
@@ -49,6 +53,7 @@ impl App {
     pub fn new(engine: Engine, settings: AppSettings) -> Self {
         let attempts_at_keys = AttemptsAtKeys::new(settings.failed_authentications_per_minute);
         Self(Arc::new(Inner {
+            cursors: engine.authenticator(paging::PURPOSE),
             engine,
             settings,
             attempts_at_keys,
@@ -73,6 +78,11 @@ impl App {
 
     pub(crate) fn rate_limits(&self) -> &RateLimits {
         &self.0.rate_limits
+    }
+
+    /// The cursors of a list: `list` names it among those of all contracts, `whom` says whose things are in it.
+    pub(crate) fn cursors(&self, list: &'static str, whom: impl Display) -> Cursors<'_> {
+        Cursors::new(&self.0.cursors, list, whom)
     }
 
     /// Says whether requests should be sent here: `/readyz` answers 200 or 503.

@@ -1,97 +1,85 @@
-//! Pages of lists: newest first, with an opaque cursor that stays good while new items arrive.
+//! Pages of lists: how many items, and an opaque cursor that stays good while new items arrive, over restarts and on every
+//! node.
+//!
+//! A cursor is the key of the last item shown and a tag over it, the list and for whom it is. It opens nothing that its
+//! bearer may not see: every list is filtered by that in any case. The tag lets nobody make or alter one, so that a cursor
+//! of another list, or of another tenant's, is told as the mistake that it is.
 
 use crate::problem::Problem;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use stentor_domain::limits::{PAGE_ITEMS, PAGE_ITEMS_MAX};
-use stentor_engine::Page;
-use utoipa::{IntoParams, ToSchema};
+use std::fmt::Display;
+use stentor_store::authenticator::Authenticator;
+
+/// What the key that cursors are made with is derived for.
+pub(crate) const PURPOSE: &str = "cursors of lists";
 
 const KEY_BYTES: usize = 8;
-const CHECK_BYTES: usize = 4;
 
-/// The query of every list.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct PageQuery {
-    /// How many items, 1 to 250.
-    // Read as text, so that what is no number is told the rule, too.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 250, default = 50)]
-    pub(crate) limit: Option<String>,
-    /// Where the page begins: `next_cursor` of the page before.
-    pub(crate) cursor: Option<String>,
+/// How many items a contract shows on a page.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PageItems {
+    /// Where nobody says how many.
+    pub(crate) by_default: u32,
+    /// At most.
+    pub(crate) max: u32,
 }
 
-impl PageQuery {
-    /// The limit, and the key that the page begins after.
-    pub(crate) fn read(&self) -> Result<(u32, Option<i64>), Problem> {
-        let limit = match self.limit.as_deref() {
-            None => Some(PAGE_ITEMS),
+impl PageItems {
+    /// The number that the query asks for in `limit`.
+    pub(crate) fn read(self, limit: Option<&str>) -> Result<u32, Problem> {
+        let asked = match limit {
+            None => Some(self.by_default),
             Some(text) => text.parse().ok(),
         };
-        let Some(limit) = limit.filter(|limit| (1..=PAGE_ITEMS_MAX).contains(limit)) else {
-            return Err(Problem::invalid().with_error("limit", format!("must be 1 to {PAGE_ITEMS_MAX}")));
-        };
-        Ok((limit, self.cursor.as_deref().map(decode).transpose()?))
+        asked
+            .filter(|asked| (1..=self.max).contains(asked))
+            .ok_or_else(|| Problem::invalid().with_error("limit", format!("must be 1 to {}", self.max)))
     }
 }
 
-/// A page as v1 shows it.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct PageOut<T> {
-    /// The items, newest first.
-    data: Vec<T>,
-    /// The `cursor` of the next page; null on the last one.
-    #[schema(required)]
-    next_cursor: Option<String>,
+/// The cursors of one list, as it is for somebody.
+#[derive(Debug)]
+pub(crate) struct Cursors<'a> {
+    authenticator: &'a Authenticator,
+    /// What stands behind the key in what a tag is over.
+    scope: String,
 }
 
-impl<T> PageOut<T> {
-    /// Shows a page, each item by `show`.
-    pub(crate) fn of<S>(page: Page<S>, show: impl FnMut(S) -> T) -> Self {
+impl<'a> Cursors<'a> {
+    /// `list` names the list among those of all contracts; `whom` says whose things are in it.
+    pub(crate) fn new(authenticator: &'a Authenticator, list: &'static str, whom: impl Display) -> Self {
         Self {
-            next_cursor: page.next.map(encode),
-            data: page.items.into_iter().map(show).collect(),
+            authenticator,
+            scope: format!("{list} of {whom}"),
         }
     }
-}
 
-/// The cursor that begins after the item with this key.
-pub(crate) fn encode(key: i64) -> String {
-    URL_SAFE_NO_PAD.encode([&key.to_be_bytes()[..], &check(key)].concat())
-}
-
-fn decode(cursor: &str) -> Result<i64, Problem> {
-    let bad = || {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            "bad_cursor",
-            "The cursor is not one that this server gave.",
-        )
-    };
-    let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| bad())?;
-    let (key, checked) = bytes.split_at_checked(KEY_BYTES).ok_or_else(bad)?;
-    let key = i64::from_be_bytes(key.try_into().map_err(|_| bad())?);
-    if checked == check(key) {
-        Ok(key)
-    } else {
-        Err(bad())
+    /// The cursor of the page that begins after the item with this key.
+    pub(crate) fn after(&self, key: i64) -> String {
+        let tag = self.authenticator.tag(&self.tagged(key));
+        URL_SAFE_NO_PAD.encode([&key.to_be_bytes()[..], &tag].concat())
     }
-}
 
-/// Tells an altered cursor from one of ours. It protects nobody's data: every list is filtered by what its caller may
-/// see.
-fn check(key: i64) -> [u8; CHECK_BYTES] {
-    let mut check = [0; CHECK_BYTES];
-    let digest = Sha256::new()
-        .chain_update(b"cursor")
-        .chain_update(key.to_be_bytes())
-        .finalize();
-    check.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-    check
+    /// The key that a page begins after.
+    pub(crate) fn read(&self, cursor: &str) -> Result<i64, Problem> {
+        let own = || {
+            let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+            let (key, tag) = bytes.split_at_checked(KEY_BYTES)?;
+            let key = i64::from_be_bytes(key.try_into().ok()?);
+            self.authenticator.knows(&self.tagged(key), tag).then_some(key)
+        };
+        own().ok_or_else(|| {
+            let detail =
+                "The cursor is not one that this server gave for this list. Begin anew without a cursor.";
+            Problem::new(StatusCode::BAD_REQUEST, "bad_cursor", detail)
+        })
+    }
+
+    fn tagged(&self, key: i64) -> Vec<u8> {
+        [&key.to_be_bytes()[..], self.scope.as_bytes()].concat()
+    }
 }
 
 #[cfg(test)]
@@ -99,31 +87,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_survives_and_an_altered_one_does_not() {
-        let cursor = encode(1 << 60);
-        assert_eq!(decode(&cursor).unwrap(), 1 << 60);
-        for bad in [
-            "",
-            "x",
-            &cursor[1..],
-            &format!("{cursor}A"),
-            &cursor.replacen('E', "F", 1),
-            "ünicode",
-        ] {
-            assert_eq!(decode(bad).unwrap_err().status().as_u16(), 400, "{bad}");
-        }
-    }
-
-    #[test]
     fn a_limit_out_of_bounds_or_that_is_no_number_is_told_the_bounds() {
-        for wrong in ["0", "251", "-1", "x", "", "1.5", "99999999999"] {
-            let query = PageQuery {
-                limit: Some(wrong.into()),
-                cursor: None,
-            };
-            let refused = query.read().unwrap_err();
-            assert_eq!(refused.errors()[0].message, "must be 1 to 250", "{wrong}");
+        let items = PageItems {
+            by_default: 20,
+            max: 100,
+        };
+        for wrong in ["0", "101", "-1", "x", "", "1.5", "99999999999"] {
+            let refused = items.read(Some(wrong)).unwrap_err();
+            assert_eq!(refused.errors()[0].message, "must be 1 to 100", "{wrong}");
         }
-        assert_eq!(PageQuery::default().read().unwrap(), (50, None));
+        assert_eq!(items.read(None).unwrap(), 20);
+        for limit in [1, 100] {
+            assert_eq!(items.read(Some(&limit.to_string())).unwrap(), limit);
+        }
     }
 }

@@ -23,7 +23,7 @@ use stentor_domain::id::{DeliveryId, EndpointId, EventId};
 use stentor_domain::key::Scope;
 use stentor_domain::name::EventTypeName;
 
-/// Which deliveries a list shows; `None` is any.
+/// Which deliveries a list shows; `None` is any, and so is an empty set of states.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryFilter {
     /// Those for this endpoint.
@@ -32,8 +32,10 @@ pub struct DeliveryFilter {
     pub event: Option<EventId>,
     /// Those of events of this type.
     pub event_type: Option<EventTypeName>,
-    /// Those that are there.
-    pub state: Option<State>,
+    /// Those that are in one of these.
+    pub states: Vec<State>,
+    /// Leaves out tests.
+    pub without_tests: bool,
     /// Those accepted then.
     pub period: Period,
 }

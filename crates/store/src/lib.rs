@@ -10,12 +10,14 @@
 //! - `postgres`: the engine on a PostgreSQL server: connections, committers, the node's lease, partitions, migrations;
 //! - [`config`]: the snapshot of the configuration that matching, authentication and sending read;
 //! - [`change`], [`once`], [`seal`]: what all changes of the control plane share: clock, audit, idempotency, sealing;
+//! - [`authenticator`]: knowing again what was given out, such as where a list goes on;
 //! - [`period`]: what questions about events and deliveries share: the scope and the span of acceptance they look at;
 //! - [`background`]: bounded slices of the work that nobody waits for;
 //! - [`projects`], [`keys`], [`key_uses`], [`tenants`], [`event_types`], [`endpoints`], [`events`], [`deliveries`], [`audit`]: the
 //!   operations, a method of [`Store`] for each transaction.
 
 pub mod audit;
+pub mod authenticator;
 pub mod background;
 pub mod change;
 pub mod config;
@@ -56,6 +58,7 @@ pub use postgres::{PostgresAddress, measure};
 pub use seal::{MasterKey, MasterKeys};
 pub use sqlite::back_up_file;
 
+use crate::authenticator::Authenticator;
 use crate::common::{Common, Seams};
 use crate::effects::Effects;
 use crate::hot::{Accept, Accepted, Cancel, Claim, ClaimedDue, Finish, Release};
@@ -157,6 +160,11 @@ impl Store {
     /// The source of random numbers that ids and secrets are drawn from.
     pub fn chance(&self) -> &dyn Chance {
         &*self.0.common.chance
+    }
+
+    /// Knows again what this server has given out for `purpose`.
+    pub fn authenticator(&self, purpose: &str) -> Authenticator {
+        Authenticator::new(self.master(), purpose)
     }
 
     pub(crate) fn master(&self) -> &MasterKeys {

@@ -79,9 +79,11 @@ macro_rules! settings {
 }
 
 /// Changes and questions. Their statements are written for one way through the tables, whatever is asked, and whatever the
-/// statistics say of a table that is empty at one moment and full at the next: planned once, by keys.
-const CONTROL_SETTINGS: &str = settings!(
-    "SET statement_timeout = '4s'; SET lock_timeout = '3s'; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off"
+/// statistics say of a table that is empty at one moment and full at the next: planned once, by keys. Nor by bitmaps: these
+/// read everything that a list is of, to sort it and to show a page.
+pub(crate) const CONTROL_SETTINGS: &str = settings!(
+    "SET statement_timeout = '4s'; SET lock_timeout = '3s'; SET plan_cache_mode = force_generic_plan; \
+     SET enable_seqscan = off; SET enable_bitmapscan = off"
 );
 /// Migrations and starts, which take as long as they take.
 const START_SETTINGS: &str = settings!("SET statement_timeout = 0; SET lock_timeout = '30s'");

@@ -26,6 +26,11 @@ impl MasterKey {
         Self(Zeroizing::new(bytes))
     }
 
+    /// Its bytes, from which others are derived.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+
     /// Names the key without telling it: the first bytes of its hash.
     fn id(&self) -> [u8; KEY_ID_BYTES] {
         let mut id = [0; KEY_ID_BYTES];
@@ -49,8 +54,8 @@ impl fmt::Debug for MasterKey {
 /// The master keys that a server knows. The first seals, all open.
 #[derive(Clone, Debug)]
 pub struct MasterKeys {
-    current: MasterKey,
-    earlier: Vec<MasterKey>,
+    pub(crate) current: MasterKey,
+    pub(crate) earlier: Vec<MasterKey>,
 }
 
 impl MasterKeys {

@@ -1,6 +1,6 @@
 //! Contract v1, the native API: what a producer, an operator and a dashboard use. A file for each resource, and beside
 //! them:
-//! - `filter`: how it reads the filters of lists;
+//! - `pages`, `filter`: how it shows lists page by page, and reads their filters;
 //! - `webhooks`: the outgoing webhook, for the OpenAPI document;
 //! - `health`: what load balancers ask.
 
@@ -13,6 +13,7 @@ mod events_read;
 mod filter;
 mod health;
 mod keys;
+mod pages;
 mod projects;
 mod tenants;
 mod test_send;

@@ -19,13 +19,15 @@ use stentor_domain::delivery::{Delivery, State};
 use stentor_domain::key::Scope;
 
 /// Unfinished deliveries. Parameters, here as in all statements of this file: 1 the key to stay below, 2 the least key,
-/// 3 tenant, 4 project, 5 endpoint, 6 event, 7 type, 8 state (each NULL for any), 9 how many.
+/// 3 tenant, 4 project, 5 endpoint, 6 event, 7 type (each NULL for any), 8 to 12 the states that are wanted (NULL in the
+/// place of one that is not), 13 whether tests are left out, 14 how many.
 pub(super) const UNFINISHED: &str = concat!(
     "SELECT * FROM (",
     unfinished!(""),
     " WHERE w.n < ?1 AND w.n >= ?2 AND (?3 IS NULL OR w.tenant = ?3) AND (?4 IS NULL OR t.project = ?4)
         AND (?5 IS NULL OR w.endpoint = ?5) AND (?6 IS NULL OR w.event = ?6) AND (?7 IS NULL OR v.type = ?7)
-     ) AS unfinished WHERE ?8 IS NULL OR state = ?8 ORDER BY n DESC LIMIT ?9"
+        AND (?13 = 0 OR w.cause <> 'test')
+     ) AS unfinished WHERE state IN (?8, ?9, ?10, ?11, ?12) ORDER BY n DESC LIMIT ?14"
 );
 
 /// Finished deliveries whose keys `$pick` answers.
@@ -35,7 +37,7 @@ macro_rules! picked {
             finished!(""),
             " WHERE d.n IN (",
             $pick,
-            ") ORDER BY d.n DESC LIMIT ?9"
+            ") ORDER BY d.n DESC LIMIT ?14"
         )
     };
 }
@@ -50,8 +52,8 @@ macro_rules! newest {
               AND (?4 IS NULL OR ?4 = (SELECT project FROM tenants WHERE tenants.n = p.tenant))
               AND (?5 IS NULL OR p.endpoint = ?5) AND (?6 IS NULL OR p.event = ?6)
               AND (?7 IS NULL OR ?7 = (SELECT type FROM events WHERE events.n = p.event))
-              AND (?8 IS NULL OR p.state = ?8)
-             ORDER BY p.n DESC LIMIT ?9"
+              AND p.state IN (?8, ?9, ?10, ?11, ?12) AND (?13 = 0 OR p.cause <> 'test')
+             ORDER BY p.n DESC LIMIT ?14"
         )
     };
 }
@@ -65,7 +67,7 @@ pub(super) const OF_TENANT: &str = picked!(concat!(
 ));
 /// The same in PostgreSQL's words: it would ask the inner question once for every pair of an endpoint and a delivery, and
 /// SQLite has no LATERAL.
-const OF_TENANT_LATERAL: &str = picked!(concat!(
+pub(super) const OF_TENANT_LATERAL: &str = picked!(concat!(
     "SELECT q.n FROM endpoints o CROSS JOIN LATERAL (",
     newest!("p.endpoint = o.n AND"),
     ") AS q WHERE o.tenant = ?3"
@@ -86,6 +88,8 @@ pub(super) async fn page(
         // An event's id is made before those of its deliveries, which spares looking through older ones.
         least = least.max(event.n());
     }
+    let wants = |state| filter.states.is_empty() || filter.states.contains(&state);
+    let [one, two, three, four, five] = State::ALL.map(|state| wants(state).then_some(state.as_str()));
     let values = values![
         below,
         least,
@@ -94,7 +98,12 @@ pub(super) async fn page(
         filter.endpoint.map(|endpoint| endpoint.n()),
         filter.event.map(|event| event.n()),
         filter.event_type.as_ref().map(|name| name.as_str()),
-        filter.state.map(State::as_str),
+        one,
+        two,
+        three,
+        four,
+        five,
+        filter.without_tests,
         limit,
     ];
     let finished = match (filter.event, filter.endpoint, scope) {
@@ -107,10 +116,17 @@ pub(super) async fn page(
         (_, _, Scope::Root | Scope::Project(_)) => OF_PROJECT,
     };
     let mut deliveries = Vec::new();
-    if !matches!(filter.state, Some(State::Pending | State::Held)) {
+    if [State::Delivered, State::Exhausted, State::Cancelled]
+        .into_iter()
+        .any(wants)
+    {
         deliveries.extend(tx.rows(finished, values, read).await?);
     }
-    if !matches!(filter.state, Some(State::Delivered | State::Exhausted)) {
+    // What is unfinished in `work` reads as cancelled once its endpoint is deleted.
+    if [State::Pending, State::Held, State::Cancelled]
+        .into_iter()
+        .any(wants)
+    {
         deliveries.extend(tx.rows(UNFINISHED, values, read).await?);
     }
     deliveries.retain(|delivery| names(&filter, delivery));

@@ -28,6 +28,17 @@ macro_rules! standing {
     };
 }
 
+/// The status of the newest attempt of the delivery with the key `$n` that is kept apart from it.
+macro_rules! newest_status {
+    ($n:literal) => {
+        concat!(
+            "(SELECT a.status FROM attempts a WHERE a.delivery = ",
+            $n,
+            " ORDER BY a.no DESC, a.started_at DESC LIMIT 1)"
+        )
+    };
+}
+
 /// Unfinished deliveries, `work` being `w`, with `$more` columns; conditions follow. A test goes past pause and disabled.
 macro_rules! unfinished {
     ($more:expr) => {
@@ -41,7 +52,9 @@ macro_rules! unfinished {
             $crate::deliveries::read::standing!(),
             " END AS reason,
                     w.cause AS cause, w.attempt - 1 AS attempts, w.due_at AS due_at,
-                    coalesce(e.deleted_at, t.deleted_at) AS finished_at",
+                    coalesce(e.deleted_at, t.deleted_at) AS finished_at, ",
+            $crate::deliveries::read::newest_status!("w.n"),
+            " AS last_status",
             $more,
             " FROM work w JOIN events v ON v.n = w.event
                           JOIN endpoints e ON e.n = w.endpoint JOIN tenants t ON t.n = w.tenant"
@@ -49,19 +62,23 @@ macro_rules! unfinished {
     };
 }
 
-/// Finished deliveries, `deliveries` being `d`, with `$more` columns; conditions follow.
+/// Finished deliveries, `deliveries` being `d`, with `$more` columns; conditions follow. One that was ended while it waited
+/// has no attempt of its own inside, but may have some apart from it.
 macro_rules! finished {
     ($more:expr) => {
         concat!(
             "SELECT d.n, d.tag, d.event, v.tag, v.type, d.endpoint, e.tag, d.tenant, t.tag,
-                    d.state, d.reason, d.cause, d.attempts, CAST(NULL AS BIGINT), d.finished_at",
+                    d.state, d.reason, d.cause, d.attempts, CAST(NULL AS BIGINT), d.finished_at,
+                    CASE WHEN d.started_at IS NOT NULL THEN d.status ELSE ",
+            $crate::deliveries::read::newest_status!("d.n"),
+            " END",
             $more,
             " FROM deliveries d JOIN events v ON v.n = d.event
                                 JOIN endpoints e ON e.n = d.endpoint JOIN tenants t ON t.n = d.tenant"
         )
     };
 }
-pub(super) use {finished, standing, unfinished};
+pub(super) use {finished, newest_status, standing, unfinished};
 
 /// Reads the columns that both kinds of rows begin with.
 pub(super) fn read(row: &Row<'_>) -> Result<Delivery> {
@@ -84,10 +101,16 @@ pub(super) fn read(row: &Row<'_>) -> Result<Delivery> {
         reason: reason(row, 10)?,
         trigger: row.word(11, Trigger::parse)?,
         attempts: row.count(12)?,
+        last_status: last_status(row, 15)?,
         created_at: id_of_delivery.0.made_at(),
         next_attempt_at: row.time_or_null(13)?.filter(|_| waits),
         finished_at: row.time_or_null(14)?.filter(|_| state.finished()),
     })
+}
+
+fn last_status(row: &Row<'_>, at: usize) -> Result<Option<u16>> {
+    let status = row.int_or_null(at)?.map(u16::try_from).transpose();
+    status.map_err(|_| StoreError::Unreadable(format!("column {at} is not a status")))
 }
 
 fn reason(row: &Row<'_>, at: usize) -> Result<Option<Reason>> {
@@ -148,8 +171,8 @@ pub(super) async fn find(tx: &mut Tx<'_>, scope: Scope, id: DeliveryId) -> Resul
     let values = values![id.n(), id.0.tag, tenant, project];
     let in_work = tx
         .row(UNFINISHED, values, |row| {
-            let cancel_requested = row.flag(21)?;
-            let place = match row.int_or_null(20)? {
+            let cancel_requested = row.flag(22)?;
+            let place = match row.int_or_null(21)? {
                 Some(_) => Place::Owned { cancel_requested },
                 None => Place::Waiting { cancel_requested },
             };
@@ -163,13 +186,13 @@ pub(super) async fn find(tx: &mut Tx<'_>, scope: Scope, id: DeliveryId) -> Resul
 }
 
 fn found(row: &Row<'_>, place: Place) -> Result<Found> {
-    let shard = row.int(17)?;
+    let shard = row.int(18)?;
     Ok(Found {
         delivery: read(row)?,
-        project: ProjectId(row.id(15)?),
+        project: ProjectId(row.id(16)?),
         shard: u16::try_from(shard).map_err(|_| StoreError::Unreadable(format!("{shard} is not a shard")))?,
-        standing: reason(row, 18)?,
-        payload_gone: row.flag(19)?,
+        standing: reason(row, 19)?,
+        payload_gone: row.flag(20)?,
         place,
     })
 }

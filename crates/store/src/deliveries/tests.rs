@@ -2,4 +2,5 @@
 
 mod lists;
 mod one;
+mod plans;
 mod world;

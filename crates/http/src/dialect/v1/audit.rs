@@ -1,9 +1,8 @@
 //! `/v1/audit`.
 
+use super::pages::{PageOut, PageQuery};
 use crate::app::App;
 use crate::call::Call;
-use crate::input;
-use crate::paging::{PageOut, PageQuery};
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::{RawQuery, State};
@@ -65,7 +64,8 @@ async fn list(
     call: Call,
     RawQuery(query): RawQuery,
 ) -> Result<Json<PageOut<AuditOut>>, Problem> {
-    let (limit, before) = input::query::<PageQuery>(query.as_deref())?.read()?;
+    let cursors = app.cursors("v1 audit", app.engine().scope_seen(&call.caller)?);
+    let (limit, before) = PageQuery::read(query.as_deref(), &cursors)?;
     let page = app.engine().list_audit(&call.caller, before, limit).await?;
-    Ok(Json(PageOut::of(page, AuditOut::from)))
+    Ok(Json(PageOut::of(page, &cursors, AuditOut::from)))
 }

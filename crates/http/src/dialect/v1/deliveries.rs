@@ -3,11 +3,11 @@
 pub(super) mod wire;
 
 use super::filter::Faults;
+use super::pages::{PageOut, PageQuery};
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::call::{Call, Named, answer};
 use crate::input;
-use crate::paging::{PageOut, PageQuery};
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::{RawQuery, State};
@@ -66,12 +66,13 @@ impl DeliveriesQuery {
                 "must be the id of an event: evt_ and a UUID",
             ),
             event_type: faults.event_type(self.r#type.as_deref()),
-            state: faults.take(
+            states: Vec::from_iter(faults.take(
                 "status",
                 self.status.as_deref(),
                 DeliveryState::parse,
                 "must be pending, held, delivered, exhausted or cancelled",
-            ),
+            )),
+            without_tests: false,
             period: faults.period(self.since.as_deref(), self.until.as_deref()),
         };
         faults.done()?;
@@ -89,13 +90,16 @@ async fn list(
     call: Call,
     RawQuery(query): RawQuery,
 ) -> Result<Json<PageOut<DeliveryOut>>, Problem> {
-    let (limit, before) = input::query::<PageQuery>(query.as_deref())?.read()?;
+    let cursors = app.cursors("v1 deliveries", app.engine().scope(&call.caller)?);
+    let (limit, before) = PageQuery::read(query.as_deref(), &cursors)?;
     let filter = input::query::<DeliveriesQuery>(query.as_deref())?.read()?;
     let page = app
         .engine()
         .list_deliveries(&call.caller, filter, before, limit)
         .await?;
-    Ok(Json(PageOut::of(page, |delivery| DeliveryOut::from(&delivery))))
+    Ok(Json(PageOut::of(page, &cursors, |delivery| {
+        DeliveryOut::from(&delivery)
+    })))
 }
 
 /// Get a delivery with its attempts.

@@ -2,11 +2,12 @@
 
 mod wire;
 
+use super::pages::PageQuery;
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::call::{Call, Named, answer};
 use crate::input;
-use crate::paging::{self, PageQuery};
+use crate::paging::Cursors;
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::State;
@@ -62,14 +63,16 @@ async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) 
     responses((status = 200, body = [EndpointOut], headers(("Link" = String, description = "The next page: `<...>; rel=\"next\"`."))))
 )]
 async fn list(State(app): State<App>, call: Call, uri: Uri) -> Result<Response, Problem> {
-    let (limit, before) = input::query::<PageQuery>(uri.query())?.read()?;
+    let tenant = app.engine().tenant(&call.caller, None)?.id;
+    let cursors = app.cursors("v1 endpoints", tenant);
+    let (limit, before) = PageQuery::read(uri.query(), &cursors)?;
     let page = app
         .engine()
         .list_endpoints(&call.caller, None, before, limit)
         .await?;
     let shown: Vec<EndpointOut> = page.items.iter().map(EndpointOut::from).collect();
     let mut response = Json(shown).into_response();
-    if let Some(next) = page.next.and_then(|last| link_to_next(&uri, last)) {
+    if let Some(next) = page.next.and_then(|last| link_to_next(&uri, &cursors, last)) {
         response.headers_mut().insert(LINK, next);
     }
     Ok(response)
@@ -135,11 +138,11 @@ pub(super) fn which(id: &str) -> Which<'static> {
 }
 
 /// Where the page after the item with the key `last` is: the same list, with its cursor.
-fn link_to_next(uri: &Uri, last: i64) -> Option<HeaderValue> {
+fn link_to_next(uri: &Uri, cursors: &Cursors<'_>, last: i64) -> Option<HeaderValue> {
     let pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     let query = url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs(pairs.filter(|(name, _)| name != "cursor"))
-        .append_pair("cursor", &paging::encode(last))
+        .append_pair("cursor", &cursors.after(last))
         .finish();
     HeaderValue::try_from(format!("<{}?{query}>; rel=\"next\"", uri.path())).ok()
 }

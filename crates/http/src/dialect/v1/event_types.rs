@@ -1,10 +1,10 @@
 //! `/v1/event-types`.
 
+use super::pages::{PageOut, PageQuery};
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::call::{Call, Named, answer};
 use crate::input::{self, Field, NotYet, not_supported};
-use crate::paging::{PageOut, PageQuery};
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::{RawQuery, State};
@@ -121,9 +121,10 @@ async fn list(
     call: Call,
     RawQuery(query): RawQuery,
 ) -> Result<Json<PageOut<EventTypeOut>>, Problem> {
-    let (limit, before) = input::query::<PageQuery>(query.as_deref())?.read()?;
+    let cursors = app.cursors("v1 event types", app.engine().project(&call.caller, None)?.id);
+    let (limit, before) = PageQuery::read(query.as_deref(), &cursors)?;
     let page = app.engine().list_event_types(&call.caller, before, limit).await?;
-    Ok(Json(PageOut::of(page, |event_type| {
+    Ok(Json(PageOut::of(page, &cursors, |event_type| {
         EventTypeOut::from(&event_type)
     })))
 }

@@ -1,10 +1,10 @@
 //! `GET /v1/events`: what was accepted.
 
 use super::filter::Faults;
+use super::pages::{PageOut, PageQuery};
 use crate::app::App;
 use crate::call::{Call, Named};
 use crate::input;
-use crate::paging::{PageOut, PageQuery};
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::{RawQuery, State};
@@ -111,13 +111,16 @@ async fn list(
     call: Call,
     RawQuery(query): RawQuery,
 ) -> Result<Json<PageOut<KeptEventOut>>, Problem> {
-    let (limit, before) = input::query::<PageQuery>(query.as_deref())?.read()?;
+    let cursors = app.cursors("v1 events", app.engine().scope(&call.caller)?);
+    let (limit, before) = PageQuery::read(query.as_deref(), &cursors)?;
     let filter = input::query::<EventsQuery>(query.as_deref())?.read()?;
     let page = app
         .engine()
         .list_events(&call.caller, filter, before, limit)
         .await?;
-    Ok(Json(PageOut::of(page, |event| KeptEventOut::from(&event))))
+    Ok(Json(PageOut::of(page, &cursors, |event| {
+        KeptEventOut::from(&event)
+    })))
 }
 
 /// Get an event with its payload.

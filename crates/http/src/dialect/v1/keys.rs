@@ -1,10 +1,10 @@
 //! `/v1/keys`.
 
+use super::pages::{PageOut, PageQuery};
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::call::{Call, Named, answer};
 use crate::input::{self, Instant};
-use crate::paging::{PageOut, PageQuery};
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::{RawQuery, State};
@@ -163,9 +163,10 @@ async fn list(
     call: Call,
     RawQuery(query): RawQuery,
 ) -> Result<Json<PageOut<KeyOut>>, Problem> {
-    let (limit, before) = input::query::<PageQuery>(query.as_deref())?.read()?;
+    let cursors = app.cursors("v1 keys", app.engine().scope_seen(&call.caller)?);
+    let (limit, before) = PageQuery::read(query.as_deref(), &cursors)?;
     let page = app.engine().list_keys(&call.caller, before, limit).await?;
-    Ok(Json(PageOut::of(page, |key| KeyOut::from(&key))))
+    Ok(Json(PageOut::of(page, &cursors, |key| KeyOut::from(&key))))
 }
 
 /// Revoke a key: from this moment it is unknown.

@@ -1,16 +1,17 @@
 //! `/v1/projects`.
 
+use super::pages::{PageOut, PageQuery};
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::call::{Call, Named, answer};
 use crate::input::{self, Field, NotYet};
-use crate::paging::{PageOut, PageQuery};
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use stentor_domain::key::Scope;
 use stentor_engine::projects::ProjectPatch;
 use stentor_store::projects::{NewProject, Project};
 use utoipa::ToSchema;
@@ -104,9 +105,12 @@ async fn list(
     call: Call,
     RawQuery(query): RawQuery,
 ) -> Result<Json<PageOut<ProjectOut>>, Problem> {
-    let (limit, before) = input::query::<PageQuery>(query.as_deref())?.read()?;
+    let cursors = app.cursors("v1 projects", Scope::Root);
+    let (limit, before) = PageQuery::read(query.as_deref(), &cursors)?;
     let page = app.engine().list_projects(&call.caller, before, limit).await?;
-    Ok(Json(PageOut::of(page, |project| ProjectOut::from(&project))))
+    Ok(Json(PageOut::of(page, &cursors, |project| {
+        ProjectOut::from(&project)
+    })))
 }
 
 /// Get a project by id or name.

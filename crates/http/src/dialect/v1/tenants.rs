@@ -1,10 +1,10 @@
 //! `/v1/tenants`.
 
+use super::pages::{PageOut, PageQuery};
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::call::{Call, Named, answer};
 use crate::input::{self, Field, json_text};
-use crate::paging::{PageOut, PageQuery};
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::{RawQuery, State};
@@ -118,9 +118,12 @@ async fn list(
     call: Call,
     RawQuery(query): RawQuery,
 ) -> Result<Json<PageOut<TenantOut>>, Problem> {
-    let (limit, before) = input::query::<PageQuery>(query.as_deref())?.read()?;
+    let cursors = app.cursors("v1 tenants", app.engine().project(&call.caller, None)?.id);
+    let (limit, before) = PageQuery::read(query.as_deref(), &cursors)?;
     let page = app.engine().list_tenants(&call.caller, before, limit).await?;
-    Ok(Json(PageOut::of(page, |tenant| TenantOut::from(&tenant))))
+    Ok(Json(PageOut::of(page, &cursors, |tenant| {
+        TenantOut::from(&tenant)
+    })))
 }
 
 /// Get a tenant by id or uid.

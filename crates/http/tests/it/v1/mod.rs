@@ -9,5 +9,7 @@ mod events_read;
 mod first_start;
 mod keys;
 mod openapi;
+mod pages;
 mod paths_and_hosts;
 mod projects;
+mod rate_limit;

@@ -1,4 +1,4 @@
-//! Lists: filters, scopes, pages, and how they are found.
+//! Lists: filters, scopes, pages.
 
 use super::world::{World, endpoint, only, project, tenant};
 use crate::deliveries::DeliveryFilter;
@@ -168,7 +168,7 @@ async fn states_are_derived_from_endpoint_and_tenant_and_can_be_asked_for() {
     let of_211 = world.publish(211, "order.paid").await;
     let states = async |state| {
         let filter = DeliveryFilter {
-            state: Some(state),
+            states: vec![state],
             ..DeliveryFilter::default()
         };
         keys(&world, Scope::Root, filter).await
@@ -215,51 +215,190 @@ async fn states_are_derived_from_endpoint_and_tenant_and_can_be_asked_for() {
     assert_eq!(states(State::Exhausted).await, [exhausted.delivery.n()]);
 }
 
-mod sqlite {
-    use super::World;
-    use crate::deliveries::list;
+/// The statuses that a list tells, newest first, which are those that looking at one delivery tells.
+async fn statuses(world: &World) -> Vec<Option<u16>> {
+    let filter = DeliveryFilter::default();
+    let page = world.store.deliveries(only(11), filter, None, 100).await.unwrap();
+    let mut statuses = Vec::new();
+    for delivery in page {
+        assert_eq!(world.see(delivery.id).await, delivery);
+        statuses.push(delivery.last_status);
+    }
+    statuses
+}
 
-    /// Each way in reads the rows that are asked for and no others; `work` is read by its key alone.
-    #[tokio::test]
-    async fn lists_are_found_through_their_indexes() {
-        let world = World::new().await;
-        let connection = rusqlite::Connection::open(world.database.file()).unwrap();
-        let plan = |sql: &str| -> String {
-            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-            let rows = statement.query_map([rusqlite::types::Null; 9], |row| row.get::<_, String>(3));
-            rows.unwrap().map(Result::unwrap).collect::<Vec<_>>().join("\n")
+/// Records an answer after which the delivery waits.
+async fn answer_and_wait(world: &World, status: u16) {
+    let now = world.store.clock().now();
+    let next = Next::Retry {
+        due_at: now,
+        failed: 1,
+        first_at: now,
+    };
+    world.answer(&world.claim(111).await[0], status, next).await;
+}
+
+#[tokio::test]
+async fn the_status_of_the_latest_answer_is_told_wherever_the_delivery_is() {
+    let world = World::new().await;
+    let id = world.publish(111, "order.paid").await.delivery;
+    assert_eq!(statuses(&world).await, [None]);
+    answer_and_wait(&world, 503).await;
+    assert_eq!(statuses(&world).await, [Some(503)]);
+    // No answer came to the latest attempt, whatever the earlier ones were told.
+    world.fail(&world.claim(111).await[0]).await;
+    assert_eq!(statuses(&world).await, [None]);
+    answer_and_wait(&world, 429).await;
+    assert_eq!(statuses(&world).await, [Some(429)]);
+
+    // Ended while it waits: there is no attempt inside its row.
+    let by = world.by();
+    world
+        .store
+        .cancel_delivery(by, Scope::Root, id, None)
+        .await
+        .unwrap();
+    assert_eq!(statuses(&world).await, [Some(429)]);
+    let retry = async || {
+        let retried = world.store.retry_delivery(world.by(), Scope::Root, id, None);
+        retried.await.unwrap();
+    };
+    retry().await;
+    let exhausted = Next::Exhausted(Reason::ScheduleEnded);
+    world.answer(&world.claim(111).await[0], 500, exhausted).await;
+    assert_eq!(statuses(&world).await, [Some(500)]);
+    retry().await;
+    assert_eq!(statuses(&world).await, [Some(500)]);
+    world
+        .answer(&world.claim(111).await[0], 204, Next::Delivered)
+        .await;
+    assert_eq!(statuses(&world).await, [Some(204)]);
+
+    // Another one's attempts are its own.
+    world.publish(111, "order.paid").await;
+    assert_eq!(statuses(&world).await, [None, Some(204)]);
+}
+
+#[tokio::test]
+async fn a_set_of_states_is_all_that_are_in_one_of_them() {
+    let world = World::new().await;
+    let delivered = world.finished(111, 200, Next::Delivered).await.delivery.n();
+    let exhausted = Next::Exhausted(Reason::ScheduleEnded);
+    let exhausted = world.finished(111, 500, exhausted).await.delivery.n();
+    let pending = world.publish(111, "order.paid").await.delivery.n();
+    let held = world.publish(112, "order.paid").await.delivery.n();
+    world.pause(112).await;
+    let ended = world.publish(121, "order.paid").await.delivery.n();
+    world.delete(121).await;
+    let states = async |states: &[State]| {
+        let filter = DeliveryFilter {
+            states: states.to_vec(),
+            ..DeliveryFilter::default()
         };
-        for (sql, steps) in [
-            (
-                list::OF_ENDPOINT,
-                &["SEARCH p USING INDEX deliveries_of_endpoint (endpoint=? AND n>? AND n<?)"][..],
-            ),
-            (
-                list::OF_EVENT,
-                &["SEARCH p USING INDEX deliveries_of_event (event=? AND rowid>? AND rowid<?)"],
-            ),
-            (
-                list::OF_TENANT,
-                &[
-                    "SEARCH o USING COVERING INDEX endpoints_number (tenant=?)",
-                    "SEARCH q USING INTEGER PRIMARY KEY (rowid=?)",
-                    "SEARCH p USING INDEX deliveries_of_endpoint (endpoint=? AND n>? AND n<?)",
-                ],
-            ),
-            (
-                list::OF_PROJECT,
-                &["SEARCH p USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"],
-            ),
-            (
-                list::UNFINISHED,
-                &["SEARCH w USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"],
-            ),
-        ] {
-            let plan = plan(sql);
-            for step in steps {
-                assert!(plan.contains(step), "{step}\nis not in\n{plan}");
-            }
-            assert!(!plan.contains("SCAN"), "{plan}");
+        keys(&world, project(1), filter).await
+    };
+    assert_eq!(states(&[State::Pending, State::Held]).await, [held, pending]);
+    assert_eq!(
+        states(&[State::Exhausted, State::Cancelled]).await,
+        [ended, exhausted]
+    );
+    assert_eq!(states(&[State::Held, State::Delivered]).await, [held, delivered]);
+    let all = [ended, held, pending, exhausted, delivered];
+    assert_eq!(states(&State::ALL).await, all);
+    assert_eq!(states(&[]).await, all);
+}
+
+#[tokio::test]
+async fn tests_can_be_left_out_wherever_they_are() {
+    let world = World::new().await;
+    let real = world.publish(111, "order.paid").await.delivery.n();
+    let claimed = &world.claim(111).await[0];
+    let tested = world
+        .publish_as(111, "webhook.test", Trigger::Test)
+        .await
+        .delivery
+        .n();
+    world
+        .answer(&world.claim(111).await[0], 200, Next::Delivered)
+        .await;
+    let being_tested = world
+        .publish_as(111, "webhook.test", Trigger::Test)
+        .await
+        .delivery
+        .n();
+    world.answer(claimed, 200, Next::Delivered).await;
+    // The type alone makes no test.
+    let namesake = world.publish(111, "webhook.test").await.delivery.n();
+    for scope in [Scope::Root, project(1), only(11)] {
+        for endpoint in [None, Some(endpoint(111))] {
+            let listed = async |without_tests| {
+                let filter = DeliveryFilter {
+                    endpoint,
+                    without_tests,
+                    ..DeliveryFilter::default()
+                };
+                keys(&world, scope, filter).await
+            };
+            assert_eq!(listed(false).await, [namesake, being_tested, tested, real]);
+            assert_eq!(listed(true).await, [namesake, real]);
         }
+    }
+}
+
+#[tokio::test]
+async fn pages_of_an_endpoint_neither_repeat_nor_skip_while_its_deliveries_come_end_and_are_reopened() {
+    for limit in 1..=4 {
+        let world = World::new().await;
+        let mut expected = Vec::new();
+        for n in 0..12 {
+            let published = match n % 3 {
+                0 => world.finished(111, 200, Next::Delivered).await,
+                _ => world.publish(111, "order.paid").await,
+            };
+            expected.insert(0, published.delivery);
+            world.publish(112, "order.paid").await;
+        }
+        let filter = || DeliveryFilter {
+            endpoint: Some(endpoint(111)),
+            states: State::ALL.to_vec(),
+            without_tests: true,
+            ..DeliveryFilter::default()
+        };
+        let (mut seen, mut before, mut turn) = (Vec::new(), None, 0);
+        loop {
+            let asked = world.store.deliveries(only(11), filter(), before, limit);
+            let page = asked.await.unwrap();
+            let Some(last) = page.last() else { break };
+            before = Some(last.id.n());
+            seen.extend(page.iter().map(|delivery| delivery.id));
+            world.publish(111, "order.paid").await;
+            world.publish_as(111, "webhook.test", Trigger::Test).await;
+            for (at, claimed) in world.claim(111).await.iter().enumerate() {
+                match (at + turn) % 3 {
+                    0 => world.answer(claimed, 200, Next::Delivered).await,
+                    1 => world.fail(claimed).await,
+                    _ => world.release(claimed).await,
+                }
+            }
+            // What has ended is reopened and what waits is cancelled, on both sides of the cursor.
+            for (at, id) in expected.iter().enumerate().filter(|(at, _)| at % 4 == turn % 4) {
+                let (by, id) = (world.by(), *id);
+                if world.see(id).await.state.finished() {
+                    world
+                        .store
+                        .retry_delivery(by, Scope::Root, id, None)
+                        .await
+                        .unwrap();
+                } else if at % 2 == 0 {
+                    world
+                        .store
+                        .cancel_delivery(by, Scope::Root, id, None)
+                        .await
+                        .unwrap();
+                }
+            }
+            turn += 1;
+        }
+        assert_eq!(seen, expected, "{limit} a page");
     }
 }
