@@ -28,7 +28,6 @@ MASKS = [
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:{port}"),
     (re.compile(r"try again in \d+ s\b"), "try again in {seconds} s"),
     (re.compile(r"(;r=\d+;t=)\d+\b"), r"\1{seconds}"),
-    (re.compile(r"try again in \d+ s"), "try again in {seconds} s"),
 ]
 # What tells when, and how long: by name, since any number would do.
 MASKED_HEADERS = {"x-ratelimit-reset": "{unix seconds}", "retry-after": "{seconds}"}
