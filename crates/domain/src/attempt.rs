@@ -194,6 +194,17 @@ pub struct Attempt {
     pub exchange: Exchange,
 }
 
+impl Attempt {
+    /// Why it failed, for the receiver's developer: what to do about it, and what is known. `None` for a success.
+    pub fn error_in_words(&self) -> Option<String> {
+        let sentence = self.outcome.error_class()?.sentence();
+        Some(match &self.exchange.detail {
+            Some(detail) => format!("{sentence} ({detail})"),
+            None => sentence.to_owned(),
+        })
+    }
+}
+
 /// What went over the wire in an attempt, and how long each part took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exchange {

@@ -148,6 +148,16 @@ impl Engine {
         tenant.ok_or(Error::NotFound("tenant"))
     }
 
+    /// The tenant whose id or uid stands in a request's path. A header or query that names another one all the same makes it
+    /// nobody's.
+    pub fn tenant_in_path(&self, caller: &Caller, named: &str) -> Result<Arc<TenantConfig>> {
+        let tenant = self.tenant(caller, Some(named))?;
+        if caller.tenant_named.is_some() && self.tenant(caller, None)?.id != tenant.id {
+            return Err(Error::NotFound("tenant"));
+        }
+        Ok(tenant)
+    }
+
     /// What the caller acts among: the tenant that it names or is bound to, else all of its project.
     pub fn scope(&self, caller: &Caller) -> Result<Scope> {
         if caller.tenant_named.is_none() && !matches!(caller.key.scope, Scope::Tenant(..)) {

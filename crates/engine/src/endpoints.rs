@@ -186,7 +186,7 @@ impl Engine {
                     .filter(|known| known.endpoint.id == id)
             }),
             Which::Of(tenant, id) => self
-                .tenant(caller, Some(tenant))?
+                .tenant_in_path(caller, tenant)?
                 .endpoints()
                 .iter()
                 .find(|known| Some(known.endpoint.id) == id)

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::de::DeserializeOwned;
 use std::net::IpAddr;
 use std::sync::Arc;
 use stentor_domain::id::TenantId;
@@ -91,15 +92,15 @@ impl FromRequestParts<App> for Call {
     }
 }
 
-/// The id or name in a request's path. What is no text is nobody's id.
+/// The id or name in a request's path, or several as a tuple. What is no text is nobody's id.
 #[derive(Debug)]
-pub(crate) struct Named(pub(crate) String);
+pub(crate) struct Named<T = String>(pub(crate) T);
 
-impl<S: Send + Sync> FromRequestParts<S> for Named {
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let path = Path::<String>::from_request_parts(parts, state).await;
+        let path = Path::<T>::from_request_parts(parts, state).await;
         path.map(|Path(named)| Self(named))
             .map_err(|_| Problem::not_found())
     }

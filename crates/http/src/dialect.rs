@@ -4,6 +4,7 @@
 //! A refusal travels as a [`Problem`], whoever refuses: an extractor, the engine, the router. It is put into a contract's
 //! own words in one place, on its way out of that contract's routes.
 
+mod apps;
 mod organization;
 mod subscriptions;
 mod v1;
@@ -22,7 +23,12 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 /// All contracts. Their paths do not overlap.
-pub(crate) const ALL: [Dialect; 3] = [v1::DIALECT, organization::DIALECT, subscriptions::DIALECT];
+pub(crate) const ALL: [Dialect; 4] = [
+    v1::DIALECT,
+    organization::DIALECT,
+    apps::DIALECT,
+    subscriptions::DIALECT,
+];
 
 /// How a contract says no: status and JSON.
 pub(crate) type Refusal = fn(&Problem) -> (StatusCode, Bytes);

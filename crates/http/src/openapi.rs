@@ -1,5 +1,7 @@
 //! What the generator of the OpenAPI document leaves out, because it is the same for all operations: their ids, who may
-//! call them, how they say no and how a POST is repeated.
+//! call them, how they say no and how a POST is repeated. [`schemas`] holds what several contracts show alike.
+
+pub(crate) mod schemas;
 
 use crate::app::App;
 use axum::routing::{MethodRouter, get};

@@ -14,6 +14,7 @@ mod listen;
 mod organization;
 mod problem;
 mod rate_limit;
+mod routes;
 mod subscriptions;
 mod support;
 mod v1;

@@ -1,6 +1,6 @@
 //! The limits that contracts document, before a few routes of no contract.
 
-use crate::v1::world::{Answer, Asker, FAILURES_PER_MINUTE, World};
+use crate::world::{Answer, Asker, FAILURES_PER_MINUTE, World};
 use axum::Router;
 use axum::extract::Path;
 use axum::http::StatusCode;

@@ -1,6 +1,6 @@
 //! Cursors: each is good for its own list and for whom it was given, whenever and wherever, and cannot be made by anybody.
 
-use super::world::{Asker, World};
+use crate::world::{Asker, World};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;

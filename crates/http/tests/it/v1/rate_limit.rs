@@ -1,6 +1,6 @@
 //! The limit that an operator may set for contract v1.
 
-use super::world::{Asker, FAILURES_PER_MINUTE, World};
+use crate::world::{Asker, FAILURES_PER_MINUTE, World};
 use http::Method;
 use serde_json::json;
 use std::num::NonZeroU32;

@@ -1,7 +1,7 @@
 //! Deliveries and attempts as v1 shows them.
 
 use serde::{Serialize, Serializer};
-use stentor_domain::attempt::{Attempt, Outcome, Timing};
+use stentor_domain::attempt::{Outcome, Timing};
 use stentor_domain::custom_headers::CustomHeaders;
 use stentor_domain::delivery::{Delivery, Reason};
 use stentor_domain::id::{AttemptId, DeliveryId};
@@ -126,7 +126,7 @@ impl AttemptOut {
             status_code: attempt.outcome.status(),
             simulated: attempt.outcome == Outcome::Simulated,
             error: error.map(|class| class.as_str()),
-            error_message: error_message(attempt),
+            error_message: attempt.error_in_words(),
             request_headers: Headers::sent(&exchange.sent_headers, custom_headers),
             response_headers: answer.map(|answer| Headers::of(&answer.headers)),
             response_body: answer.map(|answer| String::from_utf8_lossy(&answer.body).into_owned()),
@@ -135,14 +135,6 @@ impl AttemptOut {
             timing: exchange.timing.into(),
         }
     }
-}
-
-fn error_message(attempt: &Attempt) -> Option<String> {
-    let sentence = attempt.outcome.error_class()?.sentence();
-    Some(match &attempt.exchange.detail {
-        Some(detail) => format!("{sentence} ({detail})"),
-        None => sentence.to_owned(),
-    })
 }
 
 /// How long each part took, in milliseconds; null for a part that did not happen, as when a connection was there already.
@@ -225,7 +217,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use stentor_domain::Timestamp;
-    use stentor_domain::attempt::{Answer, ErrorClass, Exchange, Trigger};
+    use stentor_domain::attempt::{Answer, Attempt, ErrorClass, Exchange, Trigger};
     use stentor_domain::id::Id;
 
     fn attempt(outcome: Outcome, exchange: Exchange) -> KeptAttempt {
