@@ -75,3 +75,21 @@ impl Message<'_> {
         Self::Each(told.collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stentor_store::StoreError;
+
+    #[test]
+    fn a_fault_of_the_server_is_told_as_any_other_refusal() {
+        let full = Problem::from(StoreError::Full("no space left".into()));
+        let (status, body) = render(&full);
+        assert_eq!(status, StatusCode::INSUFFICIENT_STORAGE);
+        assert_eq!(
+            body,
+            "{\"statusCode\":507,\"message\":\"The server's disk is full; nothing was accepted. Try again later.\",\
+             \"error\":\"Insufficient Storage\",\"code\":\"storage_full\"}"
+        );
+    }
+}

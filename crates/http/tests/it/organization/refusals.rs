@@ -198,6 +198,25 @@ async fn paths_methods_and_bodies_that_nothing_takes_are_refused_in_the_same_wor
 }
 
 #[tokio::test]
+async fn a_database_that_is_away_is_told_in_the_same_words() {
+    let (world, key) = world().await;
+    let path = made(&world.with(&key), published()).await;
+    world.store.close().await;
+    let changes = operations(&path).into_iter();
+    // Reading may still do.
+    for (operation, body) in changes.filter(|(operation, _)| operation != "GET /webhooks") {
+        let answer = world.with(&key).call(&operation, body).await;
+        assert_eq!(
+            refused(&answer, 503, "Service Unavailable"),
+            "unavailable",
+            "{operation}"
+        );
+        assert_eq!(answer.headers["retry-after"], "2");
+        assert!(answer.headers.contains_key("x-ratelimit-remaining"));
+    }
+}
+
+#[tokio::test]
 async fn a_pattern_is_told_to_be_unsupported() {
     let world = World::start().await;
     let key = world.tenant_key("acme").await;

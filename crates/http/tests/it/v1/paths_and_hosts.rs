@@ -2,12 +2,17 @@
 
 use crate::world::World;
 use axum::body::Body;
-use http::{Request, Version};
+use http::{Request, Response, Version};
 use stentor_http::{App, AppSettings, router};
 use tower::ServiceExt as _;
 
 /// The status that a server of those hosts answers.
 async fn status(world: &World, request: http::request::Builder) -> u16 {
+    answer(world, request).await.status().as_u16()
+}
+
+/// What a server of those hosts answers.
+async fn answer(world: &World, request: http::request::Builder) -> Response<Body> {
     let settings = AppSettings {
         public_hosts: vec!["hooks.example.com".into(), "[::1]".into()],
         ..AppSettings::default()
@@ -17,7 +22,7 @@ async fn status(world: &World, request: http::request::Builder) -> u16 {
         .header("x-api-key", &world.root)
         .body(Body::empty())
         .unwrap();
-    router(app).oneshot(request).await.unwrap().status().as_u16()
+    router(app).oneshot(request).await.unwrap()
 }
 
 #[tokio::test]
@@ -37,6 +42,20 @@ async fn only_the_hosts_that_the_operator_named_are_answered_for() {
     }
     assert_eq!(status(&world, Request::get("/v1/tenants")).await, 421);
     assert_eq!(status(&world, Request::get("/healthz")).await, 200);
+}
+
+#[tokio::test]
+async fn each_contract_says_in_its_own_words_that_it_does_not_answer_for_a_host() {
+    let world = World::start().await;
+    for (path, media_type) in [
+        ("/v1/tenants", "application/problem+json"),
+        ("/webhooks", "application/json"),
+    ] {
+        let request = Request::get(path).header("host", "example.com");
+        let refused = answer(&world, request).await;
+        assert_eq!(refused.status().as_u16(), 421);
+        assert_eq!(refused.headers()["content-type"], media_type, "{path}");
+    }
 }
 
 #[tokio::test]
