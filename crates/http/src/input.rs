@@ -4,9 +4,11 @@ use crate::problem::Problem;
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, IgnoredAny};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
+use std::marker::PhantomData;
 use stentor_domain::Timestamp;
 use stentor_domain::name::Invalid;
 
@@ -96,6 +98,30 @@ pub(crate) fn query<T: DeserializeOwned>(query: Option<&str>) -> Result<T, Probl
 pub(crate) fn bytes<T: Serialize>(answer: &T) -> Bytes {
     // Strings, numbers and lists of them always serialize.
     serde_json::to_vec(answer).unwrap_or_default().into()
+}
+
+/// A `T` inside a body, as an object only: an array would be read as the fields in their order, which no contract means.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
 }
 
 /// An instant: ISO 8601 with an offset or `Z`.
@@ -249,7 +275,7 @@ mod tests {
 
     #[derive(Debug, serde::Deserialize)]
     struct Outer {
-        events: Vec<Inner>,
+        events: Vec<Object<Inner>>,
         #[serde(default)]
         name: Field<String>,
         #[serde(default)]
@@ -278,6 +304,13 @@ mod tests {
         for no_object in ["[]", "[[]]", "7", "null", r#""text""#] {
             assert_eq!(fault(no_object), (422, Some("body".into())), "{no_object}");
         }
+    }
+
+    #[test]
+    fn an_array_is_no_object_with_its_fields_in_order() {
+        assert_eq!(fault(r#"{"events":[[1]]}"#), (422, Some("events.0".into())));
+        let problem = json::<Outer>(br#"{"events":[{"payload":1},[1]]}"#).unwrap_err();
+        assert_eq!(problem.errors()[0].message, "must be an object");
     }
 
     #[test]
