@@ -217,7 +217,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use stentor_domain::Timestamp;
-    use stentor_domain::attempt::{Answer, ErrorClass, Exchange, Trigger};
+    use stentor_domain::attempt::{Answer, Attempt, ErrorClass, Exchange, Trigger};
     use stentor_domain::id::Id;
 
     fn attempt(outcome: Outcome, exchange: Exchange) -> KeptAttempt {
