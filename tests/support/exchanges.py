@@ -26,6 +26,8 @@ MASKS = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "{time with milliseconds}"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "{time in whole seconds}"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:{port}"),
+    (re.compile(r"try again in \d+ s\b"), "try again in {seconds} s"),
+    (re.compile(r"(;r=\d+;t=)\d+\b"), r"\1{seconds}"),
 ]
 # What tells when, and how long: by name, since any number would do.
 MASKED_HEADERS = {"x-ratelimit-reset": "{unix seconds}", "retry-after": "{seconds}"}

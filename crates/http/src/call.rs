@@ -298,3 +298,40 @@ fn client_address(parts: &Parts, app: &App) -> Option<IpAddr> {
     }
     Some(peer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::AppSettings;
+    use http::Request;
+    use stentor_engine::{Engine, Settings};
+    use stentor_store::{MasterKey, MasterKeys, Options, Purpose, Store};
+    use stentor_testkit::{SeededChance, StepClock, TestDatabase};
+
+    #[tokio::test]
+    async fn whoever_was_authenticated_is_not_asked_for_the_key_again() {
+        let database = TestDatabase::new();
+        let (store, _fresh) = Store::open(Options {
+            database: database.location(),
+            purpose: Purpose::Run,
+            master: MasterKeys::new(MasterKey::new([7; 32]), vec![]),
+            clock: Arc::<StepClock>::default(),
+            chance: Arc::new(SeededChance::default()),
+        })
+        .await
+        .unwrap();
+        let engine = Engine::new(store, Settings::default());
+        let root = engine.prepare(None).await.unwrap().unwrap();
+        let app = App::new(engine, AppSettings::default());
+
+        let request = Request::builder().header(X_API_KEY, root.expose()).body(());
+        let (mut parts, ()) = request.unwrap().into_parts();
+        let first = authenticate(&mut parts, &app).unwrap();
+        parts.headers.clear();
+        let again = Call::from_request_parts(&mut parts, &app).await.unwrap();
+        assert!(Arc::ptr_eq(&first.key, &again.caller.key));
+        parts.extensions.clear();
+        let refused = authenticate(&mut parts, &app).unwrap_err();
+        assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    }
+}

@@ -6,6 +6,7 @@
 
 mod apps;
 mod organization;
+mod subscriptions;
 mod v1;
 
 use crate::app::App;
@@ -22,7 +23,12 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 /// All contracts. Their paths do not overlap.
-pub(crate) const ALL: [Dialect; 3] = [v1::DIALECT, organization::DIALECT, apps::DIALECT];
+pub(crate) const ALL: [Dialect; 4] = [
+    v1::DIALECT,
+    organization::DIALECT,
+    apps::DIALECT,
+    subscriptions::DIALECT,
+];
 
 /// How a contract says no: status and JSON.
 pub(crate) type Refusal = fn(&Problem) -> (StatusCode, Bytes);

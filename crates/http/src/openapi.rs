@@ -94,12 +94,17 @@ fn describe_answers(operation: &mut Operation) {
 }
 
 impl Refusal {
-    /// Says of the refusals that an operation names that they look so, as do all others.
+    /// Says of the refusals that an operation names that they look so, as do all others, but for those whose look it
+    /// names itself.
     fn add_to(&self, operation: &mut Operation) {
         let responses = &mut operation.responses.responses;
         for (status, response) in responses.iter_mut() {
-            if let (true, RefOr::T(response)) = (status.starts_with('4'), response) {
-                *response = self.described(&response.description);
+            if let (true, RefOr::T(response)) = (status.starts_with('4'), response)
+                && response.content.is_empty()
+            {
+                response
+                    .content
+                    .insert(self.media_type.into(), RefOr::T(self.content()));
             }
         }
         responses.insert("default".into(), RefOr::Ref(Ref::from_response_name(self.name)));
@@ -107,9 +112,14 @@ impl Refusal {
 
     fn described(&self, description: &str) -> Response {
         let mut response = Response::new(description);
-        let content = Content::new(Some(Ref::from_schema_name(self.name)));
-        response.content.insert(self.media_type.into(), RefOr::T(content));
         response
+            .content
+            .insert(self.media_type.into(), RefOr::T(self.content()));
+        response
+    }
+
+    fn content(&self) -> Content {
+        Content::new(Some(Ref::from_schema_name(self.name)))
     }
 }
 

@@ -2,6 +2,7 @@
 //! and dispatcher, a clock that is stepped.
 //!
 //! - `schedule`: when a delivery is tried again, and when no more;
+//! - `hourly`: the schedule that counts from the first attempt, hour after hour;
 //! - `signing`: what a request carries, and how secrets change;
 //! - `sandboxes`: projects that reach only what the operator allows;
 //! - `endpoints`: endpoints that are paused, gone, edited or deleted while deliveries are under way;
@@ -15,6 +16,7 @@
 mod endpoints;
 mod fairness;
 mod handover;
+mod hourly;
 mod restarts;
 mod sandboxes;
 mod schedule;

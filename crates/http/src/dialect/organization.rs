@@ -10,6 +10,7 @@ mod wire;
 use super::Dialect;
 use crate::app::App;
 use crate::openapi;
+use crate::rate_limit;
 use errors::ErrorOut;
 use serde_json::Value;
 use utoipa::{OpenApi, PartialSchema as _};
@@ -19,7 +20,9 @@ use utoipa_axum::router::OpenApiRouter;
 #[derive(OpenApi, Debug)]
 #[openapi(info(
     title = "Stentor: webhook management",
-    description = "Manage an organization's webhook endpoints. The API key names the organization.",
+    description = "Manage an organization's webhook endpoints. The API key names the organization. Every authenticated \
+                   answer tells how the key stands: `X-RateLimit-Limit` requests in any 60 seconds, \
+                   `X-RateLimit-Remaining`, and `X-RateLimit-Reset` in Unix seconds.",
     license(name = "Apache-2.0", identifier = "Apache-2.0")
 ))]
 struct Document;
@@ -33,8 +36,9 @@ pub(super) const DIALECT: Dialect = Dialect {
     refusal: Some(errors::render),
 };
 
-fn routes(_: &App) -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(Document::openapi()).merge(routes::routes())
+fn routes(app: &App) -> OpenApiRouter<App> {
+    let limit = rate_limit::layer(app, rate_limit::ORGANIZATION);
+    OpenApiRouter::with_openapi(Document::openapi()).merge(limit.before_all(routes::routes()))
 }
 
 fn document(generated: utoipa::openapi::OpenApi) -> Value {

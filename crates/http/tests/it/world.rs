@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use stentor_domain::key::KeyText;
 use stentor_engine::{Engine, Result, Settings};
 use stentor_http::listen::PeerAddr;
-use stentor_http::{App, AppSettings, router};
+use stentor_http::{App, AppSettings, RequestQuotas, router};
 use stentor_store::{Fresh, MasterKey, MasterKeys, Options, Purpose, Store};
 use stentor_testkit::{SeededChance, StepClock, TestDatabase};
 use tower::ServiceExt as _;
@@ -145,19 +145,20 @@ impl World {
         .await
         .unwrap();
         let engine = Engine::new(store.clone(), settings);
-        let settings = AppSettings {
-            failed_authentications_per_minute: NonZeroU32::new(FAILURES_PER_MINUTE),
-            ..AppSettings::default()
-        };
         Self {
             clock,
             store,
-            router: router(App::new(engine.clone(), settings)),
+            router: router(app(&engine, RequestQuotas::default())),
             engine,
             fresh,
             root: String::new(),
             database,
         }
+    }
+
+    /// From now on serves what `make` makes of an application with these quotas.
+    pub(crate) fn serve(&mut self, quotas: RequestQuotas, make: impl FnOnce(App) -> Router) {
+        self.router = make(app(&self.engine, quotas));
     }
 
     /// What every start does, with the root key that an operator may have set; answers the one to be printed.
@@ -208,6 +209,15 @@ impl World {
         assert_eq!(made.status, 201, "{made:?}");
         made
     }
+}
+
+fn app(engine: &Engine, request_quotas: RequestQuotas) -> App {
+    let settings = AppSettings {
+        failed_authentications_per_minute: NonZeroU32::new(FAILURES_PER_MINUTE),
+        request_quotas,
+        ..AppSettings::default()
+    };
+    App::new(engine.clone(), settings)
 }
 
 /// Someone who asks, always with the same headers.

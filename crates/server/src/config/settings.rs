@@ -18,7 +18,7 @@ const FAILED_AUTHENTICATION_PER_MINUTE_MAX: u64 = 1_000_000;
 /// The size of a whole batch (contract v1): a larger payload could never be published in one.
 const PAYLOAD_BYTES_MAX: u64 = 5 * 1_024 * 1_024;
 const ENDPOINTS_PER_TENANT_MAX: u64 = 1_000_000;
-/// What is counted takes 8 bytes for each request of the last minute, key and kind.
+/// Each request of the last minute takes 8 to 16 bytes for as long as it counts.
 const REQUESTS_PER_MINUTE_MAX: u64 = 1_000_000;
 const CONNECTIONS_MAX: u64 = 1_000_000;
 const IN_FLIGHT_MAX: u64 = 100_000;

@@ -63,6 +63,17 @@ impl World {
 
     /// Makes an endpoint at `url` with what `fields` say.
     pub async fn endpoint_with(&self, tenant: &str, url: &str, fields: EndpointFields) -> EndpointId {
+        self.endpoint_through(Contract::V1, tenant, url, fields).await
+    }
+
+    /// Makes an endpoint at `url` through `contract`: with what `fields` say, and otherwise with what the contract does.
+    pub async fn endpoint_through(
+        &self,
+        contract: Contract,
+        tenant: &str,
+        url: &str,
+        fields: EndpointFields,
+    ) -> EndpointId {
         let fields = EndpointFields {
             name: Some("an endpoint".into()),
             url: Some(url.into()),
@@ -70,7 +81,7 @@ impl World {
         };
         let made = self
             .engine
-            .create_endpoint(&self.root, Contract::V1, Some(tenant), fields, None)
+            .create_endpoint(&self.root, contract, Some(tenant), fields, None)
             .await;
         now(made).made.endpoint.id
     }

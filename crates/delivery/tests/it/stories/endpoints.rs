@@ -1,8 +1,10 @@
 //! Endpoints that are paused, gone, edited or deleted while deliveries are under way.
 
 use super::{URL, seconds, world};
+use stentor_domain::delivery::State;
 use stentor_domain::endpoint::{DisabledReason, Status};
 use stentor_domain::id::EndpointId;
+use stentor_store::deliveries::DeliveryFilter;
 use stentor_testkit::{EndpointFields, Reply, World};
 
 async fn status(world: &World, endpoint: EndpointId) -> Status {
@@ -233,4 +235,46 @@ async fn a_deleted_tenant_takes_its_deliveries_along() {
     assert_eq!(world.timeline(others).await, ["1 event 200", "delivered"]);
     assert_eq!(world.receivers.take().len(), 1);
     assert_eq!(world.unfinished(), 0);
+}
+
+#[tokio::test]
+async fn the_list_of_an_endpoint_shows_its_own_deliveries_with_the_latest_answer() {
+    let mut world = world().await;
+    let endpoint = world.endpoint("acme", URL).await;
+    world.endpoint("acme", "https://elsewhere.example/hook").await;
+    world
+        .receivers
+        .script(URL, &[Reply::Status(503), Reply::Status(204)]);
+    let first = world.publish("acme", "1").await;
+    world.settle().await;
+    world.test(endpoint).await.unwrap();
+    let second = world.publish("acme", "2").await;
+
+    let configured = world.store.config().endpoint(endpoint.n()).unwrap();
+    let list = async |states: Vec<State>, before, limit| {
+        let filter = DeliveryFilter {
+            states,
+            without_tests: true,
+            ..DeliveryFilter::default()
+        };
+        let listing = world
+            .engine
+            .deliveries_of_endpoint(&configured, filter, before, limit);
+        let page = listing.await.unwrap();
+        let shown = page.items.iter();
+        let shown = shown.map(|delivery| (delivery.event, delivery.last_status));
+        (shown.collect::<Vec<_>>(), page.next)
+    };
+    assert_eq!(
+        list(vec![], None, 2).await,
+        (vec![(second, None), (first, Some(503))], None)
+    );
+    let (newest, next) = list(vec![State::Pending, State::Held], None, 1).await;
+    assert_eq!(newest, [(second, None)]);
+    assert_eq!(
+        list(vec![], next, 1).await,
+        (vec![(first, Some(503))], None),
+        "the first is the last"
+    );
+    assert_eq!(list(vec![State::Delivered], None, 1).await, (vec![], None));
 }

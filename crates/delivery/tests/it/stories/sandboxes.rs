@@ -34,10 +34,7 @@ async fn world() -> World {
 
 /// Failures in a row, and rows that tell of the endpoint's health.
 async fn health(world: &World, endpoint: EndpointId) -> (u32, i64) {
-    let found = world
-        .engine
-        .get_endpoint(&world.root, &endpoint.to_string())
-        .await;
+    let found = world.engine.get_endpoint(&world.root, endpoint).await;
     (
         found.unwrap().consecutive_failures,
         world.number("SELECT count(*) FROM endpoint_health"),

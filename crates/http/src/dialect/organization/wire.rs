@@ -216,12 +216,13 @@ impl From<&TestSend> for TestOut {
 
 /// The two sentences of the published text, and our own for what it does not name.
 const fn message(outcome: Outcome) -> &'static str {
-    match outcome.error_class() {
-        None => "Test webhook delivered successfully",
-        Some(ErrorClass::HttpStatus | ErrorClass::RedirectNotFollowed) => {
+    match (outcome, outcome.error_class()) {
+        (_, Some(ErrorClass::HttpStatus | ErrorClass::RedirectNotFollowed)) => {
             "Webhook endpoint returned non-2xx status code"
         }
-        Some(class) => class.sentence(),
+        (_, Some(class)) => class.sentence(),
+        (Outcome::Simulated, None) => "Simulated: the project is a sandbox, so nothing was sent",
+        (_, None) => "Test webhook delivered successfully",
     }
 }
 

@@ -12,3 +12,4 @@ mod openapi;
 mod pages;
 mod paths_and_hosts;
 mod projects;
+mod rate_limit;
