@@ -1,8 +1,8 @@
 """Recorded exchanges: each request to a contract and its whole answer, as a file that a person can read beside the
 contract's published text.
 
-Only what differs between two runs is masked: ids, secrets, times, ports, cursors and durations. Everything else must be exactly
-what is in the file: the status, every header, every key of the body and their order, every value.
+Only what differs between two runs is masked: ids, secrets, times, ports, cursors and durations. Everything else must be
+exactly what is in the file: the status, every header, every key of the body and their order, every value.
 
 `STENTOR_RECORD_EXCHANGES=1` writes the files anew; read the difference before it is kept.
 """

@@ -267,7 +267,7 @@ async fn what_stands_at_a_limit_is_taken() {
     }
     let (code, message, field) = refused(&asker.post(WEBHOOKS, plain()).await, 409);
     assert_eq!((code.as_str(), field), ("endpoint_limit_reached", None));
-    assert!(message.contains("50"), "{message}");
+    assert!(message.contains("as many webhooks as it may"), "{message}");
 }
 
 #[tokio::test]
@@ -319,4 +319,17 @@ async fn paths_methods_and_bodies_that_nothing_takes_are_refused_in_the_same_wor
     let (_, message, field) = refused(&keyed.post(WEBHOOKS, plain()).await, 422);
     assert_eq!(field.as_deref(), Some("Idempotency-Key"));
     assert!(message.contains("1 to 256"), "{message}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_told_in_the_same_words() {
+    let (world, key) = world().await;
+    let made = made(&world.with(&key), plain()).await;
+    world.store.close().await;
+    // Reading may still do.
+    for (operation, body) in operations(WEBHOOKS, &path(&made)).into_iter().skip(READS) {
+        let answer = world.with(&key).call(&operation, body).await;
+        assert_eq!(code(&answer, 503), "unavailable", "{operation}");
+        assert!(answer.headers.contains_key("retry-after"), "{operation}");
+    }
 }
