@@ -1,8 +1,8 @@
 """Recorded exchanges: each request to a contract and its whole answer, as a file that a person can read beside the
 contract's published text.
 
-Only what differs between two runs is masked: ids, secrets, times, ports and durations. Everything else must be exactly
-what is in the file: the status, every header, every key of the body and their order, every value.
+Only what differs between two runs is masked: ids, secrets, times, ports, cursors and durations. Everything else must be
+exactly what is in the file: the status, every header, every key of the body and their order, every value.
 
 `STENTOR_RECORD_EXCHANGES=1` writes the files anew; read the difference before it is kept.
 """
@@ -26,12 +26,17 @@ MASKS = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "{time with milliseconds}"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "{time in whole seconds}"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:{port}"),
+    (re.compile(r"\bcursor=[A-Za-z0-9_-]{20,}"), "cursor={cursor}"),
     (re.compile(r"try again in \d+ s\b"), "try again in {seconds} s"),
     (re.compile(r"(;r=\d+;t=)\d+\b"), r"\1{seconds}"),
 ]
-# What tells when, and how long: by name, since any number would do.
+# What tells when, how long, and where a page begins: by name, since any number would do.
 MASKED_HEADERS = {"x-ratelimit-reset": "{unix seconds}", "retry-after": "{seconds}"}
-MASKED_FIELDS = {"responseTime": "{milliseconds}", "response_time_ms": "{milliseconds}"}
+MASKED_FIELDS = {
+    "responseTime": "{milliseconds}",
+    "response_time_ms": "{milliseconds}",
+    "nextCursor": "{cursor}",
+}
 # Said of every answer by HTTP itself.
 LEFT_OUT_HEADERS = {"date", "content-length"}
 
@@ -93,17 +98,17 @@ def body_shown(body: Json | bytes) -> str:
             body = json.loads(body)
         except ValueError:
             return body.decode(errors="replace")
-    return json.dumps(without_durations(body), indent=2, ensure_ascii=False)
+    return json.dumps(without_varying(body), indent=2, ensure_ascii=False)
 
 
-def without_durations(value: Any) -> Any:
-    """The same with durations masked, where there are any."""
+def without_varying(value: Any) -> Any:
+    """The same with durations and cursors masked, where there are any."""
     if isinstance(value, dict):
         return {
-            name: MASKED_FIELDS[name] if name in MASKED_FIELDS and inner is not None else without_durations(inner)
+            name: MASKED_FIELDS[name] if name in MASKED_FIELDS and inner is not None else without_varying(inner)
             for name, inner in value.items()
         }
-    return [without_durations(inner) for inner in value] if isinstance(value, list) else value
+    return [without_varying(inner) for inner in value] if isinstance(value, list) else value
 
 
 def masked(text: str) -> str:
