@@ -4,9 +4,11 @@ use crate::problem::Problem;
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, IgnoredAny};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
+use std::marker::PhantomData;
 use stentor_domain::Timestamp;
 use stentor_domain::name::Invalid;
 
@@ -84,13 +86,14 @@ fn malformed(error: &dyn fmt::Display) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "malformed_json", detail)
 }
 
-/// Reads a query string; names that nobody knows are ignored.
+/// Reads a query string; names that nobody knows are ignored. All fields are read as text, so that there is one way to be
+/// at fault: to stand there twice.
 pub(crate) fn query<T: DeserializeOwned>(query: Option<&str>) -> Result<T, Problem> {
     let reader =
         serde_html_form::Deserializer::new(url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()));
     serde_path_to_error::deserialize(reader).map_err(|error| {
         let field = error.path().to_string();
-        Problem::invalid().with_error(field, error.into_inner().to_string())
+        Problem::invalid().with_error(field, "must be given once")
     })
 }
 
@@ -98,6 +101,30 @@ pub(crate) fn query<T: DeserializeOwned>(query: Option<&str>) -> Result<T, Probl
 pub(crate) fn bytes<T: Serialize>(answer: &T) -> Bytes {
     // Strings, numbers and lists of them always serialize.
     serde_json::to_vec(answer).unwrap_or_default().into()
+}
+
+/// A `T` inside a body, as an object only: an array would be read as the fields in their order, which no contract means.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
 }
 
 /// An instant: ISO 8601 with an offset or `Z`.
@@ -269,7 +296,7 @@ mod tests {
 
     #[derive(Debug, serde::Deserialize)]
     struct Outer {
-        events: Vec<Inner>,
+        events: Vec<Object<Inner>>,
         #[serde(default)]
         name: Field<String>,
         #[serde(default)]
@@ -298,6 +325,13 @@ mod tests {
         for no_object in ["[]", "[[]]", "7", "null", r#""text""#] {
             assert_eq!(fault(no_object), (422, Some("body".into())), "{no_object}");
         }
+    }
+
+    #[test]
+    fn an_array_is_no_object_with_its_fields_in_order() {
+        assert_eq!(fault(r#"{"events":[[1]]}"#), (422, Some("events.0".into())));
+        let problem = json::<Outer>(br#"{"events":[{"payload":1},[1]]}"#).unwrap_err();
+        assert_eq!(problem.errors()[0].message, "must be an object");
     }
 
     #[test]

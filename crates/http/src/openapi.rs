@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
+use stentor_domain::limits::IDEMPOTENCY_KEY_CHARACTERS_MAX;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
@@ -131,6 +132,11 @@ fn idempotency_key() -> Parameter {
         .description(Some(
             "The same again within 24 hours answers as the first time, without what is shown once.",
         ))
-        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .schema(Some(
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .min_length(Some(1))
+                .max_length(Some(IDEMPOTENCY_KEY_CHARACTERS_MAX)),
+        ))
         .build()
 }

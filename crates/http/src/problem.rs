@@ -174,6 +174,13 @@ impl Problem {
         self
     }
 
+    /// Adds what another refusal says of fields, so that the client hears of both.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.errors.extend(other.errors);
+        self
+    }
+
     /// Adds a header to the answer.
     #[must_use]
     pub fn with_header(mut self, name: http::HeaderName, value: HeaderValue) -> Self {

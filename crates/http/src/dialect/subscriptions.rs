@@ -1,7 +1,7 @@
 //! Contract subscriptions, `/api/v1/webhooks`: a tenant's endpoints as subscriptions that are numbered from 1.
-//! - `routes`: its operations;
-//! - `wire`: what is read and shown;
-//! - `errors`: how it says no.
+//! - [`routes`]: its operations;
+//! - [`wire`]: what is read and shown;
+//! - [`errors`]: how it says no.
 
 mod errors;
 mod routes;

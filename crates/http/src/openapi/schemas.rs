@@ -5,9 +5,13 @@ use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema,
 
 /// The bare UUIDv7 of an object.
 pub(crate) fn uuid() -> Schema {
-    string("^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
-        .build()
-        .into()
+    uuid_after("")
+}
+
+/// The UUIDv7 of an object behind the prefix of its kind.
+pub(crate) fn uuid_after(prefix: &str) -> Schema {
+    let uuid = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}";
+    string(&format!("^{prefix}{uuid}$")).build().into()
 }
 
 /// The event types that an endpoint wants: all of them, or some by their names.
@@ -22,6 +26,7 @@ pub(crate) fn event_types() -> Schema {
     OneOfBuilder::new()
         .item(list(string(r"^\*$"), 1))
         .item(list(name, SUBSCRIPTION_TYPES_MAX))
+        .description(Some("The event types that it wants; `[\"*\"]` is all."))
         .build()
         .into()
 }

@@ -7,6 +7,7 @@
     reason = "a panic is how a test fails; clippy grants it to test functions only, not to what they share"
 )]
 
+mod apps;
 mod body;
 mod few_descriptors;
 mod http2;

@@ -50,7 +50,12 @@ async fn no_path_belongs_to_two_contracts() {
     for (contract, segments, _) in &routes {
         for (other, others, _) in &routes {
             let apart = contract == other || !overlap(segments, others);
-            assert!(apart, "{contract} /{} and {other} /{}", segments.join("/"), others.join("/"));
+            assert!(
+                apart,
+                "{contract} /{} and {other} /{}",
+                segments.join("/"),
+                others.join("/")
+            );
         }
     }
 }

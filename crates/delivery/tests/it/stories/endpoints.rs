@@ -2,7 +2,7 @@
 
 use super::{URL, seconds, world};
 use stentor_domain::delivery::State;
-use stentor_domain::endpoint::{DisabledReason, Status};
+use stentor_domain::endpoint::{DisabledReason, Status, Switch};
 use stentor_domain::id::EndpointId;
 use stentor_store::deliveries::DeliveryFilter;
 use stentor_testkit::{EndpointFields, Reply, World};
@@ -159,6 +159,60 @@ async fn a_retry_goes_to_where_the_endpoint_is_now() {
         world.timeline(event).await,
         ["1 event 404", "2 event 200", "delivered"]
     );
+}
+
+#[tokio::test]
+async fn what_is_in_flight_when_its_endpoint_moves_ends_where_it_was_and_is_retried_where_it_is() {
+    let mut world = world().await;
+    let endpoint = world.endpoint("acme", URL).await;
+    world.receivers.script(URL, &[Reply::Status(500)]);
+    let event = world.publish("acme", "{}").await;
+    world.launch(1).await;
+    let moved = EndpointFields {
+        url: Some("https://receiver.example/moved".into()),
+        ..EndpointFields::default()
+    };
+    world.change(endpoint, moved).await;
+    world.land().await;
+    world.play(event).await;
+
+    let urls: Vec<String> = world.receivers.take().into_iter().map(|one| one.url).collect();
+    assert_eq!(urls, [URL, "https://receiver.example/moved"]);
+}
+
+#[tokio::test]
+async fn what_its_owner_switches_off_is_held_and_matches_nothing_until_it_is_switched_on() {
+    let mut world = world().await;
+    let endpoint = world.endpoint("acme", URL).await;
+    let switched = |on| EndpointFields {
+        switch: Some(Switch::Active(on)),
+        ..EndpointFields::default()
+    };
+    world
+        .receivers
+        .script(URL, &[Reply::Status(500), Reply::Status(200)]);
+    let event = world.publish("acme", "1").await;
+    world.launch(1).await;
+    world.change(endpoint, switched(false)).await;
+    world.land().await;
+    let meanwhile = world.publish("acme", "2").await;
+    assert_eq!(world.after(seconds(100_000)).await, 0);
+    assert_eq!(
+        world.timeline(event).await,
+        ["1 event 500", "held: endpoint_disabled"]
+    );
+    assert_eq!(
+        status(&world, endpoint).await,
+        Status::Disabled(DisabledReason::Owner)
+    );
+
+    world.change(endpoint, switched(true)).await;
+    world.settle().await;
+    assert_eq!(
+        world.timeline(event).await,
+        ["1 event 500", "2 event 200", "delivered"]
+    );
+    assert_eq!(world.deliveries(meanwhile).await, []);
 }
 
 #[tokio::test]

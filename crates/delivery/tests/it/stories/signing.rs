@@ -134,6 +134,25 @@ async fn a_rotation_without_grace_ends_the_earlier_secret_at_once() {
 }
 
 #[tokio::test]
+async fn after_a_rotation_without_grace_what_waits_for_its_retry_is_signed_with_the_new_secret_alone() {
+    let mut world = world().await;
+    let endpoint = world.endpoint_with("acme", URL, with_secret(SECRET)).await;
+    let earlier = world.rotate(endpoint, 3_600).await;
+    world
+        .receivers
+        .script(URL, &[Reply::Status(500), Reply::Status(200)]);
+    let event = world.publish("acme", "{}").await;
+    world.settle().await;
+    let new = world.rotate(endpoint, 0).await;
+    world.play(event).await;
+
+    let received = world.receivers.take();
+    let both = [&earlier, SECRET].map(|secret| signature_by(secret, &received[0]));
+    assert_eq!(signatures(&received[0]), both);
+    assert_eq!(signatures(&received[1]), [signature_by(&new, &received[1])]);
+}
+
+#[tokio::test]
 async fn a_secret_that_is_replaced_signs_no_more_not_even_retries() {
     let mut world = world().await;
     let endpoint = world.endpoint_with("acme", URL, with_secret(SECRET)).await;

@@ -12,6 +12,7 @@ use utoipa::openapi::schema::Schema;
 
 /// Who reads this knows apps and webhooks, no tenants and no endpoints.
 const NOT_FOUND: &str = "There is no such app or webhook for this key; check the path and the ids in it.";
+const LIMIT_REACHED: &str = "The app has as many webhooks as it may have; delete one first.";
 
 /// Why a request was refused.
 #[derive(Serialize, ToSchema)]
@@ -40,6 +41,7 @@ struct Reason<'a> {
 pub(super) fn render(problem: &Problem) -> (StatusCode, Bytes) {
     let message = match (problem.code(), problem.errors()) {
         ("not_found", _) => NOT_FOUND.to_owned(),
+        ("endpoint_limit_reached", _) => LIMIT_REACHED.to_owned(),
         ("invalid_request", faults @ [_, ..]) => told(faults),
         _ => problem.detail().to_owned(),
     };

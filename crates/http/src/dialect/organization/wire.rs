@@ -1,16 +1,16 @@
 //! What this contract takes and shows. The fields of every answer stand in the order of its published text.
 
 use crate::input::Noted;
+use crate::openapi::schemas;
 use serde::{Deserialize, Serialize};
 use stentor_domain::attempt::{ErrorClass, Outcome};
 use stentor_domain::endpoint::Switch;
 use stentor_domain::id::{EndpointId, Id};
-use stentor_domain::limits::{EVENT_TYPE_CHARACTERS_MAX, SUBSCRIPTION_TYPES_MAX};
 use stentor_engine::endpoints::{EndpointFields, MadeEndpoint, Which};
 use stentor_engine::test_send::TestSend;
 use stentor_store::endpoints::EndpointWithHealth;
 use utoipa::ToSchema;
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::openapi::schema::Schema;
 
 /// What stands before the UUID in this contract's spelling of an endpoint's id.
 const PREFIX: &str = "wh-";
@@ -29,7 +29,7 @@ pub(super) struct EndpointIn {
     url: Noted<String>,
     /// The event types that it wants; `["*"]` is all.
     #[serde(default)]
-    #[schema(required = true, schema_with = events_schema)]
+    #[schema(required = true, schema_with = schemas::event_types)]
     events: Noted<Vec<String>>,
     /// What it is for.
     #[serde(default)]
@@ -46,7 +46,7 @@ pub(super) struct EndpointChange {
     url: Noted<String>,
     /// The event types that it wants; `["*"]` is all.
     #[serde(default)]
-    #[schema(schema_with = events_schema)]
+    #[schema(schema_with = schemas::event_types)]
     events: Noted<Vec<String>>,
     /// What it is for; null clears it.
     #[serde(default)]
@@ -106,7 +106,7 @@ pub(super) struct MadeOut {
     #[schema(schema_with = id_schema)]
     id: String,
     url: String,
-    #[schema(schema_with = events_schema)]
+    #[schema(schema_with = schemas::event_types)]
     events: Vec<String>,
     #[schema(required)]
     description: Option<String>,
@@ -126,7 +126,7 @@ pub(super) struct EndpointOut {
     #[schema(schema_with = id_schema)]
     id: String,
     url: String,
-    #[schema(schema_with = events_schema)]
+    #[schema(schema_with = schemas::event_types)]
     events: Vec<String>,
     #[schema(required)]
     description: Option<String>,
@@ -228,29 +228,5 @@ const fn message(outcome: Outcome) -> &'static str {
 
 /// An endpoint's id in this contract's spelling.
 fn id_schema() -> Schema {
-    let uuid = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}";
-    string(&format!("^{PREFIX}{uuid}$")).build().into()
-}
-
-/// All event types, or some by their names.
-fn events_schema() -> Schema {
-    let list = |item: ObjectBuilder, most: usize| {
-        ArrayBuilder::new()
-            .items(item)
-            .min_items(Some(1))
-            .max_items(Some(most))
-    };
-    let name = string(r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$").max_length(Some(EVENT_TYPE_CHARACTERS_MAX));
-    OneOfBuilder::new()
-        .item(list(string(r"^\*$"), 1))
-        .item(list(name, SUBSCRIPTION_TYPES_MAX))
-        .description(Some("The event types that it wants; `[\"*\"]` is all."))
-        .build()
-        .into()
-}
-
-fn string(pattern: &str) -> ObjectBuilder {
-    ObjectBuilder::new()
-        .schema_type(Type::String)
-        .pattern(Some(pattern))
+    schemas::uuid_after(PREFIX)
 }

@@ -4,7 +4,7 @@
 use crate::app::App;
 use crate::body::{BodyLimits, JsonBytes};
 use crate::call::{Call, key_reused, repeated};
-use crate::input::{self, NotYet};
+use crate::input::{self, NotYet, Object};
 use crate::problem::Problem;
 use axum::Extension;
 use axum::extract::State;
@@ -72,8 +72,8 @@ struct EventIn<'a> {
 struct BatchIn<'a> {
     /// Up to 1,000.
     #[serde(borrow)]
-    #[schema(max_items = 1000)]
-    events: Vec<EventIn<'a>>,
+    #[schema(max_items = 1000, value_type = Vec<EventIn<'a>>)]
+    events: Vec<Object<EventIn<'a>>>,
 }
 
 /// An accepted event.
@@ -178,7 +178,7 @@ async fn publish_batch(
         .events
         .into_iter()
         .enumerate()
-        .map(|(at, event)| event.publication(&body, Some(at)))
+        .map(|(at, Object(event))| event.publication(&body, Some(at)))
         .collect();
     let render = |events: &[Published]| {
         let events: Vec<_> = events.iter().map(EventOut::from).collect();

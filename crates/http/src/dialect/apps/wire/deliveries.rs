@@ -83,14 +83,19 @@ impl DeliveriesQuery {
             cursor,
             limit,
         } = input::query(query)?;
-        let states = status.as_deref().map(states).transpose()?;
+        let states = status.as_deref().map_or(Ok(vec![]), states);
+        let (states, limit) = match (states, ITEMS.read(limit.as_deref())) {
+            (Ok(states), Ok(limit)) => (states, limit),
+            (Err(fault), Err(other)) => return Err(fault.and(other)),
+            (Err(fault), _) | (_, Err(fault)) => return Err(fault),
+        };
         Ok(Asked {
             filter: DeliveryFilter {
-                states: states.unwrap_or_default(),
+                states,
                 without_tests: true,
                 ..DeliveryFilter::default()
             },
-            limit: ITEMS.read(limit.as_deref())?,
+            limit,
             before: cursor.map(|cursor| cursors.read(&cursor)).transpose()?,
         })
     }
