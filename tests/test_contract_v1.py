@@ -1,4 +1,5 @@
-"""The published endpoint resource of v1 as recorded exchanges: each operation and each refusal, to be read beside the text.
+"""The published endpoint resource of v1 as recorded exchanges: each operation and each refusal, to be read beside the
+text.
 
 What its values may be, field by field, is in test_published_endpoints.py; v1's other resources are in
 test_contract_v1_resources.py.
@@ -225,7 +226,11 @@ LONGEST = {
     "url": "https://example.com/".ljust(2_083, "u"),
     "secret": "s" * 255,
     # One of 4 KiB, 8 KiB together, names included.
-    "headers_json": {"X-Longest": "h" * 4_087, **{f"X-{number:02}": "h" * 211 for number in range(18)}, "X-18": "h" * 222},
+    "headers_json": {
+        "X-Longest": "h" * 4_087,
+        **{f"X-{number:02}": "h" * 211 for number in range(18)},
+        "X-Last": "h" * 220,
+    },
     "timeout_seconds": 60,
     "uid": "i" * 256,
     "description": "d" * 1_000,

@@ -1,5 +1,5 @@
-"""v1's other resources as recorded exchanges: what a producer, an operator and a dashboard ask for, and what they are told
-where it cannot be done. The published endpoint resource is in test_contract_v1.py.
+"""v1's other resources as recorded exchanges: what a producer, an operator and a dashboard ask for, and what they are
+told where it cannot be done. The published endpoint resource is in test_contract_v1.py.
 """
 
 import re
@@ -110,7 +110,8 @@ def test_keys(shop: Shop, recorded: Exchanges):
     made = recorded.exchange("key-create-tenant", shop.project, "POST", "/v1/keys", limited, once).json()
     recorded.exchange("key-create-repeated", shop.project, "POST", "/v1/keys", limited, once)
     recorded.exchange("key-create-bad", root, "POST", "/v1/keys", {"role": "owner"})
-    recorded.exchange("key-create-expired", root, "POST", "/v1/keys", {"role": "root", "expires_at": "2020-01-01T00:00Z"})
+    past = {"role": "root", "expires_at": "2020-01-01T00:00Z"}
+    recorded.exchange("key-create-expired", root, "POST", "/v1/keys", past)
     recorded.exchange("key-create-above", shop.project, "POST", "/v1/keys", {"role": "root"})
     recorded.exchange("key-list", shop.project, "GET", "/v1/keys?limit=1")
     recorded.exchange("key-revoke", shop.project, "DELETE", f"/v1/keys/{made['id']}")
@@ -173,7 +174,8 @@ def test_events(shop: Shop, recorded: Exchanges):
     too_large = {"Content-Length": str(EVENT_BYTES_MAX + 1)}
     recorded.exchange("event-publish-too-large", client, "POST", path, b"", too_large)
     recorded.exchange("event-publish-forbidden", shop.owner, "POST", path, event)
-    recorded.exchange("event-list", shop.owner, "GET", f"{path}?type=order.completed&since=2024-01-01T00:00:00Z&limit=1")
+    filters = "type=order.completed&since=2024-01-01T00:00:00Z"
+    recorded.exchange("event-list", shop.owner, "GET", f"{path}?{filters}&limit=1")
     recorded.exchange("event-list-bad-filters", shop.owner, "GET", f"{path}?type=a%20b&since=yesterday&until=7")
     recorded.exchange("event-get", shop.owner, "GET", f"{path}/{made['id']}")
     recorded.exchange("event-get-unknown", shop.owner, "GET", f"{path}/{made['id'].replace('evt_', 'msg_')}")
