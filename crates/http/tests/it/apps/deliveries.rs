@@ -269,7 +269,7 @@ async fn a_cursor_is_good_for_the_list_that_gave_it_alone() {
         .await
         .text("next_cursor");
 
-    let tenant = world.with(&key).get("/v1/tenants/acme").await.text("id");
+    let tenant = world.root().get("/v1/tenants/acme").await.text("id");
     let by_id = list.replace("/acme/", &format!("/{tenant}/"));
     for (list, key) in [(&list, &key), (&by_id, &key), (&list, &world.root)] {
         let (found, next) = page(&world, key, &format!("{list}?cursor={cursor}")).await;
