@@ -1,5 +1,5 @@
 //! Contract apps, `/apps/{appId}/webhooks`: the endpoints of a tenant, which it calls an app.
-//! - [`routes`]: its operations;
+//! - [`mod@routes`]: its operations;
 //! - [`wire`]: what it takes and shows;
 //! - [`errors`]: how it says no.
 

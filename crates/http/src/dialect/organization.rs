@@ -1,5 +1,5 @@
 //! Contract organization, `/webhooks`: up to ten endpoints for each tenant, which it calls an organization.
-//! - [`routes`]: its operations;
+//! - [`mod@routes`]: its operations;
 //! - [`wire`]: what it takes and shows;
 //! - [`errors`]: how it says no.
 

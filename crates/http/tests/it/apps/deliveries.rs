@@ -174,6 +174,15 @@ async fn the_filter_takes_the_words_that_are_shown() {
         assert_eq!(field.as_deref(), Some("status"), "{word}");
         assert!(message.contains("PENDING, DELIVERED or FAILED"), "{message}");
     }
+    let twice = world
+        .with(&key)
+        .get(&format!("{list}?status=PENDING&status=FAILED"))
+        .await;
+    let (_, message, field) = refused(&twice, 422);
+    assert_eq!(
+        (message.as_str(), field.as_deref()),
+        ("status: must be given once", Some("status"))
+    );
     let both = world.with(&key).get(&format!("{list}?status=x&limit=0")).await;
     let (_, message, field) = refused(&both, 422);
     assert_eq!(field.as_deref(), Some("status"));
