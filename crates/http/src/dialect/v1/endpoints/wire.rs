@@ -48,7 +48,7 @@ pub(super) struct EndpointIn {
     #[schema(pattern = "^(previous|first)$", default = "previous")]
     retry_anchor: Option<String>,
     /// How its deliveries are signed: `standard`, and at most one of `organization`, `apps` and `v1` beside it.
-    #[schema(value_type = Option<Vec<String>>, default = json!(["standard"]))]
+    #[schema(value_type = Option<Vec<String>>, default = json!(["standard", "v1"]))]
     header_styles: Option<Vec<String>>,
     /// The most requests at once; null is the server's default.
     #[schema(minimum = 1, maximum = 1000)]
