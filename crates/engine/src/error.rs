@@ -32,8 +32,8 @@ pub enum Error {
         /// A sentence for people.
         detail: String,
     },
-    /// The tenant has as many endpoints as it may.
-    #[error("the tenant has {0} endpoints, the most it may have")]
+    /// The tenant has as many endpoints as it may, or more where another contract allows more.
+    #[error("the limit of {0} endpoints is reached")]
     EndpointLimit(u32),
     /// The store's own fault.
     #[error(transparent)]

@@ -36,7 +36,7 @@ impl From<Error> for Problem {
             }
             Error::EndpointLimit(most) => {
                 let detail =
-                    format!("The tenant has {most} endpoints, the most it may have. Delete one first.");
+                    format!("The limit of {most} endpoints is reached. Delete what is not needed first.");
                 Self::new(StatusCode::CONFLICT, "endpoint_limit_reached", detail)
             }
             Error::Conflict { code, detail } => Self::new(StatusCode::CONFLICT, code, detail),

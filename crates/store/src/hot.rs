@@ -257,6 +257,8 @@ pub struct Finish {
     pub event: i64,
     /// The endpoint's key.
     pub endpoint: i64,
+    /// The version of the endpoint that the attempt was made for. A later one may be somewhere else.
+    pub endpoint_version: i64,
     /// The endpoint's shard.
     pub shard: u16,
     /// The tenant's key.

@@ -37,10 +37,12 @@ async fn publish(world: &mut World, app: &str, event_type: &str) -> Claimed {
 /// Records an attempt.
 async fn record(world: &World, claimed: &Claimed, outcome: Outcome, next: Next) {
     let now = world.store.clock().now();
+    let configured = world.store.config().endpoint(claimed.endpoint).unwrap();
     let finish = Finish {
         delivery: claimed.delivery,
         event: claimed.event.id.n(),
         endpoint: claimed.endpoint,
+        endpoint_version: configured.version,
         shard: claimed.shard,
         tenant: claimed.event.tenant,
         attempt: Attempt {

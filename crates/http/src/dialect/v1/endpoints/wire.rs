@@ -62,7 +62,7 @@ pub(super) struct EndpointIn {
     retry_anchor: Noted<String>,
     /// How its deliveries are signed: `standard`, and at most one of `organization`, `apps` and `v1` beside it.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>, default = json!(["standard"]))]
+    #[schema(value_type = Option<Vec<String>>, default = json!(["standard", "v1"]))]
     header_styles: Noted<Vec<String>>,
     /// The most requests at once; null is the server's default.
     #[serde(default)]
