@@ -50,6 +50,11 @@ pub(super) struct EndpointIn {
     /// How its deliveries are signed: `standard`, and at most one of `organization`, `apps` and `v1` beside it.
     #[schema(value_type = Option<Vec<String>>, default = json!(["standard"]))]
     header_styles: Option<Vec<String>>,
+    /// What the bodies of its deliveries look like; by default as its project says.
+    #[schema(
+        pattern = "^(raw|standard|cloudevents|cloudevents_binary|thin|organization|apps|subscriptions)$"
+    )]
+    payload_format: Option<String>,
     /// The most requests at once; null is the server's default.
     #[schema(minimum = 1, maximum = 1000)]
     max_in_flight: Option<i64>,
@@ -67,9 +72,6 @@ pub(super) struct EndpointIn {
     #[serde(default)]
     #[schema(ignore)]
     filter: NotYet,
-    #[serde(default)]
-    #[schema(ignore)]
-    payload_format: NotYet,
 }
 
 /// What to change of an endpoint.
@@ -127,6 +129,10 @@ pub(super) struct EndpointChange {
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>)]
     header_styles: Field<Vec<String>>,
+    /// What the bodies of its deliveries look like.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    payload_format: Field<String>,
     /// The most requests at once; null is the server's default.
     #[serde(default)]
     #[schema(value_type = Option<i64>)]
@@ -143,9 +149,6 @@ pub(super) struct EndpointChange {
     #[serde(default)]
     #[schema(ignore)]
     filter: NotYet,
-    #[serde(default)]
-    #[schema(ignore)]
-    payload_format: NotYet,
 }
 
 /// An endpoint: a URL that events are delivered to.
@@ -177,6 +180,7 @@ pub(super) struct EndpointOut {
     retry_schedule: Vec<u32>,
     retry_anchor: &'static str,
     header_styles: Vec<&'static str>,
+    payload_format: &'static str,
     #[schema(required)]
     max_in_flight: Option<u16>,
     /// Why it is disabled: `gone` (its receiver answered 410) or `owner`.
@@ -217,7 +221,6 @@ impl EndpointIn {
             ("rate_limit", self.rate_limit),
             ("ordered", self.ordered),
             ("filter", self.filter),
-            ("payload_format", self.payload_format),
         ])?;
         Ok(EndpointFields {
             name: self.name,
@@ -232,6 +235,7 @@ impl EndpointIn {
             retry_schedule: self.retry_schedule,
             retry_anchor: self.retry_anchor,
             header_styles: self.header_styles,
+            payload_format: self.payload_format,
             max_in_flight: Some(self.max_in_flight),
             status: None,
             switch: None,
@@ -248,7 +252,6 @@ impl EndpointChange {
             ("rate_limit", self.rate_limit),
             ("ordered", self.ordered),
             ("filter", self.filter),
-            ("payload_format", self.payload_format),
         ])?;
         let headers = self.headers_json.required("headers_json")?;
         Ok(EndpointFields {
@@ -264,6 +267,7 @@ impl EndpointChange {
             retry_schedule: self.retry_schedule.required("retry_schedule")?,
             retry_anchor: self.retry_anchor.required("retry_anchor")?,
             header_styles: self.header_styles.required("header_styles")?,
+            payload_format: self.payload_format.required("payload_format")?,
             max_in_flight: self.max_in_flight.clearing(),
             status: self.status.required("status")?,
             switch: None,
@@ -309,6 +313,7 @@ impl From<&EndpointWithHealth> for EndpointOut {
             retry_schedule: settings.schedule.waits().to_vec(),
             retry_anchor: settings.anchor.as_str(),
             header_styles: settings.header_styles.words(),
+            payload_format: settings.payload_format.as_str(),
             max_in_flight: settings.max_in_flight,
             disabled_reason,
             consecutive_failures: known.consecutive_failures,
