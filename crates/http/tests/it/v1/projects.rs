@@ -20,6 +20,7 @@ async fn a_project_is_made_read_renamed_and_deleted() {
             "name": name,
             "sandbox": false,
             "signature_prefix": "x-webhook",
+            "payload_formats": {"organization": "raw", "apps": "raw", "subscriptions": "raw", "v1": "raw"},
             "created_at": "2024-01-01T00:00:00.000Z",
             "updated_at": updated_at,
         })
