@@ -34,6 +34,9 @@ pub struct Defaults {
 }
 
 impl Contract {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::V1, Self::Organization, Self::Apps, Self::Subscriptions];
+
     /// The word that is stored.
     pub const fn as_str(self) -> &'static str {
         match self {

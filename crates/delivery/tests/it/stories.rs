@@ -4,6 +4,7 @@
 //! - `schedule`: when a delivery is tried again, and when no more;
 //! - `hourly`: the schedule that counts from the first attempt, hour after hour;
 //! - `signing`: what a request carries, and how secrets change;
+//! - `formats`: what the body looks like;
 //! - `sandboxes`: projects that reach only what the operator allows;
 //! - `endpoints`: endpoints that are paused, gone, edited or deleted while deliveries are under way;
 //! - `steering`: cancelling and retrying by hand;
@@ -15,6 +16,7 @@
 
 mod endpoints;
 mod fairness;
+mod formats;
 mod handover;
 mod hourly;
 mod restarts;

@@ -64,6 +64,10 @@ pub(super) struct EndpointIn {
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>, default = json!(["standard", "v1"]))]
     header_styles: Noted<Vec<String>>,
+    /// What the bodies of its deliveries look like; by default as its project says.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^(raw|standard|cloudevents|cloudevents_binary|thin|organization|apps|subscriptions)$")]
+    payload_format: Noted<String>,
     /// The most requests at once; null is the server's default.
     #[serde(default)]
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 1000)]
@@ -82,9 +86,6 @@ pub(super) struct EndpointIn {
     #[serde(default)]
     #[schema(ignore)]
     filter: NotYet,
-    #[serde(default)]
-    #[schema(ignore)]
-    payload_format: NotYet,
 }
 
 /// What to change of an endpoint.
@@ -142,6 +143,10 @@ pub(super) struct EndpointChange {
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>)]
     header_styles: Noted<Vec<String>>,
+    /// What the bodies of its deliveries look like.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    payload_format: Noted<String>,
     /// The most requests at once; null is the server's default.
     #[serde(default)]
     #[schema(value_type = Option<i64>)]
@@ -158,9 +163,6 @@ pub(super) struct EndpointChange {
     #[serde(default)]
     #[schema(ignore)]
     filter: NotYet,
-    #[serde(default)]
-    #[schema(ignore)]
-    payload_format: NotYet,
 }
 
 /// An endpoint: a URL that events are delivered to.
@@ -192,6 +194,7 @@ pub(super) struct EndpointOut {
     retry_schedule: Vec<u32>,
     retry_anchor: &'static str,
     header_styles: Vec<&'static str>,
+    payload_format: &'static str,
     #[schema(required)]
     max_in_flight: Option<u16>,
     /// Why it is disabled: `gone` (its receiver answered 410) or `owner`.
@@ -232,7 +235,6 @@ impl EndpointIn {
             ("rate_limit", self.rate_limit),
             ("ordered", self.ordered),
             ("filter", self.filter),
-            ("payload_format", self.payload_format),
         ])?;
         let mut misread = vec![];
         let faults = &mut misread;
@@ -253,6 +255,7 @@ impl EndpointIn {
             retry_schedule: self.retry_schedule.read("retry_schedule", faults).or_absent(),
             retry_anchor: self.retry_anchor.read("retry_anchor", faults).or_absent(),
             header_styles: self.header_styles.read("header_styles", faults).or_absent(),
+            payload_format: self.payload_format.read("payload_format", faults).or_absent(),
             max_in_flight: Some(self.max_in_flight.read("max_in_flight", faults).or_absent()),
             misread,
             ..EndpointFields::default()
@@ -267,7 +270,6 @@ impl EndpointChange {
             ("rate_limit", self.rate_limit),
             ("ordered", self.ordered),
             ("filter", self.filter),
-            ("payload_format", self.payload_format),
         ])?;
         let mut misread = vec![];
         let faults = &mut misread;
@@ -291,6 +293,7 @@ impl EndpointChange {
             retry_schedule: self.retry_schedule.value("retry_schedule", faults),
             retry_anchor: self.retry_anchor.value("retry_anchor", faults),
             header_styles: self.header_styles.value("header_styles", faults),
+            payload_format: self.payload_format.value("payload_format", faults),
             max_in_flight: self.max_in_flight.read("max_in_flight", faults).clearing(),
             status: self.status.value("status", faults),
             misread,
@@ -335,6 +338,7 @@ impl From<&EndpointWithHealth> for EndpointOut {
             retry_schedule: settings.schedule.waits().to_vec(),
             retry_anchor: settings.anchor.as_str(),
             header_styles: settings.header_styles.words(),
+            payload_format: settings.payload_format.as_str(),
             max_in_flight: settings.max_in_flight,
             disabled_reason,
             consecutive_failures: known.consecutive_failures,
