@@ -9,18 +9,26 @@
 //!
 //! Whatever the store holds without an owner is known through the [`Agenda`], which is told after every commit, and looks
 //! for itself now and then: a lost word costs time, never a delivery.
+//!
+//! An endpoint that does not answer must cost nobody else anything. One that was not asked yet, or whose last attempts had
+//! no answer, is asked once at a time, and all of these together hold a quarter of the places in flight and a quarter of
+//! the room for what is claimed. One that is parked (see [`stentor_domain::health`]) is claimed for when its time comes, by
+//! one entry of the agenda, and what is in memory by then is given back: a million deliveries to a dead endpoint are one
+//! timer.
 
 use crate::agenda::Agenda;
 use crate::attempt::Attempting;
-use crate::queue::FairQueue;
+use crate::queue::{FairQueue, Share};
 use crate::transport::Permission;
 use parking_lot::Mutex;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use stentor_domain::attempt::Trigger;
 use stentor_domain::delivery::Reason;
+use stentor_domain::health::Allowance;
 use stentor_domain::{Clock, Timestamp};
+use stentor_store::health::Trust;
 use stentor_store::hot::{Claim, Claimed};
 use stentor_store::{Fresh, Handover, Store, StoreError, Waiting};
 use tokio::sync::{Notify, watch};
@@ -32,6 +40,10 @@ const TESTS_IN_FLIGHT_MAX: usize = 64;
 const CLAIM_CAPS: usize = 2;
 /// Claimed deliveries that wait in memory before no more are claimed.
 const WAITING_MAX: usize = 4_096;
+/// Of these, how many may wait for endpoints that are not known to answer.
+const UNTRUSTED_WAITING_MAX: usize = WAITING_MAX / 4;
+/// Those endpoints together hold this part of the places in flight.
+const UNTRUSTED_PART: usize = 4;
 /// Bytes of claimed payload that wait in memory before no more is claimed.
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Endpoints that one look into the store finds.
@@ -58,6 +70,34 @@ pub struct DispatchLimits {
     pub in_flight_per_endpoint_max: usize,
 }
 
+impl DispatchLimits {
+    /// In flight to all the endpoints that are not known to answer.
+    fn untrusted_max(self) -> usize {
+        (self.in_flight_max / UNTRUSTED_PART).max(1)
+    }
+}
+
+/// Endpoints that wait for room, each once.
+#[derive(Debug, Default)]
+struct BackSeats {
+    order: VecDeque<Waiting>,
+    endpoints: HashSet<i64>,
+}
+
+impl BackSeats {
+    fn take(&mut self, waiting: Waiting) {
+        if self.endpoints.insert(waiting.endpoint) {
+            self.order.push_back(waiting);
+        }
+    }
+
+    fn leave(&mut self) -> Option<Waiting> {
+        let waiting = self.order.pop_front()?;
+        self.endpoints.remove(&waiting.endpoint);
+        Some(waiting)
+    }
+}
+
 /// The dispatcher of a node.
 pub struct Dispatcher {
     store: Store,
@@ -80,6 +120,10 @@ struct State {
     /// Attempts in flight, tests among them.
     in_flight: usize,
     tests_in_flight: usize,
+    /// Of these, to endpoints that are not known to answer.
+    untrusted_in_flight: usize,
+    /// Such endpoints with something due, for whose deliveries there is no room at the moment.
+    back_seats: BackSeats,
     /// Endpoints with more in the store than was claimed: claimed again when their queues run low.
     more: HashSet<i64>,
     /// Where the next look into the store begins.
@@ -278,14 +322,25 @@ impl Dispatcher {
     }
 
     fn enqueue(&self, claimed: Claimed) {
-        let own = self.store.config().endpoint(claimed.endpoint);
-        let own = own
-            .and_then(|configured| configured.endpoint.settings.max_in_flight)
-            .map(usize::from);
-        self.state
-            .lock()
-            .queue
-            .push(claimed, own.unwrap_or(self.limits.in_flight_per_endpoint_max));
+        let (share, _) = self.share(claimed.endpoint);
+        self.state.lock().queue.push(claimed, share);
+    }
+
+    /// How an endpoint may be sent to now, and until when not at all, where it is parked.
+    fn share(&self, endpoint: i64) -> (Share, Option<Timestamp>) {
+        let own = self.store.config().endpoint(endpoint);
+        let own = own.and_then(|configured| configured.endpoint.settings.max_in_flight);
+        let cap = own.map_or(self.limits.in_flight_per_endpoint_max, usize::from);
+        let known = self.store.known(endpoint);
+        let trust = known.trust();
+        let trusted = if trust == Trust::Answers { cap } else { 1 };
+        let (at_once, parked) = match known.health.allowance(self.clock.now()) {
+            Allowance::Full => (trusted, None),
+            Allowance::AtMost(few) => (trusted.min(usize::try_from(few).unwrap_or(usize::MAX)), None),
+            // What is in memory is given back, as fast as that goes.
+            Allowance::NotBefore(until) => (cap, Some(until)),
+        };
+        (Share { at_once, trust }, parked)
     }
 
     /// Looks into the store where it is time to, and claims for the endpoints that are due. Tells how many deliveries.
@@ -350,15 +405,13 @@ impl Dispatcher {
         if !configured.endpoint.status.sends() {
             return Ok(0);
         }
-        let own = configured.endpoint.settings.max_in_flight.map(usize::from);
-        let cap = own.unwrap_or(self.limits.in_flight_per_endpoint_max);
-        let limit = CLAIM_CAPS * cap;
-        {
-            let mut state = self.state.lock();
-            if state.queue.waiting_for(waiting.endpoint) >= limit {
-                state.more.insert(waiting.endpoint);
-                return Ok(0);
-            }
+        let (share, parked) = self.share(waiting.endpoint);
+        let limit = match share.at_once {
+            1 => 1,
+            at_once => CLAIM_CAPS * at_once,
+        };
+        if self.is_put_off(waiting, share, parked, limit) {
+            return Ok(0);
         }
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         let claim = Claim {
@@ -386,8 +439,23 @@ impl Dispatcher {
         let claimed = got.deliveries.len();
         got.deliveries
             .into_iter()
-            .for_each(|claimed| state.queue.push(claimed, cap));
+            .for_each(|claimed| state.queue.push(claimed, share));
         Ok(claimed)
+    }
+
+    /// Is an endpoint not to be claimed for now? Then it is noted where it is found again.
+    fn is_put_off(&self, waiting: Waiting, share: Share, parked: Option<Timestamp>, limit: usize) -> bool {
+        let mut state = self.state.lock();
+        if let Some(due_at) = parked {
+            state.agenda.note(Waiting { due_at, ..waiting });
+        } else if state.queue.waiting_for(waiting.endpoint) >= limit {
+            state.more.insert(waiting.endpoint);
+        } else if share.trust != Trust::Answers && state.queue.claimed_untrusted() >= UNTRUSTED_WAITING_MAX {
+            state.back_seats.take(waiting);
+        } else {
+            return false;
+        }
+        true
     }
 
     /// Starts every attempt that may start now, each in a task of its own that goes on with the next one.
@@ -396,15 +464,15 @@ impl Dispatcher {
             let this = Arc::clone(self);
             tokio::spawn(async move {
                 let mut next = Some(claimed);
-                while let Some(claimed) = next {
-                    this.attempt(claimed).await;
+                while let Some(started) = next {
+                    this.attempt(started).await;
                     next = this.start_next();
                 }
             });
         }
     }
 
-    fn start_next(&self) -> Option<Claimed> {
+    fn start_next(&self) -> Option<Started> {
         let mut state = self.state.lock();
         if state.stopping {
             return None;
@@ -415,46 +483,63 @@ impl Dispatcher {
             None
         };
         state.tests_in_flight += usize::from(test.is_some());
-        let next = match test {
-            Some(test) => test,
+        let (claimed, untrusted) = match test {
+            Some(test) => (test, false),
             None if state.in_flight - state.tests_in_flight < self.limits.in_flight_max => {
-                state.queue.next()?
+                let untrusted = state.untrusted_in_flight < self.limits.untrusted_max();
+                state.queue.next(untrusted)?
             }
             None => return None,
         };
         state.in_flight += 1;
-        Some(next)
+        state.untrusted_in_flight += usize::from(untrusted);
+        Some(Started { claimed, untrusted })
     }
 
-    async fn attempt(&self, claimed: Claimed) {
+    async fn attempt(&self, Started { claimed, untrusted }: Started) {
+        let test = claimed.trigger == Trigger::Test;
         // Dropped when the attempt has ended, however it ended: a fault of ours in one must not cost a place for ever.
         let _flight = Flight {
             dispatcher: self,
             endpoint: claimed.endpoint,
             shard: claimed.shard,
-            test: claimed.trigger == Trigger::Test,
+            test,
+            untrusted,
         };
+        if !test && self.share(claimed.endpoint).1.is_some() {
+            return self.attempting.give_back(&self.store, &claimed).await;
+        }
         self.attempting
             .attempt(&self.store, &self.permission, claimed)
             .await;
     }
 
     fn land(&self, flight: &Flight<'_>) {
+        let (share, parked) = self.share(flight.endpoint);
         let mut state = self.state.lock();
         state.in_flight -= 1;
         state.tests_in_flight -= usize::from(flight.test);
+        state.untrusted_in_flight -= usize::from(flight.untrusted);
         let waiting = if flight.test {
             usize::MAX
         } else {
-            state.queue.landed(flight.endpoint)
+            state.queue.landed(flight.endpoint, share)
         };
-        // Claimed again when half of what one claim takes is left, so that the endpoint never waits for the store.
-        if waiting <= self.limits.in_flight_per_endpoint_max && state.more.remove(&flight.endpoint) {
+        // Claimed again when half of what one claim takes is left, so that the endpoint never waits for the store; if it is
+        // parked, when its time comes.
+        let more = waiting <= share.at_once && state.more.remove(&flight.endpoint);
+        if more || parked.is_some() {
             state.agenda.note(Waiting {
                 endpoint: flight.endpoint,
                 shard: flight.shard,
-                due_at: Timestamp::EPOCH,
+                due_at: parked.unwrap_or(Timestamp::EPOCH),
             });
+            self.woken.notify_one();
+        }
+        if flight.untrusted
+            && let Some(waiting) = state.back_seats.leave()
+        {
+            state.agenda.note(waiting);
             self.woken.notify_one();
         }
         if state.put_off && has_room(&state) {
@@ -472,6 +557,14 @@ struct Flight<'a> {
     endpoint: i64,
     shard: u16,
     test: bool,
+    untrusted: bool,
+}
+
+/// A delivery whose attempt is to be made now.
+struct Started {
+    claimed: Claimed,
+    /// Is its endpoint not known to answer?
+    untrusted: bool,
 }
 
 impl Drop for Flight<'_> {

@@ -4,6 +4,7 @@
 use crate::fresh::RoomTicket;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::{Attempt, Trigger};
 use stentor_domain::delivery::Reason;
@@ -278,6 +279,8 @@ pub struct Finish {
     pub next: Next,
     /// What follows for the endpoint.
     pub effect: Effect,
+    /// How long the endpoint may fail without one success before it is disabled; `None` is for ever.
+    pub patience: Option<Duration>,
     /// When the attempt ended.
     pub ended_at: Timestamp,
 }

@@ -12,18 +12,22 @@ use super::lane::Trouble;
 use super::session::Session;
 use crate::change;
 use crate::effects::Effects;
-use crate::endpoints::gone;
+use crate::endpoints::disable;
 use crate::error::Result;
 use crate::exchange;
 use crate::fresh::Waiting;
+use crate::health::{self, Columns, Left, Trust};
 use crate::hot::{Finish, Next};
 use crate::member::{Hot, Recorded};
+use crate::notices;
 use crate::outcome;
-use crate::tx::Tx;
-use std::collections::{BTreeMap, HashSet};
+use crate::tx::{Row, Tx};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use stentor_domain::attempt::Trigger;
 use stentor_domain::delivery::{Reason, State};
+use stentor_domain::endpoint::DisabledReason;
+use stentor_domain::health::{Asked, Health};
 use stentor_domain::judge::Effect;
 
 /// The keys are asked for twice. As a list they lead into the index of `work`, whatever the server believes of a table that
@@ -79,18 +83,24 @@ INSERT INTO attempts (delivery, no, started_at, cause, status, error, micros, ex
 SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::bytea[])
 ON CONFLICT DO NOTHING";
 
-/// A row for each endpoint: what its attempts of this group come to.
+/// What is known of endpoints, held so that nobody else changes it meanwhile.
+const KNOWN_HEALTH: &str = concat!(
+    "SELECT o.endpoint, ",
+    health::columns!(),
+    " FROM endpoint_health o WHERE o.endpoint = ANY($1::bigint[]) ORDER BY o.endpoint FOR UPDATE"
+);
+
 const HEALTH: &str = "
-INSERT INTO endpoint_health AS h (endpoint, consecutive_failures, failing_since, last_success_at, last_attempt_at)
-SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+INSERT INTO endpoint_health (endpoint, consecutive_failures, unanswered, failing_since, last_success_at, last_attempt_at,
+                             parked_until, at_once, breaker_wait, throttle_wait, status, error)
+SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+                     $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[])
 ON CONFLICT (endpoint) DO UPDATE SET
-  consecutive_failures = excluded.consecutive_failures
-    + CASE WHEN excluded.last_success_at IS NULL THEN h.consecutive_failures ELSE 0 END,
-  failing_since = CASE WHEN excluded.last_success_at IS NULL THEN coalesce(h.failing_since, excluded.failing_since)
-                       ELSE excluded.failing_since END,
-  last_success_at = coalesce(excluded.last_success_at, h.last_success_at),
-  last_attempt_at = excluded.last_attempt_at
-RETURNING endpoint, consecutive_failures";
+  consecutive_failures = excluded.consecutive_failures, unanswered = excluded.unanswered,
+  failing_since = excluded.failing_since, last_success_at = excluded.last_success_at,
+  last_attempt_at = excluded.last_attempt_at, parked_until = excluded.parked_until, at_once = excluded.at_once,
+  breaker_wait = excluded.breaker_wait, throttle_wait = excluded.throttle_wait, status = excluded.status,
+  error = excluded.error";
 
 /// Records what the members tell, and prepares their answers; tells what follows.
 pub(crate) async fn write(
@@ -130,8 +140,8 @@ pub(crate) async fn write(
 fn is_plain(core: &Core, finish: &Finish) -> bool {
     let is_news = match finish.effect {
         Effect::None => false,
-        Effect::Succeeded => core.outside.failures(finish.endpoint) > 0,
-        Effect::Failed | Effect::Gone => true,
+        Effect::Succeeded => !core.outside.healths.get(finish.endpoint).health.is_sound(),
+        Effect::Failed { .. } | Effect::Gone => true,
     };
     matches!(finish.next, Next::Delivered | Next::Simulated) && !is_news
 }
@@ -152,7 +162,9 @@ impl Group<'_> {
         } else {
             fence(session, &without(&all, &ended)).await?.0
         };
-        Ok((fenced, self.effects(HashSet::new())))
+        let mut effects = self.effects(HashSet::new());
+        effects.left.answered = first_answers(self.core, &all);
+        Ok((fenced, effects))
     }
 
     async fn record(&self, session: &mut Session) -> Result<(HashSet<i64>, Effects), Trouble> {
@@ -172,8 +184,8 @@ impl Group<'_> {
     }
 
     async fn record_within(&self, session: &mut Session) -> Result<(HashSet<i64>, Effects), Trouble> {
-        let any_gone = self.finishes.iter().any(|finish| finish.effect == Effect::Gone);
-        if any_gone {
+        let may_disable = self.finishes.iter().any(|finish| may_disable(self.core, finish));
+        if may_disable {
             change::tick(&mut Tx::Postgres(session))
                 .await
                 .map_err(Trouble::Unable)?;
@@ -192,8 +204,10 @@ impl Group<'_> {
         let (fenced, known) = fence(session, &without(&all, &done)).await?;
         let counted = without(&without(&all, &fenced), &known);
         let mut effects = self.effects(waits);
-        effects.configured = disable_gone(session, &counted).await?;
-        effects.health = health(self.core, session, &counted).await?;
+        let straws = follow(self.core, session, &counted, &mut effects.left).await?;
+        if may_disable {
+            effects.configured = disable_all(session, straws).await?;
+        }
         Ok((fenced, effects))
     }
 
@@ -224,15 +238,25 @@ fn without<'f>(finishes: &[&'f Finish], done: &HashSet<i64>) -> Vec<&'f Finish> 
     finishes.iter().filter(left).copied().collect()
 }
 
-/// Disables the endpoints that are gone for good; tells whether there were any. Their tenants are locked in the order of
-/// their keys, as those who publish lock them.
-async fn disable_gone(session: &mut Session, finishes: &[&Finish]) -> Result<bool, Trouble> {
-    let mut gone: Vec<&Finish> = finishes.to_vec();
-    gone.retain(|finish| finish.effect == Effect::Gone);
-    gone.sort_by_key(|finish| (finish.tenant, finish.delivery.n()));
+/// May the endpoint of this attempt have to be disabled? Told before anything is locked, by what was known before.
+fn may_disable(core: &Core, finish: &Finish) -> bool {
+    let Some(asked) = health::asked(finish) else {
+        return false;
+    };
+    let known = core.outside.healths.get(finish.endpoint).health;
+    health::disables(finish, known.after(asked)).is_some()
+}
+
+/// Disables endpoints; tells whether there were any. Their tenants are locked in the order of their keys, as those who
+/// publish lock them.
+async fn disable_all(
+    session: &mut Session,
+    mut straws: Vec<(&Finish, DisabledReason)>,
+) -> Result<bool, Trouble> {
+    straws.sort_by_key(|(finish, _)| (finish.tenant, finish.delivery.n()));
     let mut any = false;
-    for finish in gone {
-        let disabled = gone::disable(&mut Tx::Postgres(session), finish).await;
+    for (finish, reason) in straws {
+        let disabled = disable::disable(&mut Tx::Postgres(session), finish, reason).await;
         any |= disabled.map_err(Trouble::Unable)?;
     }
     Ok(any)
@@ -397,73 +421,104 @@ async fn fence(session: &mut Session, finishes: &[&Finish]) -> Result<(HashSet<i
     Ok((fenced, known))
 }
 
-/// What an endpoint's attempts of a group come to, in the order in which they ended.
-#[derive(Default)]
-struct Tally {
-    failures: i64,
-    failing_since: Option<i64>,
-    succeeded_at: Option<i64>,
-    attempted_at: i64,
+/// Endpoints that answered for the first time in this life, of successes that say nothing else.
+fn first_answers(core: &Core, finishes: &[&Finish]) -> Vec<i64> {
+    let succeeded = finishes
+        .iter()
+        .filter(|finish| finish.effect == Effect::Succeeded);
+    succeeded
+        .map(|finish| finish.endpoint)
+        .filter(|endpoint| core.outside.healths.get(*endpoint).trust() != Trust::Answers)
+        .collect()
 }
 
-/// Writes what changes of the endpoints' health; tells their failures in a row.
-async fn health(
+/// Writes what the attempts say of their endpoints, in the order in which they ended, and leaves notices of the turns. Tells
+/// which of them are the last straw.
+async fn follow<'f>(
     core: &Core,
     session: &mut Session,
-    finishes: &[&Finish],
-) -> Result<std::collections::HashMap<i64, u32>, Trouble> {
-    let mut in_time: Vec<&Finish> = finishes.to_vec();
-    in_time.sort_by_key(|finish| finish.ended_at);
+    finishes: &[&'f Finish],
+    left: &mut Left,
+) -> Result<Vec<(&'f Finish, DisabledReason)>, Trouble> {
+    left.answered = first_answers(core, finishes);
+    let mut news: Vec<(&Finish, Asked)> = finishes
+        .iter()
+        .filter_map(|finish| Some((*finish, health::asked(finish)?)))
+        .collect();
+    // Of an endpoint that was and is healthy there is nothing to write.
+    let failing: HashSet<i64> = news
+        .iter()
+        .filter(|(_, asked)| !asked.outcome.succeeded())
+        .map(|(finish, _)| finish.endpoint)
+        .collect();
+    news.retain(|(finish, _)| {
+        let n = finish.endpoint;
+        failing.contains(&n) || !core.outside.healths.get(n).health.is_sound()
+    });
+    if news.is_empty() {
+        return Ok(Vec::new());
+    }
+    news.sort_by_key(|(finish, asked)| (asked.ended_at, finish.delivery.n()));
     // In the order of keys, as rows are locked.
-    let mut tallies: BTreeMap<i64, Tally> = BTreeMap::new();
-    for finish in in_time {
-        let at = finish.ended_at.micros();
-        match finish.effect {
-            Effect::None => {}
-            Effect::Succeeded => {
-                let known = tallies.contains_key(&finish.endpoint);
-                if known || core.outside.failures(finish.endpoint) > 0 {
-                    let tally = tallies.entry(finish.endpoint).or_default();
-                    *tally = Tally {
-                        succeeded_at: Some(at),
-                        attempted_at: at,
-                        ..Tally::default()
-                    };
-                }
-            }
-            Effect::Failed | Effect::Gone => {
-                let tally = tallies.entry(finish.endpoint).or_default();
-                tally.failures += 1;
-                tally.failing_since.get_or_insert(at);
-                tally.attempted_at = at;
-            }
+    let endpoints: BTreeSet<i64> = news.iter().map(|(finish, _)| finish.endpoint).collect();
+    let mut healths = known_healths(session, endpoints).await?;
+    let mut straws = Vec::new();
+    for (finish, asked) in news {
+        let health = healths.entry(finish.endpoint).or_default();
+        let before = std::mem::replace(health, health.after(asked));
+        straws.extend(health::disables(finish, *health).map(|reason| (finish, reason)));
+        if let Some(turn) = before.turn(*health) {
+            let left = notices::leave(&mut Tx::Postgres(session), finish, turn.into()).await;
+            left.map_err(Trouble::Unable)?;
         }
     }
-    if tallies.is_empty() {
-        return Ok(std::collections::HashMap::new());
-    }
-    let endpoints: Vec<i64> = tallies.keys().copied().collect();
-    let column = |of: fn(&Tally) -> i64| -> Vec<i64> { tallies.values().map(of).collect() };
-    let nullable = |of: fn(&Tally) -> Option<i64>| -> Vec<Option<i64>> { tallies.values().map(of).collect() };
+    write_healths(session, &healths).await?;
+    left.health = healths.into_iter().collect();
+    Ok(straws)
+}
+
+async fn known_healths(
+    session: &mut Session,
+    endpoints: BTreeSet<i64>,
+) -> Result<BTreeMap<i64, Health>, Trouble> {
+    let endpoints: Vec<i64> = endpoints.into_iter().collect();
+    let statement = session.prepared(KNOWN_HEALTH).await?;
+    let rows = session.client().query(&statement, &[&endpoints]).await?;
+    let known = rows.iter().map(|row| {
+        let row = Row::Postgres(row);
+        Ok((row.int(0)?, health::read(&row, 1)?))
+    });
+    known.collect::<Result<_>>().map_err(Trouble::Unable)
+}
+
+async fn write_healths(session: &mut Session, healths: &BTreeMap<i64, Health>) -> Result<(), Trouble> {
+    let endpoints: Vec<i64> = healths.keys().copied().collect();
+    let rows: Vec<Columns> = healths.values().map(|health| (*health).into()).collect();
+    let numbers = |of: fn(&Columns) -> i64| -> Vec<i64> { rows.iter().map(of).collect() };
+    let nullable = |of: fn(&Columns) -> Option<i64>| -> Vec<Option<i64>> { rows.iter().map(of).collect() };
+    let errors: Vec<Option<&str>> = rows.iter().map(|row| row.error).collect();
     let statement = session.prepared(HEALTH).await?;
-    let rows = session
+    session
         .client()
-        .query(
+        .execute(
             &statement,
             &[
                 &endpoints,
-                &column(|tally| tally.failures),
-                &nullable(|tally| tally.failing_since),
-                &nullable(|tally| tally.succeeded_at),
-                &column(|tally| tally.attempted_at),
+                &numbers(|row| row.consecutive_failures),
+                &numbers(|row| row.unanswered),
+                &nullable(|row| row.failing_since),
+                &nullable(|row| row.last_success_at),
+                &nullable(|row| row.last_attempt_at),
+                &nullable(|row| row.parked_until),
+                &nullable(|row| row.at_once),
+                &numbers(|row| row.breaker_wait),
+                &numbers(|row| row.throttle_wait),
+                &nullable(|row| row.status),
+                &errors,
             ],
         )
         .await?;
-    let counts = rows.iter().map(|row| {
-        let failures: i64 = row.try_get(1)?;
-        Ok((row.try_get(0)?, u32::try_from(failures).unwrap_or(u32::MAX)))
-    });
-    Ok(counts.collect::<Result<_, tokio_postgres::Error>>()?)
+    Ok(())
 }
 
 /// The keys in the first column.

@@ -6,7 +6,9 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::fmt;
+use stentor_domain::Timestamp;
 use stentor_domain::endpoint::Status;
+use stentor_domain::health::Health;
 use stentor_domain::secret::Secret;
 use stentor_engine::endpoints::EndpointFields;
 use stentor_store::endpoints::EndpointWithHealth;
@@ -197,14 +199,29 @@ pub(super) struct EndpointOut {
     payload_format: &'static str,
     #[schema(required)]
     max_in_flight: Option<u16>,
-    /// Why it is disabled: `gone` (its receiver answered 410) or `owner`.
+    /// Why it is disabled: `gone` (its receiver answered 410), `failing` (for days without one success) or `owner`.
     #[schema(required)]
     disabled_reason: Option<&'static str>,
     /// Attempts that failed since the last one that did not.
     consecutive_failures: u32,
+    breaker: BreakerOut,
     /// Its secret, in the answer to its creation only, and only where none was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
+}
+
+/// Whether it is sent to as its limits say, and why not.
+#[derive(Serialize, ToSchema)]
+pub(super) struct BreakerOut {
+    /// `closed`; `open`: it fails, and waits for a probe; `throttled`: its receiver asked for a pause; `half_open`: a probe,
+    /// or the few deliveries after one that succeeded, show whether it is back.
+    state: &'static str,
+    /// Why it is not closed, in words.
+    #[schema(required)]
+    reason: Option<String>,
+    /// When the next probe is due, while it is not sent to.
+    #[schema(required)]
+    next_probe_at: Option<String>,
 }
 
 /// What to draw a new secret for.
@@ -302,8 +319,19 @@ impl EndpointChange {
     }
 }
 
-impl From<&EndpointWithHealth> for EndpointOut {
-    fn from(known: &EndpointWithHealth) -> Self {
+impl BreakerOut {
+    fn of(health: Health, now: Timestamp) -> Self {
+        Self {
+            state: health.breaker(now).as_str(),
+            reason: health.reason(),
+            next_probe_at: health.next_probe_at().map(Timestamp::iso_millis),
+        }
+    }
+}
+
+impl EndpointOut {
+    /// An endpoint as it is at `now`.
+    pub(super) fn of(known: &EndpointWithHealth, now: Timestamp) -> Self {
         let endpoint = &known.endpoint;
         let settings = &endpoint.settings;
         let (status, paused_at, disabled_reason) = match endpoint.status {
@@ -341,7 +369,8 @@ impl From<&EndpointWithHealth> for EndpointOut {
             payload_format: settings.payload_format.as_str(),
             max_in_flight: settings.max_in_flight,
             disabled_reason,
-            consecutive_failures: known.consecutive_failures,
+            consecutive_failures: known.health.consecutive_failures,
+            breaker: BreakerOut::of(known.health, now),
             secret: None,
         }
     }
