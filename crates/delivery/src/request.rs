@@ -1,9 +1,9 @@
 //! The request of an attempt: what is the same for every attempt of an endpoint is made once.
 
+use crate::format::Formatter;
 use crate::sign::Signer;
 use crate::styles::{Sending, Styled};
 use crate::transport::{Outgoing, Permission};
-use bytes::Bytes;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::fmt::Write as _;
@@ -25,7 +25,6 @@ const SVIX_SIGNATURE: HeaderName = HeaderName::from_static("svix-signature");
 /// About as many bytes as the lines of the three headers have, beside the signature.
 const LINES_BYTES: usize = 160;
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("Stentor/", env!("CARGO_PKG_VERSION")));
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What every request to one version of an endpoint, in one version of its project, has in common.
 pub(crate) struct Prepared {
@@ -33,6 +32,7 @@ pub(crate) struct Prepared {
     project_version: i64,
     url: EndpointUrl,
     timeout: Duration,
+    formatter: Formatter,
     signer: Signer,
     names: Names,
     styled: Option<Styled>,
@@ -121,7 +121,8 @@ impl Prepared {
         let settings = &configured.endpoint.settings;
         let mut headers = HeaderMap::new();
         let mut lines = String::new();
-        for (name, value) in [(CONTENT_TYPE, JSON), (USER_AGENT, AGENT)] {
+        let formatter = Formatter::new(&configured.endpoint);
+        for (name, value) in [(CONTENT_TYPE, formatter.content_type()), (USER_AGENT, AGENT)] {
             note(&mut lines, &name, value.to_str().unwrap_or_default());
             headers.insert(name, value);
         }
@@ -136,6 +137,7 @@ impl Prepared {
             project_version: project.version,
             url: settings.url.clone(),
             timeout: settings.timeout(),
+            formatter,
             signer: Signer::new(&configured.secrets),
             names: Names::of(&settings.header_styles),
             styled: Styled::new(
@@ -158,7 +160,7 @@ impl Prepared {
     /// of the event, the same in every attempt.
     pub(crate) fn build(&self, claimed: &Claimed, now: Timestamp, permission: Permission) -> Built {
         let id = claimed.event.id.to_string();
-        let body: Bytes = claimed.event.payload.clone();
+        let body = self.formatter.body(&claimed.event);
         let timestamp = now.seconds().to_string();
         let signature = self.signer.sign(&id, &timestamp, &body, now);
         let room = (LINES_BYTES + signature.len()) * self.names.ids.len();
@@ -170,10 +172,14 @@ impl Prepared {
         if let Some(styled) = &self.styled {
             let sending = Sending {
                 claimed,
+                body: &body,
                 now,
                 timestamp: &timestamp,
             };
             styled.headers(&sending, &mut |name, value| written.put(name, value));
+        }
+        for (name, value) in self.formatter.headers(&claimed.event) {
+            written.put(&name, value);
         }
         written.put_under(&self.names.ids, id);
         written.put_under(&self.names.timestamps, timestamp);

@@ -43,6 +43,7 @@ struct Key {
 /// The attempt whose headers are made: its delivery, and when it is made.
 pub(crate) struct Sending<'a> {
     pub(crate) claimed: &'a Claimed,
+    pub(crate) body: &'a [u8],
     pub(crate) now: Timestamp,
     /// The seconds of `now`.
     pub(crate) timestamp: &'a str,
@@ -117,7 +118,7 @@ fn organization(newest: &mut Macs<'_>, put: &mut impl FnMut(&HeaderName, String)
     let event = &newest.sending.claimed.event;
     put(&SIGNATURE, hex("", newest.of_body()));
     put(&EVENT, event.event_type.as_str().to_owned());
-    put(&TIMESTAMP, event.id.0.made_at().iso_millis());
+    put(&TIMESTAMP, event.happened_at().iso_millis());
 }
 
 fn v1(newest: &mut Macs<'_>, put: &mut impl FnMut(&HeaderName, String)) {
@@ -164,16 +165,11 @@ impl<'a> Macs<'a> {
     }
 
     fn of_body(&mut self) -> [u8; 32] {
-        let body: &[u8] = &self.sending.claimed.event.payload;
-        *(self.of_body).get_or_insert_with(|| authenticate(&self.key.keyed, &[body]))
+        *(self.of_body).get_or_insert_with(|| authenticate(&self.key.keyed, &[self.sending.body]))
     }
 
     fn of_timestamp_and_body(&mut self) -> [u8; 32] {
-        let content: [&[u8]; 3] = [
-            self.sending.timestamp.as_bytes(),
-            b".",
-            &self.sending.claimed.event.payload,
-        ];
+        let content: [&[u8]; 3] = [self.sending.timestamp.as_bytes(), b".", self.sending.body];
         *(self.of_timestamp_and_body).get_or_insert_with(|| authenticate(&self.key.keyed, &content))
     }
 }

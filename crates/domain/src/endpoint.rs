@@ -6,6 +6,7 @@ use crate::endpoint_url::EndpointUrl;
 use crate::header_styles::HeaderStyles;
 use crate::id::{EndpointId, TenantId};
 use crate::name::Invalid;
+use crate::payload_format::PayloadFormat;
 use crate::schedule::{Anchor, Schedule};
 use crate::subscription::Subscription;
 use std::time::Duration;
@@ -54,6 +55,8 @@ pub struct EndpointSettings {
     pub anchor: Anchor,
     /// How its deliveries are signed.
     pub header_styles: HeaderStyles,
+    /// What its deliveries' bodies look like.
+    pub payload_format: PayloadFormat,
     /// The most requests at once; `None` is the server's default.
     pub max_in_flight: Option<u16>,
     /// The owner's own notes about it: a JSON object as text, not looked into.

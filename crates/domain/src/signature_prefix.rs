@@ -10,7 +10,7 @@ use std::sync::Arc;
 const DEFAULT: &str = "x-webhook";
 /// Prefixes of styles that receivers know already, and of headers that mean something else: none of these, nor what goes on
 /// from one with a hyphen, can be a project's own.
-const TAKEN: [&str; 9] = [
+const TAKEN: [&str; 10] = [
     "webhook",
     "x-webhook",
     "svix",
@@ -18,6 +18,7 @@ const TAKEN: [&str; 9] = [
     "x-hub",
     "x-shopify",
     "x-stentor",
+    "ce",
     "proxy",
     "x-forwarded",
 ];
@@ -178,6 +179,7 @@ mod tests {
             "x-shopify-hmac",
             "x-stentor",
             "x-stentor-v2",
+            "ce",
             "proxy",
             "x-forwarded",
         ] {

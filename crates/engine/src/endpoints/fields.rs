@@ -15,6 +15,7 @@ use stentor_domain::limits::{
     DESCRIPTION_CHARACTERS_MAX, IN_FLIGHT_SET_BY_OWNER_MAX, NAME_CHARACTERS_MAX, TIMEOUT_SECONDS_MAX,
 };
 use stentor_domain::name::{EventTypeName, Invalid, check_name, check_uid};
+use stentor_domain::payload_format::PayloadFormat;
 use stentor_domain::schedule::{Anchor, Schedule};
 use stentor_domain::secret::Secret;
 use stentor_domain::signature_prefix::SignaturePrefix;
@@ -48,6 +49,8 @@ pub struct EndpointFields {
     pub retry_anchor: Option<String>,
     /// How its deliveries are signed.
     pub header_styles: Option<Vec<String>>,
+    /// What its deliveries' bodies look like.
+    pub payload_format: Option<String>,
     /// The most requests at once.
     pub max_in_flight: Option<Option<i64>>,
     /// `ACTIVE` or `PAUSED`.
@@ -74,6 +77,7 @@ pub(super) struct Checked {
     schedule: Option<Schedule>,
     anchor: Option<Anchor>,
     header_styles: Option<HeaderStyles>,
+    payload_format: Option<PayloadFormat>,
     max_in_flight: Option<Option<u16>>,
     status: Option<NewStatus>,
     switch: Option<Switch>,
@@ -145,6 +149,9 @@ impl EndpointFields {
             header_styles: self
                 .header_styles
                 .and_then(|words| faults.take_item("header_styles", HeaderStyles::parse(&words))),
+            payload_format: take(faults, "payload_format", self.payload_format, |word| {
+                PayloadFormat::parse(&word)
+            }),
             max_in_flight: take_clearing(faults, "max_in_flight", self.max_in_flight, |most| {
                 bounded(most, IN_FLIGHT_SET_BY_OWNER_MAX, "")
             }),
@@ -153,7 +160,7 @@ impl EndpointFields {
         };
         check.done()?;
         match unsupported {
-            Some(field) => Err(Error::NotSupported(field.to_owned())),
+            Some(field) => Err(Error::NotSupported(field)),
             None => Ok(checked),
         }
     }
@@ -184,6 +191,7 @@ impl Checked {
     pub(super) fn made_of_nothing(
         mut self,
         defaults: Defaults,
+        payload_format: PayloadFormat,
     ) -> Result<(EndpointSettings, Option<Secret>)> {
         let Some(url) = self.url.take() else {
             return Err(Error::invalid("url", "is required"));
@@ -191,6 +199,10 @@ impl Checked {
         let name = self.name.take();
         let name =
             name.unwrap_or_else(|| name_of(self.description.as_ref().and_then(Option::as_deref), &url));
+        let of_key_pair = self
+            .secret
+            .as_ref()
+            .is_some_and(|secret| secret.public_key().is_some());
         let mut settings = EndpointSettings {
             uid: None,
             name,
@@ -201,7 +213,12 @@ impl Checked {
             timeout_seconds: defaults.timeout_seconds,
             schedule: defaults.schedule,
             anchor: defaults.anchor,
-            header_styles: defaults.header_styles,
+            header_styles: if of_key_pair {
+                defaults.header_styles.without_hmac()
+            } else {
+                defaults.header_styles
+            },
+            payload_format,
             max_in_flight: None,
             metadata: None,
         };
@@ -241,6 +258,7 @@ impl Checked {
         put(&mut settings.schedule, self.schedule);
         put(&mut settings.anchor, self.anchor);
         put(&mut settings.header_styles, self.header_styles);
+        put(&mut settings.payload_format, self.payload_format);
         put(&mut settings.max_in_flight, self.max_in_flight);
         settings.check_headers()
     }

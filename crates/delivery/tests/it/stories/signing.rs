@@ -6,13 +6,13 @@ use stentor_domain::Timestamp;
 use stentor_domain::secret::{Secret, SigningSecret};
 use stentor_testkit::{EndpointFields, Received, Reply};
 
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const PAIR: &str =
     "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==";
 const PUBLIC: &str = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=";
 const OTHER: &str = "a secret of plain text";
 
-fn with_secret(secret: &str) -> EndpointFields {
+pub(super) fn with_secret(secret: &str) -> EndpointFields {
     EndpointFields {
         secret: Some(secret.into()),
         ..EndpointFields::default()
@@ -20,12 +20,12 @@ fn with_secret(secret: &str) -> EndpointFields {
 }
 
 /// The signatures that a request carries.
-fn signatures(received: &Received) -> Vec<&str> {
+pub(super) fn signatures(received: &Received) -> Vec<&str> {
     received.header("webhook-signature").split(' ').collect()
 }
 
 /// The signature that `secret` gives a request.
-fn signature_by(secret: &str, received: &Received) -> String {
+pub(super) fn signature_by(secret: &str, received: &Received) -> String {
     let secret = SigningSecret {
         secret: Secret::parse(secret).unwrap(),
         created_at: Timestamp::EPOCH,
@@ -159,7 +159,11 @@ async fn after_a_rotation_without_grace_what_waits_for_its_retry_is_signed_with_
 #[tokio::test]
 async fn a_change_from_one_kind_of_secret_to_the_other_has_a_grace_in_which_both_sign() {
     let mut world = world().await;
-    let endpoint = world.endpoint_with("acme", URL, with_secret(SECRET)).await;
+    let fields = EndpointFields {
+        header_styles: Some(vec!["standard".into()]),
+        ..with_secret(SECRET)
+    };
+    let endpoint = world.endpoint_with("acme", URL, fields).await;
     for (given, earlier, public_key) in [(PAIR, SECRET, Some(PUBLIC)), (SECRET, PAIR, None)] {
         let rotated = world.rotate_to(endpoint, Some(given), 60).await.unwrap();
         assert_eq!(rotated, None, "no secret was drawn");

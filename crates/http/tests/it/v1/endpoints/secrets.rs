@@ -125,6 +125,7 @@ async fn the_public_key_is_that_of_the_newest_secret_and_null_without_one() {
         shown["public_key"].clone()
     };
     assert_eq!(endpoint["public_key"], PUBLIC);
+    assert_eq!(endpoint["header_styles"], json!(["standard"]), "v1's is an HMAC");
     assert_eq!(endpoint.get("secret"), None, "a given secret is not echoed");
     assert_eq!(shown("given").await, PUBLIC);
 
@@ -216,7 +217,7 @@ async fn secrets_and_header_values_are_nowhere_on_the_disk() {
         .await
         .expect(200);
     let rotated = rotate(&world, &key, &endpoint, json!({})).await;
-    rotate(&world, &key, &endpoint, json!({"secret": PAIR})).await;
+    made(&world, &key, plain_with(json!({"secret": PAIR}))).await;
 
     let disk = world.database.bytes();
     let on_disk = |text: &str| disk.windows(text.len()).any(|part| part == text.as_bytes());
