@@ -168,6 +168,8 @@ def test_what_cannot_be_signed_together_is_refused_by_name(shared_server: Server
     assert client.post("/v1/endpoints", body | fields).fields() == [at_fault]
     made = client.post("/v1/endpoints", body).expect(201)
     assert client.patch(f"/v1/endpoints/{made['id']}", fields).fields() == [at_fault]
+
+
 def test_an_endpoint_made_through_v1_is_signed_as_v1s_receivers_know_it(shared_server: Server, receiver: Receiver):
     root = shared_server.root
     tenant = make_tenant(root)
