@@ -169,6 +169,9 @@ impl Prepared {
             lines: String::with_capacity(self.lines.len() + room),
         };
         written.lines.push_str(&self.lines);
+        written.put_under(&self.names.ids, id);
+        written.put_under(&self.names.timestamps, timestamp.clone());
+        written.put_under(&self.names.signatures, signature);
         if let Some(styled) = &self.styled {
             let sending = Sending {
                 claimed,
@@ -181,9 +184,6 @@ impl Prepared {
         for (name, value) in self.formatter.headers(&claimed.event) {
             written.put(&name, value);
         }
-        written.put_under(&self.names.ids, id);
-        written.put_under(&self.names.timestamps, timestamp);
-        written.put_under(&self.names.signatures, signature);
         let keep = if claimed.trigger == Trigger::Test {
             ANSWER_BYTES_FAILED_MAX
         } else {
