@@ -139,7 +139,7 @@ struct State {
 pub struct Round {
     /// Things handed over and taken in.
     pub taken_in: usize,
-    /// Deliveries claimed.
+    /// Deliveries claimed, or ended since their payloads are gone.
     pub claimed: usize,
     /// Attempts made, or deliveries ended or given back without one.
     pub attempted: usize,
@@ -436,7 +436,7 @@ impl Dispatcher {
                 state.agenda.note(Waiting { due_at, ..waiting });
             }
         }
-        let claimed = got.deliveries.len();
+        let claimed = got.deliveries.len() + got.ended;
         got.deliveries
             .into_iter()
             .for_each(|claimed| state.queue.push(claimed, share));

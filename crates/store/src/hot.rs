@@ -245,6 +245,8 @@ pub struct Claim {
 pub struct ClaimedDue {
     /// The deliveries, those due first in front.
     pub deliveries: Vec<Claimed>,
+    /// How many have ended instead, since their payloads are gone.
+    pub ended: usize,
     /// When the earliest of those that still wait is due.
     pub next_due_at: Option<Timestamp>,
 }

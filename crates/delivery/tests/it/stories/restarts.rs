@@ -103,6 +103,7 @@ async fn a_retry_that_was_in_flight_is_made_again_under_its_number() {
 async fn a_death_in_the_middle_of_many_loses_none() {
     let mut world = world().await;
     world.endpoint("acme", URL).await;
+    world.acquaint("acme").await;
     let mut events = Vec::new();
     for n in 0..100 {
         events.push(world.publish("acme", &n.to_string()).await);
