@@ -261,6 +261,10 @@ impl Pace {
     }
 
     fn after_failure(self, asked: Asked, failures: u32) -> Self {
+        if asked.outcome == Outcome::GONE {
+            // It is disabled, and not asked in any case.
+            return self;
+        }
         if let Self::Parked(parked) = self
             && asked.started_at < parked.until
         {

@@ -6,7 +6,6 @@ use crate::schedule::{Anchor, Schedule};
 use crate::{Chance, Timestamp};
 use std::time::Duration;
 
-const GONE: u16 = 410;
 /// Upward jitter of a wait that is anchored at the first attempt; it must not add up (contract subscriptions).
 const ANCHORED_JITTER_SECONDS_MAX: u64 = 60;
 
@@ -102,7 +101,7 @@ pub fn judge(policy: Policy<'_>, tried: Tried, now: Timestamp, chance: &dyn Chan
             }
         }
         // Held with the rest until the endpoint is active again, and due from that moment.
-        Outcome::Answered(GONE) => Verdict {
+        Outcome::GONE => Verdict {
             delivery: Step::RetryAt(now),
             endpoint: Effect::Gone,
         },

@@ -193,6 +193,7 @@ async fn what_was_in_memory_when_its_endpoint_was_deleted_is_ended_by_the_next_s
 async fn a_stop_in_the_middle_of_many_records_what_is_in_flight_and_leaves_the_rest_to_the_next_start() {
     let mut world = world().await;
     world.endpoint("acme", URL).await;
+    world.acquaint("acme").await;
     world.receivers.fall_silent();
     world.run();
     let events = world.publish_many("acme", 100).await;
