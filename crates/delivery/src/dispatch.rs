@@ -18,6 +18,7 @@
 
 use crate::agenda::Agenda;
 use crate::attempt::Attempting;
+use crate::probes::Probes;
 use crate::queue::{FairQueue, Share};
 use crate::transport::Permission;
 use parking_lot::Mutex;
@@ -129,6 +130,7 @@ struct State {
     /// Where the next look into the store begins.
     look_after: Option<(u16, i64)>,
     looked_at: Option<Timestamp>,
+    probes: Probes,
     /// A claim was put off because memory is full; whoever makes room wakes it.
     put_off: bool,
     stopping: bool,
@@ -322,25 +324,40 @@ impl Dispatcher {
     }
 
     fn enqueue(&self, claimed: Claimed) {
-        let (share, _) = self.share(claimed.endpoint);
-        self.state.lock().queue.push(claimed, share);
+        let mut state = self.state.lock();
+        let standing = self.standing(&state, claimed.endpoint);
+        state.queue.push(claimed, standing.share);
     }
 
-    /// How an endpoint may be sent to now, and until when not at all, where it is parked.
-    fn share(&self, endpoint: i64) -> (Share, Option<Timestamp>) {
-        let own = self.store.config().endpoint(endpoint);
-        let own = own.and_then(|configured| configured.endpoint.settings.max_in_flight);
+    /// How an endpoint may be sent to now.
+    fn standing(&self, state: &State, endpoint: i64) -> Standing {
+        let config = self.store.config().endpoint(endpoint);
+        let own = config
+            .as_ref()
+            .and_then(|configured| configured.endpoint.settings.max_in_flight);
         let cap = own.map_or(self.limits.in_flight_per_endpoint_max, usize::from);
         let known = self.store.known(endpoint);
+        let now = self.clock.now();
+        let host = config
+            .filter(|_| known.health.is_unreachable())
+            .map(|configured| Box::from(configured.endpoint.settings.url.authority()));
+        let allowance = match &host {
+            Some(host) => state.probes.allowance(host, endpoint, known.health, now),
+            None => known.health.allowance(now),
+        };
         let trust = known.trust();
         let trusted = if trust == Trust::Answers { cap } else { 1 };
-        let (at_once, parked) = match known.health.allowance(self.clock.now()) {
+        let (at_once, parked) = match allowance {
             Allowance::Full => (trusted, None),
             Allowance::AtMost(few) => (trusted.min(usize::try_from(few).unwrap_or(usize::MAX)), None),
             // What is in memory is given back, as fast as that goes.
             Allowance::NotBefore(until) => (cap, Some(until)),
         };
-        (Share { at_once, trust }, parked)
+        Standing {
+            share: Share { at_once, trust },
+            parked,
+            host,
+        }
     }
 
     /// Looks into the store where it is time to, and claims for the endpoints that are due. Tells how many deliveries.
@@ -405,14 +422,9 @@ impl Dispatcher {
         if !configured.endpoint.status.sends() {
             return Ok(0);
         }
-        let (share, parked) = self.share(waiting.endpoint);
-        let limit = match share.at_once {
-            1 => 1,
-            at_once => CLAIM_CAPS * at_once,
-        };
-        if self.is_put_off(waiting, share, parked, limit) {
+        let Some(limit) = self.room_for(waiting) else {
             return Ok(0);
-        }
+        };
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         let claim = Claim {
             endpoint: waiting.endpoint,
@@ -437,25 +449,37 @@ impl Dispatcher {
             }
         }
         let claimed = got.deliveries.len() + got.ended;
+        let share = self.standing(&state, waiting.endpoint).share;
         got.deliveries
             .into_iter()
             .for_each(|claimed| state.queue.push(claimed, share));
         Ok(claimed)
     }
 
-    /// Is an endpoint not to be claimed for now? Then it is noted where it is found again.
-    fn is_put_off(&self, waiting: Waiting, share: Share, parked: Option<Timestamp>, limit: usize) -> bool {
+    /// How many may be claimed for an endpoint now. One for which none may is noted where it is found again.
+    fn room_for(&self, waiting: Waiting) -> Option<usize> {
         let mut state = self.state.lock();
+        let Standing { share, parked, host } = self.standing(&state, waiting.endpoint);
         if let Some(due_at) = parked {
+            if let Some(host) = host {
+                state.probes.wait(&host, waiting);
+            }
             state.agenda.note(Waiting { due_at, ..waiting });
-        } else if state.queue.waiting_for(waiting.endpoint) >= limit {
-            state.more.insert(waiting.endpoint);
-        } else if share.trust != Trust::Answers && state.queue.claimed_untrusted() >= UNTRUSTED_WAITING_MAX {
-            state.back_seats.take(waiting);
-        } else {
-            return false;
+            return None;
         }
-        true
+        let limit = match share.at_once {
+            1 => 1,
+            at_once => CLAIM_CAPS * at_once,
+        };
+        if state.queue.waiting_for(waiting.endpoint) >= limit {
+            state.more.insert(waiting.endpoint);
+            return None;
+        }
+        if share.trust != Trust::Answers && state.queue.claimed_untrusted() >= UNTRUSTED_WAITING_MAX {
+            state.back_seats.take(waiting);
+            return None;
+        }
+        Some(limit)
     }
 
     /// Starts every attempt that may start now, each in a task of its own that goes on with the next one.
@@ -499,24 +523,44 @@ impl Dispatcher {
     async fn attempt(&self, Started { claimed, untrusted }: Started) {
         let test = claimed.trigger == Trigger::Test;
         // Dropped when the attempt has ended, however it ended: a fault of ours in one must not cost a place for ever.
-        let _flight = Flight {
+        let mut flight = Flight {
             dispatcher: self,
             endpoint: claimed.endpoint,
             shard: claimed.shard,
             test,
             untrusted,
+            probe: None,
         };
-        if !test && self.share(claimed.endpoint).1.is_some() {
-            return self.attempting.give_back(&self.store, &claimed).await;
+        if !test {
+            match self.probe(claimed.endpoint) {
+                Ok(host) => flight.probe = host,
+                Err(Parked) => return self.attempting.give_back(&self.store, &claimed).await,
+            }
         }
         self.attempting
             .attempt(&self.store, &self.permission, claimed)
             .await;
     }
 
-    fn land(&self, flight: &Flight<'_>) {
-        let (share, parked) = self.share(flight.endpoint);
+    /// Looks once more whether an endpoint may be asked; tells the host that asking it is a probe of.
+    fn probe(&self, endpoint: i64) -> Result<Option<Box<str>>, Parked> {
         let mut state = self.state.lock();
+        let standing = self.standing(&state, endpoint);
+        if standing.parked.is_some() {
+            return Err(Parked);
+        }
+        if let Some(host) = &standing.host {
+            state.probes.start(host, endpoint);
+        }
+        Ok(standing.host)
+    }
+
+    fn land(&self, flight: &Flight<'_>) {
+        let mut state = self.state.lock();
+        if let Some(host) = &flight.probe {
+            self.judge_probe(&mut state, host, flight.endpoint);
+        }
+        let Standing { share, parked, .. } = self.standing(&state, flight.endpoint);
         state.in_flight -= 1;
         state.tests_in_flight -= usize::from(flight.test);
         state.untrusted_in_flight -= usize::from(flight.untrusted);
@@ -549,6 +593,19 @@ impl Dispatcher {
         drop(state);
         self.landed.notify_waiters();
     }
+
+    /// What the probe of a host that could not be reached has shown.
+    fn judge_probe(&self, state: &mut State, host: &str, endpoint: i64) {
+        let health = self.store.known(endpoint).health;
+        match health.next_probe_at().filter(|_| health.is_unreachable()) {
+            Some(until) => state.probes.failed(host, endpoint, until),
+            None => {
+                let waited = state.probes.answered(host, endpoint, self.clock.now());
+                waited.into_iter().for_each(|waiting| state.agenda.note(waiting));
+                self.woken.notify_one();
+            }
+        }
+    }
 }
 
 /// A delivery's place among those in flight, given back when it is dropped.
@@ -558,7 +615,21 @@ struct Flight<'a> {
     shard: u16,
     test: bool,
     untrusted: bool,
+    /// The host that it is a probe of, if that could not be reached.
+    probe: Option<Box<str>>,
 }
+
+/// How an endpoint may be sent to at a moment.
+struct Standing {
+    share: Share,
+    /// Until when it may not.
+    parked: Option<Timestamp>,
+    /// Its host, if it was parked since that could not be reached.
+    host: Option<Box<str>>,
+}
+
+/// It has been parked since its delivery was claimed.
+struct Parked;
 
 /// A delivery whose attempt is to be made now.
 struct Started {

@@ -219,6 +219,11 @@ impl Health {
         }
     }
 
+    /// Is it parked since it could not be reached at all, so that nobody else on its host can be?
+    pub fn is_unreachable(self) -> bool {
+        matches!(self.pace, Pace::Parked(parked) if parked.unreachable())
+    }
+
     /// When it is probed next, where it is parked.
     pub fn next_probe_at(self) -> Option<Timestamp> {
         match self.pace {
@@ -311,8 +316,7 @@ impl Parked {
         }
     }
 
-    /// Could it not be reached at all, so that nobody else on its host can be?
-    pub fn unreachable(self) -> bool {
+    fn unreachable(self) -> bool {
         matches!(
             self.outcome,
             Outcome::Failed(
@@ -338,6 +342,135 @@ impl Parked {
             )
         } else {
             format!("The receiver asked for a pause ({what}). Deliveries wait until it has passed.")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// An attempt of no time at `at`.
+    fn asked(outcome: Outcome, at: Timestamp) -> Asked {
+        Asked {
+            outcome,
+            pause: None,
+            started_at: at,
+            ended_at: at,
+        }
+    }
+
+    fn failed(times: u32) -> Health {
+        (0..times).fold(Health::default(), |health, _| {
+            health.after(asked(Outcome::Answered(500), NOW))
+        })
+    }
+
+    #[test]
+    fn the_tenth_failure_in_a_row_parks_it_for_half_a_minute() {
+        assert_eq!(failed(9).allowance(NOW), Allowance::Full);
+        assert_eq!(
+            failed(10).allowance(NOW),
+            Allowance::NotBefore(NOW.plus(seconds(30)))
+        );
+        assert_eq!(failed(10).allowance(NOW.plus(seconds(30))), Allowance::AtMost(1));
+    }
+
+    #[test]
+    fn what_was_in_flight_when_it_was_parked_neither_doubles_nor_ends_it() {
+        let parked = failed(10);
+        let late = |outcome| parked.after(asked(outcome, NOW.plus(seconds(5)))).next_probe_at();
+        assert_eq!(late(Outcome::Answered(500)), parked.next_probe_at());
+        assert_eq!(late(Outcome::Answered(200)), parked.next_probe_at());
+    }
+
+    #[test]
+    fn waits_double_to_ten_minutes() {
+        let mut health = failed(10);
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            let probe = health.next_probe_at().unwrap();
+            health = health.after(asked(Outcome::Failed(ErrorClass::Connect), probe));
+            waits.push(health.next_probe_at().unwrap().since(probe).as_secs());
+        }
+        assert_eq!(waits, [60, 120, 240, 480, 600, 600]);
+    }
+
+    #[test]
+    fn who_asks_for_a_pause_again_and_again_waits_longer_to_a_minute_and_never_less_than_asked() {
+        let mut health = Health::default();
+        let mut at = NOW;
+        let mut waits = Vec::new();
+        for pause in [0, 0, 0, 300, 0, 0, 0, 0] {
+            let busy = Asked {
+                pause: Some(seconds(pause)),
+                ..asked(Outcome::Answered(429), at)
+            };
+            // Not ten in a row, which would open the breaker too.
+            health.consecutive_failures = 0;
+            health = health.after(busy);
+            let until = health.next_probe_at().unwrap();
+            waits.push(until.since(at).as_secs());
+            at = until;
+        }
+        assert_eq!(waits, [1, 2, 4, 300, 16, 32, 60, 60]);
+    }
+
+    #[test]
+    fn a_failure_on_the_way_back_parks_it_again_for_longer() {
+        let parked = failed(10);
+        let probe = parked.next_probe_at().unwrap();
+        let ramping = parked.after(asked(Outcome::Answered(200), probe));
+        assert_eq!(ramping.allowance(probe), Allowance::AtMost(2));
+        let again = ramping.after(asked(Outcome::Answered(500), probe));
+        assert_eq!(
+            again.allowance(probe),
+            Allowance::NotBefore(probe.plus(seconds(60)))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_endpoint_that_works_again_comes_back_and_none_waits_longer_than_it_must(
+            story in proptest::collection::vec((any::<bool>(), 0_u64..700, prop::option::of(0_u64..90_000)), 0..60)
+        ) {
+            let mut health = Health::default();
+            let mut now = NOW;
+            for (works, later, pause) in story {
+                now = now.plus(seconds(later));
+                if let Allowance::NotBefore(until) = health.allowance(now) {
+                    now = until;
+                }
+                let pause = pause.map(seconds).filter(|_| !works);
+                let outcome = Outcome::Answered(if works { 200 } else { 429 });
+                let before = health;
+                health = health.after(Asked { pause, ..asked(outcome, now) });
+                prop_assert_eq!(health.consecutive_failures == 0, works);
+                prop_assert_eq!(health.failing_since.is_none(), works);
+                if let Some(until) = health.next_probe_at() {
+                    let most = seconds(600).max(pause.unwrap_or_default());
+                    prop_assert!(until.since(now) <= most);
+                    prop_assert!(until.since(now) >= pause.unwrap_or_default());
+                }
+                prop_assert_eq!(before.turn(health) == Some(Turn::Recovered),
+                    before.pace.waits().breaker > 0 && health.pace == Pace::Flowing);
+            }
+            // However it was: enough successes make it whole.
+            for _ in 0..12 {
+                if let Allowance::NotBefore(until) = health.allowance(now) {
+                    now = until;
+                }
+                health = health.after(asked(Outcome::Answered(200), now));
+            }
+            prop_assert!(health.is_sound());
+            prop_assert_eq!(health.reason(), None);
         }
     }
 }

@@ -10,18 +10,18 @@ use stentor_domain::health::Turn;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// An endpoint's breaker opened.
-    EndpointFailing,
+    Failing,
     /// It takes deliveries as before its breaker opened.
-    EndpointRecovered,
+    Recovered,
     /// It was disabled by policy.
-    EndpointDisabled(DisabledReason),
+    Disabled(DisabledReason),
 }
 
 impl From<Turn> for Kind {
     fn from(turn: Turn) -> Self {
         match turn {
-            Turn::Failing => Self::EndpointFailing,
-            Turn::Recovered => Self::EndpointRecovered,
+            Turn::Failing => Self::Failing,
+            Turn::Recovered => Self::Recovered,
         }
     }
 }
@@ -29,9 +29,9 @@ impl From<Turn> for Kind {
 impl Kind {
     fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::EndpointFailing => ("endpoint.failing", ""),
-            Self::EndpointRecovered => ("endpoint.recovered", ""),
-            Self::EndpointDisabled(reason) => ("endpoint.disabled", reason.as_str()),
+            Self::Failing => ("endpoint.failing", ""),
+            Self::Recovered => ("endpoint.recovered", ""),
+            Self::Disabled(reason) => ("endpoint.disabled", reason.as_str()),
         }
     }
 }

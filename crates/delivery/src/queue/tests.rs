@@ -177,7 +177,7 @@ fn keep(queue: &mut FairQueue, model: &mut Model, deed: Deed, now: usize) {
                     );
                     model.serve(&taken, now);
                 }
-                None => assert!(!answering && !(untrusted && others), "nobody is forgotten"),
+                None => assert!(!(answering || untrusted && others), "nobody is forgotten"),
             }
         }
         Deed::Land(which, share) if !model.in_flight.is_empty() => {

@@ -33,6 +33,6 @@ pub(crate) async fn disable(tx: &mut Tx<'_>, finish: &Finish, reason: DisabledRe
         values![finish.tenant],
     )
     .await?;
-    notices::leave(tx, finish, Kind::EndpointDisabled(reason)).await?;
+    notices::leave(tx, finish, Kind::Disabled(reason)).await?;
     Ok(true)
 }

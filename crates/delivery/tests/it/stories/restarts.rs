@@ -160,13 +160,11 @@ async fn a_disabled_endpoint_and_its_count_of_failures_survive() {
         world.timeline(event).await.last().unwrap(),
         "held: endpoint_disabled"
     );
-    let found = world.engine.get_endpoint(&world.root, endpoint).await.unwrap();
-    assert_eq!(found.health.consecutive_failures, 2);
+    assert_eq!(world.found(endpoint).await.health.consecutive_failures, 2);
     world.receivers.script(URL, &[Reply::Status(200)]);
     world.resume(endpoint).await;
     world.settle().await;
-    let found = world.engine.get_endpoint(&world.root, endpoint).await.unwrap();
-    assert_eq!(found.health.consecutive_failures, 0);
+    assert_eq!(world.found(endpoint).await.health.consecutive_failures, 0);
 }
 
 #[tokio::test]
