@@ -15,52 +15,37 @@
 //! the room for what is claimed. One that is parked (see [`stentor_domain::health`]) is claimed for when its time comes, by
 //! one entry of the agenda, and what is in memory by then is given back: a million deliveries to a dead endpoint are one
 //! timer.
+//!
+//! - `claim`: what is taken from the store, and when;
+//! - `flight`: what starts, and what its landing makes room for;
+//! - `standing`: how an endpoint may be sent to.
+
+mod claim;
+mod flight;
+mod standing;
 
 use crate::agenda::Agenda;
 use crate::attempt::Attempting;
 use crate::probes::Probes;
-use crate::queue::{FairQueue, Share};
+use crate::queue::FairQueue;
 use crate::transport::Permission;
+use claim::{BackSeats, START};
 use parking_lot::Mutex;
-use std::collections::{HashSet, VecDeque};
+use standing::Standing;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use stentor_domain::attempt::Trigger;
 use stentor_domain::delivery::Reason;
-use stentor_domain::health::Allowance;
 use stentor_domain::{Clock, Timestamp};
-use stentor_store::health::Trust;
-use stentor_store::hot::{Claim, Claimed};
-use stentor_store::{Fresh, Handover, Store, StoreError, Waiting};
+use stentor_store::hot::Claimed;
+use stentor_store::{Fresh, Handover, Store, StoreError};
 use tokio::sync::{Notify, watch};
 
-/// Tests in flight. They go past the overall limit, so that one can be sent while everything else hangs; each has a caller
-/// who waits for it.
-const TESTS_IN_FLIGHT_MAX: usize = 64;
-/// Deliveries that one claim takes, as a multiple of the endpoint's cap: enough to keep it busy while the next is claimed.
-const CLAIM_CAPS: usize = 2;
-/// Claimed deliveries that wait in memory before no more are claimed.
-const WAITING_MAX: usize = 4_096;
-/// Of these, how many may wait for endpoints that are not known to answer.
-const UNTRUSTED_WAITING_MAX: usize = WAITING_MAX / 4;
-/// Those endpoints together hold this part of the places in flight.
+/// Endpoints that are not known to answer hold one of so many places in flight, together.
 const UNTRUSTED_PART: usize = 4;
-/// Bytes of claimed payload that wait in memory before no more is claimed.
-const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Endpoints that one look into the store finds.
-const LOOK_ENDPOINTS: usize = 1_000;
-/// How often the agenda looks into the store for itself.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Endpoints claimed for in one round.
-const ROUND_CLAIMS: usize = 256;
-/// Endpoints claimed for at once, so that they share a commit.
-const CLAIMS_AT_ONCE: usize = 32;
 
 /// How long the last attempts have to be recorded once they are broken off.
 const LAST_RECORDS_MAX: Duration = Duration::from_secs(5);
-
-/// Where the look begins: before every shard and endpoint.
-const START: (u16, i64) = (0, i64::MIN);
 
 /// How much may be in flight.
 #[derive(Clone, Copy, Debug)]
@@ -75,27 +60,6 @@ impl DispatchLimits {
     /// In flight to all the endpoints that are not known to answer.
     fn untrusted_max(self) -> usize {
         (self.in_flight_max / UNTRUSTED_PART).max(1)
-    }
-}
-
-/// Endpoints that wait for room, each once.
-#[derive(Debug, Default)]
-struct BackSeats {
-    order: VecDeque<Waiting>,
-    endpoints: HashSet<i64>,
-}
-
-impl BackSeats {
-    fn take(&mut self, waiting: Waiting) {
-        if self.endpoints.insert(waiting.endpoint) {
-            self.order.push_back(waiting);
-        }
-    }
-
-    fn leave(&mut self) -> Option<Waiting> {
-        let waiting = self.order.pop_front()?;
-        self.endpoints.remove(&waiting.endpoint);
-        Some(waiting)
     }
 }
 
@@ -261,41 +225,12 @@ impl Dispatcher {
         }
     }
 
-    async fn claim_on(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        loop {
-            if let Err(error) = self.claim_round().await {
-                tracing::error!(%error, "due deliveries could not be claimed; it is tried again");
-                self.wait(LOOK_EVERY).await;
-            }
-            self.start_all();
-            let wait = self.until_next_claim();
-            tokio::select! {
-                () = self.woken.notified() => {}
-                () = self.wait(wait) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
-            }
-        }
-    }
-
     #[expect(
         clippy::disallowed_methods,
         reason = "the loop's own wait, between two rounds; tests step the rounds"
     )]
     async fn wait(&self, wait: Duration) {
         tokio::time::sleep(wait).await;
-    }
-
-    fn until_next_claim(&self) -> Duration {
-        let state = self.state.lock();
-        if state.look_after.is_some_and(|after| after != START) {
-            return Duration::ZERO;
-        }
-        let due_in = state
-            .agenda
-            .next_due()
-            .filter(|_| has_room(&state))
-            .map(|due| due.since(self.clock.now()));
-        due_in.unwrap_or(LOOK_EVERY).min(LOOK_EVERY)
     }
 
     async fn take_in(&self, handover: Handover) -> Result<(), StoreError> {
@@ -328,323 +263,4 @@ impl Dispatcher {
         let standing = self.standing(&state, claimed.endpoint);
         state.queue.push(claimed, standing.share);
     }
-
-    /// How an endpoint may be sent to now.
-    fn standing(&self, state: &State, endpoint: i64) -> Standing {
-        let config = self.store.config().endpoint(endpoint);
-        let own = config
-            .as_ref()
-            .and_then(|configured| configured.endpoint.settings.max_in_flight);
-        let cap = own.map_or(self.limits.in_flight_per_endpoint_max, usize::from);
-        let known = self.store.known(endpoint);
-        let now = self.clock.now();
-        let host = config
-            .filter(|_| known.health.is_unreachable())
-            .map(|configured| Box::from(configured.endpoint.settings.url.authority()));
-        let allowance = match &host {
-            Some(host) => state.probes.allowance(host, endpoint, known.health, now),
-            None => known.health.allowance(now),
-        };
-        let trust = known.trust();
-        let trusted = if trust == Trust::Answers { cap } else { 1 };
-        let (at_once, parked) = match allowance {
-            Allowance::Full => (trusted, None),
-            Allowance::AtMost(few) => (trusted.min(usize::try_from(few).unwrap_or(usize::MAX)), None),
-            // What is in memory is given back, as fast as that goes.
-            Allowance::NotBefore(until) => (cap, Some(until)),
-        };
-        Standing {
-            share: Share { at_once, trust },
-            parked,
-            host,
-        }
-    }
-
-    /// Looks into the store where it is time to, and claims for the endpoints that are due. Tells how many deliveries.
-    async fn claim_round(&self) -> Result<usize, StoreError> {
-        self.look().await?;
-        let mut claimed = 0;
-        for _ in 0..ROUND_CLAIMS / CLAIMS_AT_ONCE {
-            let now = self.clock.now();
-            let due = self.take_due(now);
-            if due.is_empty() {
-                break;
-            }
-            let claims = due.into_iter().map(|waiting| self.claim_for(waiting, now));
-            for got in futures_util::future::join_all(claims).await {
-                claimed += got?;
-            }
-        }
-        Ok(claimed)
-    }
-
-    /// The next endpoints to claim for, as far as there is room in memory for what they bring.
-    fn take_due(&self, now: Timestamp) -> Vec<Waiting> {
-        let mut state = self.state.lock();
-        if !has_room(&state) {
-            state.put_off = true;
-            return Vec::new();
-        }
-        std::iter::from_fn(|| state.agenda.take_due(now))
-            .take(CLAIMS_AT_ONCE)
-            .collect()
-    }
-
-    /// Reads which endpoints have something waiting, a page at a time; a page that is full is followed by the next at once.
-    async fn look(&self) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        let after = {
-            let mut state = self.state.lock();
-            let resting = state.look_after == Some(START)
-                && state
-                    .looked_at
-                    .is_some_and(|looked_at| now >= looked_at && now.since(looked_at) < LOOK_EVERY);
-            if resting {
-                return Ok(());
-            }
-            state.looked_at = Some(now);
-            state.look_after.unwrap_or(START)
-        };
-        let waiting = self.store.waiting_endpoints(after, LOOK_ENDPOINTS).await?;
-        let mut state = self.state.lock();
-        let last = waiting.last().filter(|_| waiting.len() == LOOK_ENDPOINTS);
-        state.look_after = Some(last.map_or(START, |last| (last.shard, last.endpoint)));
-        waiting.into_iter().for_each(|waiting| state.agenda.note(waiting));
-        Ok(())
-    }
-
-    /// Claims for one endpoint. One that does not send now is left alone: it is told of again when it is active, and looks
-    /// find it in any case.
-    async fn claim_for(&self, waiting: Waiting, now: Timestamp) -> Result<usize, StoreError> {
-        let Some(configured) = self.store.config().endpoint(waiting.endpoint) else {
-            return Ok(0);
-        };
-        if !configured.endpoint.status.sends() {
-            return Ok(0);
-        }
-        let Some(limit) = self.room_for(waiting) else {
-            return Ok(0);
-        };
-        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        let claim = Claim {
-            endpoint: waiting.endpoint,
-            shard: waiting.shard,
-            now,
-            limit,
-        };
-        let got = match self.store.claim_due(claim).await {
-            Ok(got) => got,
-            Err(error) => {
-                self.state.lock().agenda.note(waiting);
-                return Err(error);
-            }
-        };
-        let mut state = self.state.lock();
-        if let Some(due_at) = got.next_due_at {
-            // Where all that was claimed has ended without an attempt, nothing will land that could ask for more.
-            if due_at <= now && !got.deliveries.is_empty() {
-                state.more.insert(waiting.endpoint);
-            } else {
-                state.agenda.note(Waiting { due_at, ..waiting });
-            }
-        }
-        let claimed = got.deliveries.len() + got.ended;
-        let share = self.standing(&state, waiting.endpoint).share;
-        got.deliveries
-            .into_iter()
-            .for_each(|claimed| state.queue.push(claimed, share));
-        Ok(claimed)
-    }
-
-    /// How many may be claimed for an endpoint now. One for which none may is noted where it is found again.
-    fn room_for(&self, waiting: Waiting) -> Option<usize> {
-        let mut state = self.state.lock();
-        let Standing { share, parked, host } = self.standing(&state, waiting.endpoint);
-        if let Some(due_at) = parked {
-            if let Some(host) = host {
-                state.probes.wait(&host, waiting);
-            }
-            state.agenda.note(Waiting { due_at, ..waiting });
-            return None;
-        }
-        let limit = match share.at_once {
-            1 => 1,
-            at_once => CLAIM_CAPS * at_once,
-        };
-        if state.queue.waiting_for(waiting.endpoint) >= limit {
-            state.more.insert(waiting.endpoint);
-            return None;
-        }
-        if share.trust != Trust::Answers && state.queue.claimed_untrusted() >= UNTRUSTED_WAITING_MAX {
-            state.back_seats.take(waiting);
-            return None;
-        }
-        Some(limit)
-    }
-
-    /// Starts every attempt that may start now, each in a task of its own that goes on with the next one.
-    fn start_all(self: &Arc<Self>) {
-        while let Some(claimed) = self.start_next() {
-            let this = Arc::clone(self);
-            tokio::spawn(async move {
-                let mut next = Some(claimed);
-                while let Some(started) = next {
-                    this.attempt(started).await;
-                    next = this.start_next();
-                }
-            });
-        }
-    }
-
-    fn start_next(&self) -> Option<Started> {
-        let mut state = self.state.lock();
-        if state.stopping {
-            return None;
-        }
-        let test = if state.tests_in_flight < TESTS_IN_FLIGHT_MAX {
-            state.queue.next_express()
-        } else {
-            None
-        };
-        state.tests_in_flight += usize::from(test.is_some());
-        let (claimed, untrusted) = match test {
-            Some(test) => (test, false),
-            None if state.in_flight - state.tests_in_flight < self.limits.in_flight_max => {
-                let untrusted = state.untrusted_in_flight < self.limits.untrusted_max();
-                state.queue.next(untrusted)?
-            }
-            None => return None,
-        };
-        state.in_flight += 1;
-        state.untrusted_in_flight += usize::from(untrusted);
-        Some(Started { claimed, untrusted })
-    }
-
-    async fn attempt(&self, Started { claimed, untrusted }: Started) {
-        let test = claimed.trigger == Trigger::Test;
-        // Dropped when the attempt has ended, however it ended: a fault of ours in one must not cost a place for ever.
-        let mut flight = Flight {
-            dispatcher: self,
-            endpoint: claimed.endpoint,
-            shard: claimed.shard,
-            test,
-            untrusted,
-            probe: None,
-        };
-        if !test {
-            match self.probe(claimed.endpoint) {
-                Ok(host) => flight.probe = host,
-                Err(Parked) => return self.attempting.give_back(&self.store, &claimed).await,
-            }
-        }
-        self.attempting
-            .attempt(&self.store, &self.permission, claimed)
-            .await;
-    }
-
-    /// Looks once more whether an endpoint may be asked; tells the host that asking it is a probe of.
-    fn probe(&self, endpoint: i64) -> Result<Option<Box<str>>, Parked> {
-        let mut state = self.state.lock();
-        let standing = self.standing(&state, endpoint);
-        if standing.parked.is_some() {
-            return Err(Parked);
-        }
-        if let Some(host) = &standing.host {
-            state.probes.start(host, endpoint);
-        }
-        Ok(standing.host)
-    }
-
-    fn land(&self, flight: &Flight<'_>) {
-        let mut state = self.state.lock();
-        if let Some(host) = &flight.probe {
-            self.judge_probe(&mut state, host, flight.endpoint);
-        }
-        let Standing { share, parked, .. } = self.standing(&state, flight.endpoint);
-        state.in_flight -= 1;
-        state.tests_in_flight -= usize::from(flight.test);
-        state.untrusted_in_flight -= usize::from(flight.untrusted);
-        let waiting = if flight.test {
-            usize::MAX
-        } else {
-            state.queue.landed(flight.endpoint, share)
-        };
-        // Claimed again when half of what one claim takes is left, so that the endpoint never waits for the store; if it is
-        // parked, when its time comes.
-        let more = waiting <= share.at_once && state.more.remove(&flight.endpoint);
-        if more || parked.is_some() {
-            state.agenda.note(Waiting {
-                endpoint: flight.endpoint,
-                shard: flight.shard,
-                due_at: parked.unwrap_or(Timestamp::EPOCH),
-            });
-            self.woken.notify_one();
-        }
-        if flight.untrusted
-            && let Some(waiting) = state.back_seats.leave()
-        {
-            state.agenda.note(waiting);
-            self.woken.notify_one();
-        }
-        if state.put_off && has_room(&state) {
-            state.put_off = false;
-            self.woken.notify_one();
-        }
-        drop(state);
-        self.landed.notify_waiters();
-    }
-
-    /// What the probe of a host that could not be reached has shown.
-    fn judge_probe(&self, state: &mut State, host: &str, endpoint: i64) {
-        let health = self.store.known(endpoint).health;
-        match health.next_probe_at().filter(|_| health.is_unreachable()) {
-            Some(until) => state.probes.failed(host, endpoint, until),
-            None => {
-                let waited = state.probes.answered(host, endpoint, self.clock.now());
-                waited.into_iter().for_each(|waiting| state.agenda.note(waiting));
-                self.woken.notify_one();
-            }
-        }
-    }
-}
-
-/// A delivery's place among those in flight, given back when it is dropped.
-struct Flight<'a> {
-    dispatcher: &'a Dispatcher,
-    endpoint: i64,
-    shard: u16,
-    test: bool,
-    untrusted: bool,
-    /// The host that it is a probe of, if that could not be reached.
-    probe: Option<Box<str>>,
-}
-
-/// How an endpoint may be sent to at a moment.
-struct Standing {
-    share: Share,
-    /// Until when it may not.
-    parked: Option<Timestamp>,
-    /// Its host, if it was parked since that could not be reached.
-    host: Option<Box<str>>,
-}
-
-/// It has been parked since its delivery was claimed.
-struct Parked;
-
-/// A delivery whose attempt is to be made now.
-struct Started {
-    claimed: Claimed,
-    /// Is its endpoint not known to answer?
-    untrusted: bool,
-}
-
-impl Drop for Flight<'_> {
-    fn drop(&mut self) {
-        self.dispatcher.land(self);
-    }
-}
-
-fn has_room(state: &State) -> bool {
-    let (waiting, bytes) = state.queue.claimed();
-    waiting < WAITING_MAX && bytes < WAITING_BYTES_MAX
 }

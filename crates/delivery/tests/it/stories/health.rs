@@ -280,6 +280,40 @@ async fn an_operator_may_let_endpoints_fail_for_ever() {
 }
 
 #[tokio::test]
+async fn endpoints_on_one_dead_host_share_its_probes_and_all_come_back_with_it() {
+    let urls = [
+        "https://dead.example/a",
+        "https://dead.example/b",
+        "https://dead.example/c",
+    ];
+    let mut world = world().await;
+    for url in urls {
+        world.endpoint_with("acme", url, patient()).await;
+        world.receivers.script(url, &[Reply::Fails(ErrorClass::Connect)]);
+    }
+    for _ in 0..10 {
+        world.publish("acme", "{}").await;
+        world.settle().await;
+    }
+    world.receivers.take();
+    for wait in [31, 61, 121] {
+        world.publish("acme", "{}").await;
+        world.after(seconds(wait)).await;
+        assert_eq!(world.receivers.take().len(), 1, "one probe for all");
+    }
+    for url in urls {
+        world.receivers.script(url, &[Reply::Status(200)]);
+    }
+    let event = world.publish("acme", "{}").await;
+    world.after(seconds(241)).await;
+    let deliveries = world.deliveries(event).await;
+    assert!(
+        deliveries.iter().all(|one| one.state.as_str() == "delivered"),
+        "{deliveries:?}"
+    );
+}
+
+#[tokio::test]
 async fn those_that_do_not_answer_hold_a_quarter_of_the_places_and_one_each() {
     let mut setup = Setup::default();
     setup.limits.in_flight_max = 16;
