@@ -206,12 +206,12 @@ pub(super) struct EndpointOut {
     /// Why it is disabled: `gone` (its receiver answered 410), `failing` (for days without one success) or `owner`.
     #[schema(required)]
     disabled_reason: Option<&'static str>,
+    breaker: BreakerOut,
     /// What its receivers verify with, `whpk_` and base64, where its newest secret is an ed25519 one (`whsk_`).
     #[schema(required)]
     public_key: Option<String>,
     /// Attempts that failed since the last one that did not.
     consecutive_failures: u32,
-    breaker: BreakerOut,
     /// Its secret, in the answer to its creation only, and only where none was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
@@ -379,9 +379,9 @@ impl EndpointOut {
             payload_format: settings.payload_format.as_str(),
             max_in_flight: settings.max_in_flight,
             disabled_reason,
+            breaker: BreakerOut::of(known.health, now),
             public_key: endpoint.public_key.clone(),
             consecutive_failures: known.health.consecutive_failures,
-            breaker: BreakerOut::of(known.health, now),
             secret: None,
         }
     }
