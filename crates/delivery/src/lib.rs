@@ -7,6 +7,7 @@
 //! - [`transport`]: one HTTP exchange under one deadline;
 //! - `format`, [`sign`], `styles`: the body of a request in its endpoint's format, and its signatures;
 //! - [`guard`], [`resolve`], `connect`: which addresses may be reached, and the only way to reach one;
+//! - [`egress`]: the proxy that this way leads through, where the operator names one;
 //! - `pool`: connections kept for the next exchange;
 //! - `failure`: why an exchange brought no answer.
 
@@ -14,6 +15,7 @@ mod agenda;
 pub mod attempt;
 mod connect;
 pub mod dispatch;
+pub mod egress;
 mod failure;
 mod format;
 pub mod guard;

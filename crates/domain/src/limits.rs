@@ -66,8 +66,11 @@ pub const HOURLY_RETRIES: usize = 48;
 pub const JITTER_PERCENT: u64 = 20;
 /// The most that a `Retry-After` can delay an attempt.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
-/// The wait before an attempt is repeated that failed for a reason of ours and cost no place in the schedule.
+/// The wait before an attempt is repeated that failed for a reason of ours and cost no place in the schedule. It doubles
+/// with each such attempt before it.
 pub const OWN_FAULT_WAIT: Duration = Duration::from_secs(1);
+/// The longest of these waits, which a delivery may have for as long as its payload is kept.
+pub const OWN_FAULT_WAIT_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// Deadline of one exchange by default (contracts v1 and organization).
 pub const TIMEOUT_SECONDS: u16 = 10;

@@ -297,8 +297,8 @@ pub enum Next {
         due_at: Timestamp,
         /// Failed attempts that have taken a place in the present schedule.
         failed: u32,
-        /// When the first attempt of the present schedule started.
-        first_at: Timestamp,
+        /// When the first attempt of the present schedule started, if one has taken a place in it.
+        first_at: Option<Timestamp>,
     },
 }
 

@@ -1,12 +1,13 @@
 //! The sending side: against receivers made of raw sockets, as hostile as they come, and whole, in stories.
 //!
-//! - `world`: the clock, the names and the receivers of these tests;
+//! - `world`, `identity`: the clock, the names, the receivers and the certificates of these tests;
 //! - `sign`: signatures against the vectors of Standard Webhooks;
 //! - `guard`: destinations that must never be reached;
 //! - `names`: name servers of every kind;
 //! - `kept`: which connections are used again;
 //! - `receivers`: what HTTP/1.1 receivers may do to us;
 //! - `encrypted`: the same over TLS and HTTP/2;
+//! - `proxied`: through an egress proxy, which may fail too;
 //! - `crowded`: a memory that one slow receiver fills, and everybody else;
 //! - `stories`: a whole Stentor, from the publish to what people see of it.
 
@@ -19,8 +20,10 @@
 mod crowded;
 mod encrypted;
 mod guard;
+mod identity;
 mod kept;
 mod names;
+mod proxied;
 mod receivers;
 mod sign;
 mod stories;

@@ -143,7 +143,7 @@ impl Scene {
             let retry = Next::Retry {
                 due_at: now.plus(Duration::from_secs(60)),
                 failed: claimed.failed + 1,
-                first_at: claimed.first_at.unwrap_or(now),
+                first_at: claimed.first_at.or(Some(now)),
             };
             (retry, Effect::Failed)
         };

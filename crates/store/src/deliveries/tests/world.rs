@@ -182,7 +182,7 @@ impl World {
         let next = Next::Retry {
             due_at: now.plus(Duration::from_secs(3_600)),
             failed: claimed.failed + 1,
-            first_at: claimed.first_at.unwrap_or(now),
+            first_at: claimed.first_at.or(Some(now)),
         };
         self.finish(claimed, Outcome::Failed(ErrorClass::Connect), next, None)
             .await;

@@ -64,7 +64,7 @@ async fn attempt(world: &mut World, endpoint: &Value, status: u16, effect: Effec
         next: Next::Retry {
             due_at: at,
             failed: 1,
-            first_at: at,
+            first_at: Some(at),
         },
         effect,
         ended_at: at,
