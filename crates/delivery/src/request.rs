@@ -18,6 +18,7 @@ use stentor_store::hot::Claimed;
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const WEBHOOK_LOOP: HeaderName = HeaderName::from_static("webhook-loop");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("Stentor/", env!("CARGO_PKG_VERSION")));
 
 /// What every request to one version of an endpoint, in one version of its project, has in common.
@@ -93,6 +94,7 @@ impl Prepared {
             (WEBHOOK_ID, id),
             (WEBHOOK_TIMESTAMP, timestamp),
             (WEBHOOK_SIGNATURE, signature),
+            (WEBHOOK_LOOP, claimed.event.loops.saturating_add(1).to_string()),
         ];
         let beside = self
             .styled

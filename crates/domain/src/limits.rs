@@ -12,6 +12,10 @@ pub const BATCH_EVENTS_MAX: usize = 1_000;
 /// Size limit of any other request body.
 pub const CONTROL_BODY_BYTES_MAX: usize = 256 * 1024;
 
+/// How often an event may be the child of another one's webhook (security rules: a publish that arrives with so many is
+/// refused).
+pub const LOOPS_MAX: u8 = 5;
+
 /// Length of an endpoint's URL (contracts v1 and subscriptions).
 pub const URL_CHARACTERS_MAX: usize = 2_083;
 /// Length of a description (contracts v1 and subscriptions).

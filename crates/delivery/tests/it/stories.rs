@@ -4,6 +4,7 @@
 //! - `schedule`: when a delivery is tried again, and when no more;
 //! - `hourly`: the schedule that counts from the first attempt, hour after hour;
 //! - `signing`: what a request carries, and how secrets change;
+//! - `loops`: events that a webhook led to, and how many before it;
 //! - `formats`: what the body looks like;
 //! - `sandboxes`: projects that reach only what the operator allows;
 //! - `endpoints`: endpoints that are paused, gone, edited or deleted while deliveries are under way;
@@ -19,6 +20,7 @@ mod fairness;
 mod formats;
 mod handover;
 mod hourly;
+mod loops;
 mod restarts;
 mod sandboxes;
 mod schedule;

@@ -94,6 +94,7 @@ impl Scene {
             }],
             matched: 1,
             trigger: stentor_domain::attempt::Trigger::Event,
+            loops: 0,
         }
     }
 

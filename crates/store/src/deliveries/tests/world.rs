@@ -136,6 +136,7 @@ impl World {
             }],
             matched: 1,
             trigger,
+            loops: 0,
         };
         let accepted = self.store.accept_events(Accept {
             events: vec![new],

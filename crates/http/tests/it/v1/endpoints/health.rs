@@ -32,6 +32,7 @@ async fn attempt(world: &mut World, endpoint: &Value, status: u16, effect: Effec
         }],
         matched: 1,
         trigger: Trigger::Event,
+        loops: 0,
     };
     let accept = Accept {
         events: vec![event],
