@@ -5,6 +5,7 @@
 //! - `hourly`: the schedule that counts from the first attempt, hour after hour;
 //! - `signing`: what a request carries, and how secrets change;
 //! - `loops`: events that a webhook led to, and how many before it;
+//! - `styles`: the headers that receivers know from elsewhere, and what goes together;
 //! - `formats`: what the body looks like;
 //! - `sandboxes`: projects that reach only what the operator allows;
 //! - `endpoints`: endpoints that are paused, gone, edited or deleted while deliveries are under way;
@@ -26,6 +27,7 @@ mod sandboxes;
 mod schedule;
 mod signing;
 mod steering;
+mod styles;
 mod tests;
 mod walks;
 
