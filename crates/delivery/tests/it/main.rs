@@ -7,6 +7,7 @@
 //! - `kept`: which connections are used again;
 //! - `receivers`: what HTTP/1.1 receivers may do to us;
 //! - `encrypted`: the same over TLS and HTTP/2;
+//! - `http2`: what HTTP/2 receivers may do to us, frame by frame;
 //! - `proxied`: through an egress proxy, which may fail too;
 //! - `crowded`: a memory that one slow receiver fills, and everybody else;
 //! - `stories`: a whole Stentor, from the publish to what people see of it.
@@ -20,6 +21,7 @@
 mod crowded;
 mod encrypted;
 mod guard;
+mod http2;
 mod identity;
 mod kept;
 mod names;
