@@ -4,6 +4,7 @@
 //! - `sign`: signatures against the vectors of Standard Webhooks;
 //! - `guard`: destinations that must never be reached;
 //! - `names`: name servers of every kind;
+//! - `network`: a network that swallows, refuses or dribbles;
 //! - `kept`: which connections are used again;
 //! - `receivers`: what HTTP/1.1 receivers may do to us;
 //! - `encrypted`: the same over TLS and HTTP/2;
@@ -25,6 +26,7 @@ mod http2;
 mod identity;
 mod kept;
 mod names;
+mod network;
 mod proxied;
 mod receivers;
 mod sign;
