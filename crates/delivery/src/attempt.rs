@@ -119,11 +119,14 @@ impl Attempting {
             anchor: settings.anchor,
         };
         let verdict = judge(policy, tried, ended_at, &*self.chance);
-        let exchange = Exchange {
+        let mut exchange = Exchange {
             sent_headers: built.sent_headers,
             header_set: built.header_set,
             ..sent.exchange
         };
+        if let Some(answer) = &mut exchange.answer {
+            prepared.hide_secrets(answer);
+        }
         log(claimed, sent.outcome, &exchange, verdict.delivery);
         Finish {
             delivery: claimed.delivery,

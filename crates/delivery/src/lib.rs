@@ -4,6 +4,7 @@
 //! - [`dispatch`]: what is handed over or due is started, in the order of fairness;
 //! - `queue`, `agenda`: whose turn it is in memory, and what waits in the store;
 //! - [`attempt`], `request`: one attempt from its claim to its record, and the request it sends;
+//! - `echo`: secrets that a receiver repeats in its answer;
 //! - [`transport`]: one HTTP exchange under one deadline;
 //! - `format`, [`sign`], `styles`: the body of a request in its endpoint's format, and its signatures;
 //! - [`guard`], [`resolve`], `connect`: which addresses may be reached, and the only way to reach one;
@@ -15,6 +16,7 @@ mod agenda;
 pub mod attempt;
 mod connect;
 pub mod dispatch;
+mod echo;
 pub mod egress;
 mod failure;
 mod format;

@@ -4,6 +4,7 @@
 //! - `sign`: signatures against the vectors of Standard Webhooks;
 //! - `guard`: destinations that must never be reached;
 //! - `names`: name servers of every kind;
+//! - `hostile_names`: zones whose owners mean no good;
 //! - `network`: a network that swallows, refuses or dribbles;
 //! - `kept`: which connections are used again;
 //! - `receivers`: what HTTP/1.1 receivers may do to us;
@@ -22,6 +23,7 @@
 mod crowded;
 mod encrypted;
 mod guard;
+mod hostile_names;
 mod http2;
 mod identity;
 mod kept;
