@@ -12,7 +12,7 @@ use stentor_domain::attempt::{Attempt, ErrorClass, Exchange, Outcome, Trigger};
 use stentor_domain::delivery::Reason;
 use stentor_domain::judge::{Policy, Step, Tried, judge};
 use stentor_domain::retry_after;
-use stentor_domain::{Chance, Clock};
+use stentor_domain::{Chance, Clock, Timestamp};
 use stentor_store::config::{EndpointConfig, ProjectConfig};
 use stentor_store::hot::{Claimed, Finish, Next};
 use stentor_store::{Recorded, Store, StoreError};
@@ -119,6 +119,7 @@ impl Attempting {
             outcome: sent.outcome,
             retry_after: wait,
             failed_before: claimed.failed,
+            unplaced_before: claimed.attempt.saturating_sub(1).saturating_sub(claimed.failed),
             first_started_at: claimed.first_at.unwrap_or(started_at),
         };
         let settings = &configured.endpoint.settings;
@@ -127,11 +128,14 @@ impl Attempting {
             anchor: settings.anchor,
         };
         let verdict = judge(policy, tried, ended_at, &*self.chance);
-        let exchange = Exchange {
+        let mut exchange = Exchange {
             sent_headers: built.sent_headers,
             header_set: built.header_set,
             ..sent.exchange
         };
+        if let Some(answer) = &mut exchange.answer {
+            prepared.hide_secrets(answer);
+        }
         log(claimed, sent.outcome, &exchange, verdict.delivery);
         Finish {
             delivery: claimed.delivery,
@@ -147,7 +151,7 @@ impl Attempting {
                 outcome: sent.outcome,
                 exchange,
             },
-            next: next(verdict.delivery, tried),
+            next: next(verdict.delivery, tried, claimed.first_at),
             effect: verdict.endpoint,
             patience: self.patience,
             ended_at,
@@ -228,7 +232,8 @@ fn unsent(outcome: Outcome, detail: Option<String>) -> Sent {
     }
 }
 
-fn next(step: Step, tried: Tried) -> Next {
+/// What follows; `first_at` is when the first attempt of the schedule started, if there was one before this.
+fn next(step: Step, tried: Tried, first_at: Option<Timestamp>) -> Next {
     let ours = matches!(tried.outcome, Outcome::Failed(class) if class.ours());
     match step {
         Step::Done if tried.outcome == Outcome::Simulated => Next::Simulated,
@@ -238,7 +243,8 @@ fn next(step: Step, tried: Tried) -> Next {
         Step::RetryAt(due_at) => Next::Retry {
             due_at,
             failed: tried.failed_before.saturating_add(u32::from(!ours)),
-            first_at: tried.first_started_at,
+            // A fault of ours does not start a schedule either.
+            first_at: first_at.or((!ours).then_some(tried.first_started_at)),
         },
     }
 }

@@ -2,16 +2,22 @@
 //!
 //! It takes the parsed host of a URL, never its text; looks the name up; has **every** address vetted by the
 //! [`Guard`], and one forbidden address refuses them all; connects to exactly one of the vetted socket addresses, and
-//! checks that this is the one reached. Proxy variables of the environment have no part in it.
+//! checks that this is the one reached. With an egress proxy it asks that for a tunnel to exactly one of them. Proxy
+//! variables of the environment have no part in it.
 //!
-//! `race` chooses among several addresses, `tls` says what is trusted.
+//! `race` chooses among several addresses, `tunnel` goes through the proxy, `line` is either way, `tls` says what is
+//! trusted.
 
+mod line;
 mod race;
 mod tls;
+mod tunnel;
 
+use crate::egress::EgressProxy;
 use crate::failure::Failure;
 use crate::guard::Guard;
 use crate::resolve::Resolve;
+use line::Line;
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,10 +25,10 @@ use std::time::Duration;
 use stentor_domain::Clock;
 use stentor_domain::attempt::{ErrorClass, Exchange};
 use stentor_domain::endpoint_url::EndpointUrl;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tunnel::Tunnels;
 use url::Host;
 
 /// Opens guarded connections.
@@ -30,6 +36,8 @@ pub(crate) struct Connector {
     resolve: Arc<dyn Resolve>,
     guard: Guard,
     tls: TlsConnector,
+    /// Where the operator names an egress proxy, the only way out.
+    tunnels: Option<Tunnels>,
     /// For the lookup, the connection and the TLS handshake together.
     timeout: Duration,
     clock: Arc<dyn Clock>,
@@ -46,20 +54,28 @@ pub(crate) struct Established {
 /// What HTTP is spoken over.
 pub(crate) enum Wire {
     /// Plain HTTP, which only the operator's exceptions may use.
-    Plain(TcpStream),
+    Plain(Line),
     /// TLS, and whether HTTP/2 was agreed on.
     Tls {
-        stream: Box<TlsStream<TcpStream>>,
+        stream: Box<TlsStream<Line>>,
         http2: bool,
     },
 }
 
 /// How far a connection has come.
-#[derive(Clone, Copy)]
-enum Stage {
+#[derive(Clone, Copy, Default)]
+pub(crate) enum Stage {
+    /// The receiver's name is being looked up.
+    #[default]
     Lookup,
+    /// The receiver is being connected to.
     Tcp,
+    /// The egress proxy is being connected to, or asked for a tunnel.
+    Proxy,
+    /// TLS is being agreed on with the receiver.
     Tls,
+    /// It stands.
+    Open,
 }
 
 impl Connector {
@@ -74,20 +90,33 @@ impl Connector {
         Ok(Self {
             resolve,
             guard,
-            tls: TlsConnector::from(Arc::new(tls::client_config(extra_roots)?)),
+            tls: TlsConnector::from(Arc::new(tls::client_config(extra_roots, &tls::RECEIVERS)?)),
+            tunnels: None,
             timeout,
             clock,
         })
     }
 
-    /// Connects to the host and port of `url`, and notes in `exchange` the address and how long each part took.
+    /// The same connector, which reaches nobody but through `proxy`, whose certificate is trusted as those of receivers are.
+    pub(crate) fn through(
+        mut self,
+        proxy: EgressProxy,
+        extra_roots: &[CertificateDer<'static>],
+    ) -> Result<Self, rustls::Error> {
+        let tls = TlsConnector::from(Arc::new(tls::client_config(extra_roots, &tls::PROXIES)?));
+        self.tunnels = Some(Tunnels::new(proxy, tls, Arc::clone(&self.resolve)));
+        Ok(self)
+    }
+
+    /// Connects to the host and port of `url`, and notes in `exchange` the address and how long each part took, and in
+    /// `stage` how far it has come.
     pub(crate) async fn connect(
         &self,
         url: &EndpointUrl,
         exchange: &mut Exchange,
+        stage: &mut Stage,
     ) -> Result<Established, Failure> {
-        let mut stage = Stage::Lookup;
-        timeout(self.timeout, self.establish(url, exchange, &mut stage))
+        timeout(self.timeout, self.establish(url, exchange, stage))
             .await
             .unwrap_or_else(|_| Err(stage.overdue(self.timeout)))
     }
@@ -98,15 +127,26 @@ impl Connector {
         exchange: &mut Exchange,
         stage: &mut Stage,
     ) -> Result<Established, Failure> {
+        *stage = Stage::Lookup;
         let addresses = self.vetted_addresses(url, exchange).await?;
 
-        *stage = Stage::Tcp;
         let started = self.clock.monotonic();
-        let (tcp, address) = race::connect(addresses).await?;
+        let (line, address) = match &self.tunnels {
+            Some(tunnels) => {
+                *stage = Stage::Proxy;
+                tunnels.open(addresses).await?
+            }
+            None => {
+                *stage = Stage::Tcp;
+                let (tcp, address) = race::connect(addresses).await?;
+                (Line::Tcp(tcp), address)
+            }
+        };
         exchange.address = Some(address);
         exchange.timing.connect_micros = Some(self.micros_since(started));
         if !url.is_https() {
-            let wire = Wire::Plain(tcp);
+            *stage = Stage::Open;
+            let wire = Wire::Plain(line);
             return Ok(Established { address, wire });
         }
 
@@ -115,10 +155,11 @@ impl Connector {
         let name = server_name(url.host())?;
         let stream = self
             .tls
-            .connect(name, tcp)
+            .connect(name, line)
             .await
             .map_err(|error| Failure::from_error(ErrorClass::Tls, &error))?;
         exchange.timing.tls_micros = Some(self.micros_since(started));
+        *stage = Stage::Open;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2);
         let stream = Box::new(stream);
         let wire = Wire::Tls { stream, http2 };
@@ -175,16 +216,33 @@ fn server_name(host: Host<&str>) -> Result<ServerName<'static>, Failure> {
 }
 
 impl Stage {
+    /// The failure of an exchange that came to its own deadline. The egress proxy is not the receiver's fault, however
+    /// short that deadline is.
+    pub(crate) fn overrun(self, limit: Duration) -> Failure {
+        match self {
+            Self::Proxy => self.overdue(limit),
+            _ => Failure::new(
+                ErrorClass::Timeout,
+                format!("no complete answer within {} ms", limit.as_millis()),
+            ),
+        }
+    }
+
     /// The failure of a connection that took longer than it may.
     fn overdue(self, limit: Duration) -> Failure {
         let limit = limit.as_millis();
-        match self {
-            Self::Lookup => Failure::new(ErrorClass::DnsFailure, format!("no answer within {limit} ms")),
-            Self::Tcp => Failure::new(ErrorClass::Connect, format!("no connection within {limit} ms")),
-            Self::Tls => Failure::new(
+        let (class, detail) = match self {
+            Self::Lookup => (ErrorClass::DnsFailure, format!("no answer within {limit} ms")),
+            Self::Tcp => (ErrorClass::Connect, format!("no connection within {limit} ms")),
+            Self::Proxy => (
+                ErrorClass::Proxy,
+                format!("it gave no tunnel within {limit} ms; check that it runs and can reach receivers"),
+            ),
+            Self::Tls | Self::Open => (
                 ErrorClass::Tls,
                 format!("the handshake did not end within {limit} ms"),
             ),
-        }
+        };
+        Failure::new(class, detail)
     }
 }

@@ -1,5 +1,6 @@
 //! The request of an attempt: what is the same for every attempt of an endpoint is made once.
 
+use crate::echo::Secrets;
 use crate::format::Formatter;
 use crate::sign::Signer;
 use crate::styles::{Sending, Styled};
@@ -9,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use std::fmt::Write as _;
 use std::time::Duration;
 use stentor_domain::Timestamp;
-use stentor_domain::attempt::Trigger;
+use stentor_domain::attempt::{Answer, Trigger};
 use stentor_domain::endpoint_url::EndpointUrl;
 use stentor_domain::header_styles::{HeaderStyle, HeaderStyles};
 use stentor_domain::limits::{ANSWER_BYTES_FAILED_MAX, ANSWER_BYTES_SUCCEEDED_MAX};
@@ -19,6 +20,7 @@ use stentor_store::hot::Claimed;
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const WEBHOOK_LOOP: HeaderName = HeaderName::from_static("webhook-loop");
 const SVIX_ID: HeaderName = HeaderName::from_static("svix-id");
 const SVIX_TIMESTAMP: HeaderName = HeaderName::from_static("svix-timestamp");
 const SVIX_SIGNATURE: HeaderName = HeaderName::from_static("svix-signature");
@@ -41,6 +43,7 @@ pub(crate) struct Prepared {
     /// The lines of `headers` that may be kept with an attempt: all but the custom ones.
     lines: String,
     header_set: Option<i64>,
+    secrets: Secrets,
 }
 
 /// The names under which the id, the timestamp and the signature of Standard Webhooks are sent: its own, and those of styles
@@ -148,7 +151,13 @@ impl Prepared {
             headers,
             lines,
             header_set: configured.header_set,
+            secrets: Secrets::of(&settings.custom_headers),
         }
+    }
+
+    /// Hides in an answer what was sent and nobody is shown.
+    pub(crate) fn hide_secrets(&self, answer: &mut Answer) {
+        self.secrets.hide(answer);
     }
 
     /// Was it made for these versions?
@@ -172,6 +181,7 @@ impl Prepared {
         written.put_under(&self.names.ids, id);
         written.put_under(&self.names.timestamps, timestamp.clone());
         written.put_under(&self.names.signatures, signature);
+        written.put(&WEBHOOK_LOOP, claimed.event.loops.saturating_add(1).to_string());
         if let Some(styled) = &self.styled {
             let sending = Sending {
                 claimed,

@@ -6,10 +6,14 @@
 //! - `answer` notes what is seen of the answer, so that nothing seen is lost when the deadline passes.
 //!
 //! Never followed, kept or obeyed: redirects, cookies, `Alt-Svc`, content encodings, proxies of the environment.
+//!
+//! One transport sends either straight or through the egress proxy for all of its life, so that a connection kept by its pool
+//! is never of the other kind.
 
 mod answer;
 
 use crate::connect::{Connector, micros};
+use crate::egress::EgressProxy;
 use crate::failure::Failure;
 use crate::guard::Guard;
 use crate::pool::connection::{Body, Lease, open};
@@ -21,6 +25,7 @@ use futures_util::future::BoxFuture;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use rustls_pki_types::CertificateDer;
 use std::fmt;
 use std::sync::Arc;
@@ -30,6 +35,9 @@ use stentor_domain::attempt::{ErrorClass, Exchange, Outcome};
 use stentor_domain::endpoint_url::EndpointUrl;
 use stentor_domain::limits::CONNECT_TIMEOUT;
 use tokio::time::timeout;
+
+/// How often the log tells of a failing egress proxy.
+const TELL_OF_PROXY_EVERY: Duration = Duration::from_secs(60);
 
 /// A request to be sent, once. Its `Debug` shows no headers and no body: they hold secrets and payloads.
 #[derive(Clone)]
@@ -105,15 +113,18 @@ pub struct HttpSettings {
     pub extra_roots: Vec<CertificateDer<'static>>,
     /// The longest that a connection may take, its lookup and TLS handshake included.
     pub connect_timeout: Duration,
+    /// The proxy that everything leaves through; the guard stays on.
+    pub egress_proxy: Option<EgressProxy>,
 }
 
 impl Default for HttpSettings {
-    /// No exceptions, the public roots, [`CONNECT_TIMEOUT`].
+    /// No exceptions, the public roots, [`CONNECT_TIMEOUT`], no proxy.
     fn default() -> Self {
         Self {
             guard: Guard::default(),
             extra_roots: Vec::new(),
             connect_timeout: CONNECT_TIMEOUT,
+            egress_proxy: None,
         }
     }
 }
@@ -123,6 +134,8 @@ pub struct HttpTransport {
     connector: Connector,
     pool: Pool,
     clock: Arc<dyn Clock>,
+    /// When the operator was last told of a failing egress proxy.
+    told_of_proxy_at: Mutex<Option<Duration>>,
 }
 
 impl HttpTransport {
@@ -136,11 +149,18 @@ impl HttpTransport {
             guard,
             extra_roots,
             connect_timeout,
+            egress_proxy,
         } = settings;
+        let mut connector =
+            Connector::new(resolve, guard, &extra_roots, connect_timeout, Arc::clone(&clock))?;
+        if let Some(proxy) = egress_proxy {
+            connector = connector.through(proxy, &extra_roots)?;
+        }
         Ok(Self {
-            connector: Connector::new(resolve, guard, &extra_roots, connect_timeout, Arc::clone(&clock))?,
+            connector,
             pool: Pool::default(),
             clock,
+            told_of_proxy_at: Mutex::default(),
         })
     }
 
@@ -148,6 +168,19 @@ impl HttpTransport {
     /// when there is none.
     pub fn close_idle(&self) {
         self.pool.close_idle(self.clock.monotonic());
+    }
+
+    /// Tells the operator, who alone can mend it, what is wrong with the egress proxy; now and then only, since every delivery
+    /// meets it.
+    fn tell_of_proxy(&self, failure: &Failure) {
+        let now = self.clock.monotonic();
+        let mut told_at = self.told_of_proxy_at.lock();
+        if told_at.is_some_and(|told_at| now.saturating_sub(told_at) < TELL_OF_PROXY_EVERY) {
+            return;
+        }
+        *told_at = Some(now);
+        let detail = failure.detail.as_deref();
+        tracing::warn!(detail, "the egress proxy failed; deliveries wait until it works");
     }
 
     async fn exchange(&self, outgoing: Outgoing, seen: &mut Seen) -> Result<(), Failure> {
@@ -193,7 +226,10 @@ impl HttpTransport {
             }
         }
         seen.exchange.address = None;
-        let established = self.connector.connect(url, &mut seen.exchange).await?;
+        let established = self
+            .connector
+            .connect(url, &mut seen.exchange, &mut seen.stage)
+            .await?;
         let now = self.clock.monotonic();
         let opened = open(established, now).await.map_err(|error| broken(&error))?;
         let mut lease = self.pool.adopt(origin, opened, now);
@@ -232,11 +268,14 @@ impl Transport for HttpTransport {
             let ended = timeout(limit, self.exchange(request, &mut seen)).await;
             let failure = match ended {
                 Ok(ended) => ended.err(),
-                Err(_) => Some(Failure::new(
-                    ErrorClass::Timeout,
-                    format!("no complete answer within {} ms", limit.as_millis()),
-                )),
+                Err(_) => Some(seen.stage.overrun(limit)),
             };
+            if let Some(failure) = failure
+                .as_ref()
+                .filter(|failure| failure.class == ErrorClass::Proxy)
+            {
+                self.tell_of_proxy(failure);
+            }
             seen.exchange.timing.total_micros = micros(self.clock.monotonic().saturating_sub(started));
             seen.into_sent(failure)
         })

@@ -171,7 +171,9 @@ impl ErrorClass {
                 "The receiver redirects, which is never followed. Register the final URL."
             }
             Self::Protocol => "The receiver broke the connection or did not speak HTTP.",
-            Self::Proxy => "The egress proxy of this server failed; the attempt will be repeated.",
+            Self::Proxy => {
+                "The egress proxy of this server failed: its operator has to mend that. The attempt will be repeated."
+            }
             Self::Shutdown => "This server was shutting down; the attempt will be repeated.",
         }
     }

@@ -1,10 +1,14 @@
 //! The headers that an endpoint's owner adds to every request.
 
 use crate::limits::{CUSTOM_HEADER_BYTES_MAX, CUSTOM_HEADERS_BYTES_MAX, CUSTOM_HEADERS_MAX};
+use std::cmp::Reverse;
 use std::fmt;
 
 /// Shown in the place of a value that is not for reading; sent back, it keeps what is stored (contract v1).
 pub const MASK: &str = "***";
+
+/// What is shorter is too likely to stand in a text by chance.
+const SECRET_BYTES_MIN: usize = 8;
 
 /// Names that the sender or the protocol owns (security rules, "Custom headers"), in lower case.
 const RESERVED: [&str; 18] = [
@@ -97,6 +101,19 @@ impl CustomHeaders {
     /// Names and values, as sent.
     pub fn pairs(&self) -> &[(String, String)] {
         &self.0
+    }
+
+    /// The values that are not shown, and the credentials in them that follow a scheme (`Bearer`), which receivers may repeat
+    /// in their answers. The longest come first; what is too short to be told from other text is left out.
+    pub fn secrets(&self) -> Vec<&str> {
+        let hidden = self.0.iter().filter(|(name, _)| sensitive(name));
+        let mut secrets: Vec<&str> = hidden
+            .flat_map(|(_, value)| [Some(value.as_str()), value.split_once(' ').map(|(_, rest)| rest)])
+            .flatten()
+            .filter(|secret| secret.len() >= SECRET_BYTES_MIN)
+            .collect();
+        secrets.sort_by_key(|secret| Reverse(secret.len()));
+        secrets
     }
 
     /// Names and values as they may be shown: those of `authorization` and of names that contain key, token, secret or

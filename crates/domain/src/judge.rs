@@ -1,7 +1,7 @@
 //! What follows from an attempt: the only place that decides.
 
 use crate::attempt::{ErrorClass, Outcome, Trigger};
-use crate::limits::{JITTER_PERCENT, OWN_FAULT_WAIT};
+use crate::limits::{JITTER_PERCENT, OWN_FAULT_WAIT, OWN_FAULT_WAIT_MAX};
 use crate::schedule::{Anchor, Schedule};
 use crate::{Chance, Timestamp};
 use std::time::Duration;
@@ -29,6 +29,8 @@ pub struct Tried {
     pub retry_after: Option<Duration>,
     /// Failed attempts before it that took a place in the present schedule.
     pub failed_before: u32,
+    /// Attempts before it that took none, about: those of earlier schedules of the delivery may be among them.
+    pub unplaced_before: u32,
     /// When the first attempt of the present schedule started.
     pub first_started_at: Timestamp,
 }
@@ -93,7 +95,7 @@ pub fn judge(policy: Policy<'_>, tried: Tried, now: Timestamp, chance: &dyn Chan
             let wait = if class == ErrorClass::Shutdown {
                 Duration::ZERO
             } else {
-                OWN_FAULT_WAIT
+                own_fault_wait(tried.unplaced_before, chance)
             };
             Verdict {
                 delivery: Step::RetryAt(now.plus(wait)),
@@ -115,6 +117,14 @@ pub fn judge(policy: Policy<'_>, tried: Tried, now: Timestamp, chance: &dyn Chan
             }
         }
     }
+}
+
+/// Longer with each attempt, since no schedule ends it: what is at fault should be mended, not besieged.
+fn own_fault_wait(unplaced_before: u32, chance: &dyn Chance) -> Duration {
+    let doubled = OWN_FAULT_WAIT.saturating_mul(1_u32.checked_shl(unplaced_before).unwrap_or(u32::MAX));
+    let wait = doubled.min(OWN_FAULT_WAIT_MAX);
+    let jitter_most = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX) / 100 * JITTER_PERCENT;
+    wait + Duration::from_micros(chance.up_to(jitter_most))
 }
 
 /// The pause that a failure asks for on behalf of the whole endpoint (security rules: 429, 502 and 504 throttle; so does a
@@ -182,6 +192,7 @@ mod tests {
             outcome,
             retry_after: None,
             failed_before,
+            unplaced_before: 0,
             first_started_at: NOW,
         }
     }
@@ -296,6 +307,26 @@ mod tests {
                 endpoint: Effect::None
             }
         );
+    }
+
+    #[test]
+    fn a_fault_of_ours_that_lasts_is_tried_again_less_and_less_often() {
+        for (unplaced_before, seconds) in [
+            (0, 1),
+            (1, 2),
+            (5, 32),
+            (8, 256),
+            (9, 300),
+            (40, 300),
+            (u32::MAX, 300),
+        ] {
+            let tried = Tried {
+                unplaced_before,
+                ..tried(Outcome::Failed(ErrorClass::Proxy), 9)
+            };
+            let due = NOW.plus(Duration::from_secs(seconds));
+            assert_eq!(judged(tried).delivery, Step::RetryAt(due), "{unplaced_before}");
+        }
     }
 
     #[test]

@@ -12,6 +12,10 @@ pub const BATCH_EVENTS_MAX: usize = 1_000;
 /// Size limit of any other request body.
 pub const CONTROL_BODY_BYTES_MAX: usize = 256 * 1024;
 
+/// How often an event may be the child of another one's webhook (security rules: a publish that arrives with so many is
+/// refused).
+pub const LOOPS_MAX: u8 = 5;
+
 /// Length of an endpoint's URL (contracts v1 and subscriptions).
 pub const URL_CHARACTERS_MAX: usize = 2_083;
 /// Length of a description (contracts v1 and subscriptions).
@@ -68,8 +72,11 @@ pub const HOURLY_RETRIES: usize = 48;
 pub const JITTER_PERCENT: u64 = 20;
 /// The most that a `Retry-After` can delay an attempt.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
-/// The wait before an attempt is repeated that failed for a reason of ours and cost no place in the schedule.
+/// The wait before an attempt is repeated that failed for a reason of ours and cost no place in the schedule. It doubles
+/// with each such attempt before it.
 pub const OWN_FAULT_WAIT: Duration = Duration::from_secs(1);
+/// The longest of these waits, which a delivery may have for as long as its payload is kept.
+pub const OWN_FAULT_WAIT_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// Failures in a row that open an endpoint's breaker (security rules, "Failure policy"; so are the next ones).
 pub const BREAKER_FAILURES: u32 = 10;

@@ -30,6 +30,8 @@ pub struct Publication {
     pub event_id: Option<String>,
     /// When it happened.
     pub occurred_at: Option<Timestamp>,
+    /// How many webhooks led to it, one after the other: less than [`LOOPS_MAX`](stentor_domain::limits::LOOPS_MAX).
+    pub loops: u8,
 }
 
 /// An event as it was accepted, now or before.
@@ -72,6 +74,7 @@ struct Checked {
     payload: Bytes,
     event_id: Option<EventKey>,
     occurred_at: Option<Timestamp>,
+    loops: u8,
 }
 
 impl Engine {
@@ -173,6 +176,7 @@ impl Engine {
             payload: publication.payload.clone(),
             event_id,
             occurred_at: publication.occurred_at,
+            loops: publication.loops,
         })
     }
 
@@ -208,6 +212,7 @@ impl Engine {
             deliveries,
             matched,
             trigger: Trigger::Event,
+            loops: checked.loops,
         }
     }
 }

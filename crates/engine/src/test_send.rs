@@ -118,6 +118,7 @@ impl Engine {
             }],
             matched: 1,
             trigger: Trigger::Test,
+            loops: 0,
         })
     }
 }

@@ -6,6 +6,7 @@ use crate::openapi;
 use crate::paging::{self, Cursors};
 use crate::problem::{Problem, with_fallbacks};
 use crate::rate_limit::{RateLimits, RequestQuotas};
+use crate::webhook_loop;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
@@ -110,7 +111,9 @@ pub fn router(app: App) -> Router {
     if !app.settings().public_hosts.is_empty() {
         routes = routes.layer(middleware::from_fn_with_state(app.clone(), check_host));
     }
-    let routes = routes.with_state(app);
+    let routes = routes
+        .layer(middleware::from_fn(webhook_loop::check))
+        .with_state(app);
     let without_slash = routes.clone();
     // Asked only for paths that no route has, so that the others pay nothing.
     routes.fallback(move |request: Request| retry_without_slash(without_slash, request))

@@ -7,6 +7,7 @@
 //! - [`call`], [`attempts_at_keys`]: who calls: authentication, idempotency keys, and guessers slowed down;
 //! - [`refusals`]: every refusal of the engine, once for all contracts;
 //! - [`rate_limit`]: how often a key may ask, contract by contract;
+//! - [`webhook_loop`]: what comes back as a webhook's consequence is counted, and ended;
 //! - [`input`], [`paging`]: reading JSON, queries and cursors so that a fault names its field;
 //! - [`openapi`]: the documents that describe the contracts to programs;
 //! - [`dialect`]: the contracts, a folder each, removable with its folder and one line.
@@ -24,6 +25,7 @@ mod input;
 mod openapi;
 mod paging;
 mod refusals;
+mod webhook_loop;
 
 pub use app::{App, AppSettings, router};
 pub use rate_limit::RequestQuotas;

@@ -5,8 +5,10 @@
 //! - `variables` and `file` read two of the places where a value may stand; the flags come from `cli`;
 //! - `layers` asks the places in turn, and `refusal` says what is wrong with a value, where it stands and why;
 //! - `secrets` are the values that no flag, no file of options and no log may show;
+//! - `egress` puts the proxy's two parts together;
 //! - this file resolves the layers into what the commands take.
 
+mod egress;
 mod file;
 mod layers;
 mod parse;
@@ -22,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use stentor_delivery::egress::EgressProxy;
 use stentor_domain::address::AllowedDestination;
 use stentor_http::RequestQuotas;
 use stentor_store::{Database, PostgresAddress};
@@ -230,6 +233,8 @@ pub(crate) struct ServeConfig {
     pub(crate) patience: Option<Duration>,
     /// PEM.
     pub(crate) ca_file: Option<PathBuf>,
+    /// With its credentials, if it has some. Everything leaves through it.
+    pub(crate) egress_proxy: Option<EgressProxy>,
     /// As the operator wishes; the limit of open files may allow fewer.
     pub(crate) in_flight_max: usize,
     pub(crate) in_flight_per_endpoint_max: usize,
@@ -256,6 +261,7 @@ impl ServeConfig {
             allow_destinations: layers.list(&settings::ALLOW_DESTINATIONS)?,
             patience: days(layers.one(&settings::DISABLE_AFTER_DAYS)?),
             ca_file: layers.optional(&settings::CA_FILE)?,
+            egress_proxy: egress::proxy(layers)?,
             in_flight_max: layers.one(&settings::IN_FLIGHT)?,
             in_flight_per_endpoint_max: layers.one(&settings::IN_FLIGHT_PER_ENDPOINT)?,
             failed_authentication_per_minute: NonZeroU32::new(failed_authentication_per_minute),

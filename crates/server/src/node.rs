@@ -203,6 +203,7 @@ fn transport(
     let settings = HttpSettings {
         guard: Guard::new(allow.clone(), vec![own]),
         extra_roots,
+        egress_proxy: config.egress_proxy.clone(),
         ..HttpSettings::default()
     };
     let resolver = Arc::new(SystemResolver::new(Arc::clone(clock)));

@@ -14,7 +14,9 @@ use stentor_domain::limits::{IN_FLIGHT_PER_ENDPOINT_MAX, PAYLOAD_BYTES_MAX};
 use stentor_domain::name::EventTypeName;
 
 /// Marks the event of a test send, which lists of events leave out.
-pub(crate) const TEST_MARK: &str = "test";
+const TEST_MARK: &str = "test";
+/// Marks an event that was published because of a webhook; the number follows.
+const LOOPS_MARK: &str = "loops=";
 
 /// An event to be accepted, with its deliveries.
 #[derive(Clone, Debug)]
@@ -41,9 +43,20 @@ pub struct NewEvent {
     pub matched: u32,
     /// Why its deliveries exist.
     pub trigger: Trigger,
+    /// How many webhooks led to it, one after the other: what the publish arrived with. Tests have none.
+    pub loops: u8,
 }
 
 impl NewEvent {
+    /// What is kept with it beside its content: nothing, as a rule.
+    pub(crate) fn meta(&self) -> Option<String> {
+        match (self.trigger, self.loops) {
+            (Trigger::Test, _) => Some(TEST_MARK.to_owned()),
+            (_, 0) => None,
+            (_, loops) => Some(format!("{LOOPS_MARK}{loops}")),
+        }
+    }
+
     /// The last of its deliveries, where a fan-out row lets more follow.
     pub(crate) fn last_before_fanout(&self) -> Option<&NewDelivery> {
         let written = u32::try_from(self.deliveries.len()).unwrap_or(u32::MAX);
@@ -215,6 +228,14 @@ pub struct ClaimedEvent {
     pub payload: Bytes,
     /// When it happened, where its producer said so.
     pub occurred_at: Option<Timestamp>,
+    /// How many webhooks led to it, one after the other.
+    pub loops: u8,
+}
+
+/// How many webhooks led to an event, of what is kept with it.
+pub(crate) fn loops(meta: Option<&str>) -> u8 {
+    let number = meta.and_then(|meta| meta.strip_prefix(LOOPS_MARK));
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 impl ClaimedEvent {
@@ -302,8 +323,8 @@ pub enum Next {
         due_at: Timestamp,
         /// Failed attempts that have taken a place in the present schedule.
         failed: u32,
-        /// When the first attempt of the present schedule started.
-        first_at: Timestamp,
+        /// When the first attempt of the present schedule started, if one has taken a place in it.
+        first_at: Option<Timestamp>,
     },
 }
 

@@ -40,7 +40,7 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>) -> Result<(TcpStream, So
 }
 
 /// The families in turn, beginning with IPv6; within a family the order of the answer.
-fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+pub(super) fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let count = addresses.len();
     let (v6, v4): (Vec<_>, Vec<_>) = addresses.into_iter().partition(SocketAddr::is_ipv6);
     let (mut v6, mut v4) = (v6.into_iter(), v4.into_iter());

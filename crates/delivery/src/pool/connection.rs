@@ -177,6 +177,11 @@ pub(super) struct Life(Spawner);
 pub(super) struct Spawner(Arc<Mutex<JoinSet<()>>>);
 
 impl Life {
+    /// Ends the connection now.
+    pub(super) fn end(&self) {
+        self.0.0.lock().abort_all();
+    }
+
     fn spawner(&self) -> Spawner {
         self.0.clone()
     }
@@ -194,7 +199,7 @@ impl Life {
 
 impl Drop for Life {
     fn drop(&mut self) {
-        self.0.0.lock().abort_all();
+        self.end();
     }
 }
 

@@ -18,7 +18,8 @@ const STREAMS_MAX: usize = 100;
 /// which then lasts for one exchange.
 const PER_ORIGIN_MAX: usize = 4;
 
-/// An HTTP/2 connection. It closes when the pool and all its streams have dropped it.
+/// An HTTP/2 connection. It closes when the pool and all its streams have dropped it, and once it is retired with its last
+/// stream.
 pub(crate) struct Multiplexed {
     sender: http2::SendRequest<Body>,
     address: SocketAddr,
@@ -29,7 +30,7 @@ pub(crate) struct Multiplexed {
     used_at_micros: AtomicU64,
     /// Set when an exchange did not end cleanly: the connection may be dead, and takes no more exchanges.
     retired: AtomicBool,
-    _life: Life,
+    life: Life,
 }
 
 impl Multiplexed {
@@ -46,7 +47,7 @@ impl Multiplexed {
             streams: AtomicUsize::new(0),
             used_at_micros: AtomicU64::new(as_micros(opened_at)),
             retired: AtomicBool::new(false),
-            _life: life,
+            life,
         }
     }
 
@@ -99,7 +100,11 @@ impl Drop for Stream {
         if !self.clean {
             self.connection.retired.store(true, Ordering::Relaxed);
         }
-        self.connection.streams.fetch_sub(1, Ordering::Relaxed);
+        let others = self.connection.streams.fetch_sub(1, Ordering::Relaxed) - 1;
+        // The pool would keep it until it looks for unused ones, and a peer could flood it meanwhile.
+        if others == 0 && self.connection.retired.load(Ordering::Relaxed) {
+            self.connection.life.end();
+        }
     }
 }
 

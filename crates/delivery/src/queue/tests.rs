@@ -62,6 +62,7 @@ fn claimed(n: i64, endpoint: i64, trigger: Trigger) -> Claimed {
             event_type: EventTypeName::parse("order.paid").unwrap(),
             payload: vec![b'1'; 3].into(),
             occurred_at: None,
+            loops: 0,
         }),
         endpoint,
         shard: 0,

@@ -1,5 +1,6 @@
 //! What is seen of an answer while it arrives, cut to the limits.
 
+use crate::connect::Stage;
 use crate::failure::Failure;
 use crate::transport::Sent;
 use bytes::Bytes;
@@ -20,6 +21,8 @@ const RETRY_AFTER_CHARACTERS_MAX: usize = 64;
 #[derive(Default)]
 pub(super) struct Seen {
     pub(super) exchange: Exchange,
+    /// How far a new connection has come, if one is needed.
+    pub(super) stage: Stage,
     head: Option<Head>,
     body: Vec<u8>,
     /// Was the body read to its end and kept whole?

@@ -1,5 +1,6 @@
 //! TLS and HTTP/2.
 
+use crate::identity::{NAME, identity};
 use crate::world::{AMPLE, Names, PAYLOAD, Receiver, SHORT, Sender, answer, failed, guard, hold};
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -8,8 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::ServerConfig;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::CertificateDer;
 use std::convert::Infallible;
 use std::sync::Arc;
 use stentor_delivery::transport::HttpSettings;
@@ -18,31 +18,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Barrier;
 use tokio_rustls::TlsAcceptor;
 
-const NAME: &str = "hooks.example";
 /// Exchanges at once in the test of multiplexing.
 const CROWD: usize = 20;
-
-/// A certificate for [`NAME`] that signs itself, and who shows it.
-struct Identity {
-    root: CertificateDer<'static>,
-    acceptor: TlsAcceptor,
-}
-
-fn identity(protocols: &[&[u8]]) -> Identity {
-    let drawn = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
-    let root = drawn.cert.der().clone();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(drawn.signing_key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![root.clone()], key)
-        .unwrap();
-    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    Identity { root, acceptor }
-}
 
 fn trusting(roots: Vec<CertificateDer<'static>>) -> Sender {
     Sender::with(Names::local(), guard("127.0.0.1", &[]), roots)
@@ -53,7 +30,7 @@ fn url(receiver: &Receiver, path: &str) -> String {
 }
 
 /// Answers over HTTP/2; `/together` only when [`CROWD`] requests are there at the same time, `/never` not at all.
-async fn http2_receiver(acceptor: TlsAcceptor) -> Receiver {
+pub(crate) async fn http2_receiver(acceptor: TlsAcceptor) -> Receiver {
     let crowd = Arc::new(Barrier::new(CROWD));
     Receiver::new(move |_, stream| {
         let (acceptor, crowd) = (acceptor.clone(), Arc::clone(&crowd));

@@ -4,6 +4,7 @@
 //! - `schedule`: when a delivery is tried again, and when no more;
 //! - `hourly`: the schedule that counts from the first attempt, hour after hour;
 //! - `signing`: what a request carries, and how secrets change;
+//! - `loops`: events that a webhook led to, and how many before it;
 //! - `styles`: the headers that receivers know from elsewhere, and what goes together;
 //! - `formats`: what the body looks like;
 //! - `sandboxes`: projects that reach only what the operator allows;
@@ -22,6 +23,7 @@ mod formats;
 mod handover;
 mod health;
 mod hourly;
+mod loops;
 mod restarts;
 mod sandboxes;
 mod schedule;

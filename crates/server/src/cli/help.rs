@@ -35,9 +35,10 @@ Secrets have no flags and are not lines of the file:
                             data directory.
   STENTOR_DATABASE_PASSWORD The password of the user that a postgres:// URL names. In the URL itself
                             it may stand only where that is in STENTOR_DATABASE_URL.
-  STENTOR_ROOT_KEY_FILE, STENTOR_MASTER_KEY_FILE and STENTOR_DATABASE_PASSWORD_FILE, or root_key_file,
-  master_key_file and database_password_file in the file of --config, name a file with the secret
-  instead.
+  STENTOR_EGRESS_PROXY_CREDENTIALS
+                            USER:PASSWORD for the proxy that --egress-proxy names.
+  Each of them with _FILE at its end, or root_key_file, master_key_file, database_password_file and
+  egress_proxy_credentials_file in the file of --config, names a file with the secret instead.
 
 Examples:
   stentor serve

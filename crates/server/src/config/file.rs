@@ -101,7 +101,10 @@ pub(crate) fn read_text(path: &Path) -> io::Result<String> {
 }
 
 fn known(key: &str) -> Result<&'static About, String> {
-    if matches!(key, "root_key" | "master_key" | "database_password") {
+    if matches!(
+        key,
+        "root_key" | "master_key" | "database_password" | "egress_proxy_credentials"
+    ) {
         return Err(format!(
             "`{key}` does not belong in this file; put it in a file of its own and name that as \
                             {key}_file, or set STENTOR_{}",
@@ -206,6 +209,7 @@ mod tests {
             "root_key = 'hunter2'",
             "master_key = 'hunter2'",
             "database_password = 'hunter2'",
+            "egress_proxy_credentials = 'me:hunter2'",
             "master_key = 'hunter2",
         ] {
             let refusal = refusal(text);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use stentor_domain::address::{AllowedDestination, AllowedDestinationError};
 
 use ipnet::IpNet;
+use stentor_delivery::egress::EgressProxy;
 use stentor_store::{Database, PostgresAddress};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
@@ -58,6 +59,11 @@ pub(crate) fn network(text: &str) -> Result<IpNet, String> {
 pub(crate) fn destination(text: &str) -> Result<AllowedDestination, String> {
     text.parse()
         .map_err(|error: AllowedDestinationError| error.to_string())
+}
+
+/// An HTTP proxy, as `http://host:port` or `https://host:port`. The text is never quoted: it may hold a password.
+pub(crate) fn egress_proxy(url: &str) -> Result<EgressProxy, String> {
+    EgressProxy::parse(url).map_err(str::to_owned)
 }
 
 /// A host as it stands in a Host header before the port, in lower case: a name, an IPv4 address or an IPv6 address in

@@ -113,6 +113,32 @@ impl fmt::Debug for DatabasePassword {
     }
 }
 
+/// What the egress proxy asks for.
+#[derive(Clone)]
+pub(crate) struct ProxyCredentials(Zeroizing<String>);
+
+impl ProxyCredentials {
+    /// Takes a user and a password with a colon between, on one line. The error never quotes the text.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let is_pair = text.split_once(':').is_some_and(|(user, _)| !user.is_empty());
+        if !is_pair || text.contains(char::is_control) {
+            return Err("it is not USER:PASSWORD on one line".to_owned());
+        }
+        Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// User and password in clear, to be sent.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ProxyCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProxyCredentials(***)")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,19 +199,21 @@ mod tests {
         let root = format!("stn_root_{}", "a".repeat(43));
         let master = STANDARD.encode([7; 32]);
         let shown = format!(
-            "{:?} {:?} {:?}",
+            "{:?} {:?} {:?} {:?}",
             RootKey::parse(&root),
             MasterKey::parse_list(&master),
-            DatabasePassword::parse("hunter2")
+            DatabasePassword::parse("hunter2"),
+            ProxyCredentials::parse("me:hunter2")
         );
         assert_eq!(
             shown,
-            "Ok(RootKey(***)) Ok([MasterKey(***)]) Ok(DatabasePassword(***))"
+            "Ok(RootKey(***)) Ok([MasterKey(***)]) Ok(DatabasePassword(***)) Ok(ProxyCredentials(***))"
         );
         let refused = format!(
-            "{:?} {:?}",
+            "{:?} {:?} {:?}",
             RootKey::parse("hunter2"),
-            MasterKey::parse_list("hunter2")
+            MasterKey::parse_list("hunter2"),
+            ProxyCredentials::parse("hunter2")
         );
         assert!(!refused.contains("hunter2"), "{refused}");
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use stentor_domain::address::AllowedDestination;
 
 use ipnet::IpNet;
+use stentor_delivery::egress::EgressProxy;
 use stentor_store::Database;
 use tracing_subscriber::filter::Targets;
 
@@ -81,7 +82,16 @@ pub(crate) static CA_FILE: Setting<PathBuf> = Setting::one(
     "ca-file",
     "FILE",
     parse::path,
-    "Further root certificates (PEM) that receivers' certificates may chain to.",
+    "Further root certificates (PEM) that the certificates of receivers, and of the egress proxy, may chain to.",
+);
+
+pub(crate) static EGRESS_PROXY: Setting<EgressProxy> = Setting::one(
+    "egress_proxy",
+    "egress-proxy",
+    "URL",
+    parse::egress_proxy,
+    "An HTTP proxy (http:// or https://) that every delivery leaves through, by CONNECT. Which destinations can be reached \
+     stays as it is. Its user and password are a secret of their own.",
 );
 
 pub(crate) static IN_FLIGHT: Setting<usize> = Setting::one(
@@ -236,6 +246,12 @@ pub(crate) static DATABASE_PASSWORD_FILE: Setting<PathBuf> = Setting::without_fl
     "A file with the password of the database's user. STENTOR_DATABASE_PASSWORD holds the password itself.",
 );
 
+pub(crate) static EGRESS_PROXY_CREDENTIALS_FILE: Setting<PathBuf> = Setting::without_flag(
+    "egress_proxy_credentials_file",
+    parse::path,
+    "A file with USER:PASSWORD for the egress proxy. STENTOR_EGRESS_PROXY_CREDENTIALS holds them themselves.",
+);
+
 pub(crate) static LOG_FORMAT: Setting<LogFormat> = Setting::one(
     "log_format",
     "log-format",
@@ -275,6 +291,7 @@ pub(crate) static DELIVERIES: Group = Group {
     heading: "Deliveries",
     options: &[
         &ALLOW_DESTINATIONS.about,
+        &EGRESS_PROXY.about,
         &CA_FILE.about,
         &IN_FLIGHT.about,
         &IN_FLIGHT_PER_ENDPOINT.about,
@@ -314,6 +331,7 @@ static SECRETS: Group = Group {
         &ROOT_KEY_FILE.about,
         &MASTER_KEY_FILE.about,
         &DATABASE_PASSWORD_FILE.about,
+        &EGRESS_PROXY_CREDENTIALS_FILE.about,
     ],
 };
 

@@ -15,7 +15,18 @@ pub(crate) const MASTER_KEY: &str = "STENTOR_MASTER_KEY";
 /// The password of the user that `database_url` names.
 pub(crate) const DATABASE_PASSWORD: &str = "STENTOR_DATABASE_PASSWORD";
 
+/// The user and the password that the egress proxy asks for.
+pub(crate) const EGRESS_PROXY_CREDENTIALS: &str = "STENTOR_EGRESS_PROXY_CREDENTIALS";
+
 const PREFIX: &str = "STENTOR_";
+/// Variables that are not those of an option.
+const BY_THEMSELVES: [&str; 5] = [
+    CONFIG_FILE,
+    ROOT_KEY,
+    MASTER_KEY,
+    DATABASE_PASSWORD,
+    EGRESS_PROXY_CREDENTIALS,
+];
 
 /// Stentor's part of the environment.
 #[derive(Default)]
@@ -46,7 +57,7 @@ impl Variables {
     pub(crate) fn complaints(&self) -> Vec<String> {
         let known: Vec<String> = settings::all()
             .map(|option| option.variable())
-            .chain([CONFIG_FILE, ROOT_KEY, MASTER_KEY, DATABASE_PASSWORD].map(str::to_owned))
+            .chain(BY_THEMSELVES.map(str::to_owned))
             .collect();
         let unknown = self.0.keys().filter(|name| !known.contains(name));
         unknown

@@ -11,11 +11,10 @@ use super::session::Session;
 use crate::effects::Effects;
 use crate::error::Result;
 use crate::fresh::Waiting;
-use crate::hot::{Accept, Accepted, Claimed, ClaimedEvent, ExistingEvent, KeptAnswer, NewEvent, TEST_MARK};
+use crate::hot::{Accept, Accepted, Claimed, ClaimedEvent, ExistingEvent, KeptAnswer, NewEvent};
 use crate::member::Hot;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use stentor_domain::attempt::Trigger;
 use stentor_domain::id::{EventId, Id};
 
 /// Hashes of keys.
@@ -321,7 +320,7 @@ struct Events {
     occurred_at: Vec<Option<i64>>,
     payload: Vec<Payload>,
     deliveries: Vec<i64>,
-    meta: Vec<Option<&'static str>>,
+    meta: Vec<Option<String>>,
 }
 
 #[derive(Default)]
@@ -433,9 +432,7 @@ impl Rows {
         events.occurred_at.push(event.occurred_at.map(|at| at.micros()));
         events.payload.push(Payload(event.payload.clone()));
         events.deliveries.push(i64::from(event.matched));
-        events
-            .meta
-            .push((event.trigger == Trigger::Test).then_some(TEST_MARK));
+        events.meta.push(event.meta());
         if let Some(key) = &event.event_id {
             self.keys.member.push(place);
             self.keys.hash.push(key.hash.to_vec());
@@ -457,6 +454,7 @@ impl Rows {
             event_type: event.event_type.clone(),
             payload: event.payload.clone(),
             occurred_at: event.occurred_at,
+            loops: event.loops,
         });
         for delivery in &event.deliveries {
             let room = core.outside.room_for(event, delivery);

@@ -5,7 +5,7 @@ use super::lane::{Doubts, Trouble};
 use super::session::Session;
 use crate::effects::Effects;
 use crate::error::{Result, StoreError};
-use crate::hot::{CLAIM_BYTES_MAX, Cancel, Claim, Claimed, ClaimedDue, ClaimedEvent, Release};
+use crate::hot::{CLAIM_BYTES_MAX, Cancel, Claim, Claimed, ClaimedDue, ClaimedEvent, Release, loops};
 use crate::member::{Hot, Reply};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -27,8 +27,7 @@ due AS (
 UPDATE work w SET owner = $1 FROM due WHERE w.n = ANY(ARRAY(SELECT n FROM due)) AND w.n = due.n
 RETURNING due.place, w.n, w.tag, w.event, w.attempt, w.failed, w.first_at, w.due_at, w.cause,
           (SELECT octet_length(payload) FROM events WHERE events.n = w.event)";
-const EVENTS: &str =
-    "SELECT n, tag, tenant, type, payload, occurred_at FROM events WHERE n = ANY($1) AND payload IS NOT NULL";
+const EVENTS: &str = "SELECT n, tag, tenant, type, payload, occurred_at, meta FROM events WHERE n = ANY($1) AND payload IS NOT NULL";
 const NEXT_DUE: &str = "
 SELECT c.place, (SELECT due_at FROM work WHERE shard = c.shard AND endpoint = c.endpoint AND owner IS NULL
                  ORDER BY due_at LIMIT 1)
@@ -357,6 +356,7 @@ async fn events(session: &mut Session, owned: &[Owned]) -> Result<HashMap<i64, A
             event_type: EventTypeName::parse(name).map_err(|_| unknown(name))?,
             payload: payload.into(),
             occurred_at: row.try_get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
+            loops: loops(row.try_get(6)?),
         };
         events.insert(n, Arc::new(event));
     }

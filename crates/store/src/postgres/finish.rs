@@ -310,7 +310,7 @@ async fn wait(core: &Core, session: &mut Session, finishes: &[&Finish]) -> Resul
         } = finish.next
         {
             failed.push(i64::from(times));
-            first_at.push(first.micros());
+            first_at.push(first.map(|first| first.micros()));
             due.push(due_at.micros());
         }
     }

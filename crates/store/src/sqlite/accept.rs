@@ -6,12 +6,10 @@ use crate::error::Result;
 use crate::fresh::Waiting;
 use crate::hot::{
     Accept, Accepted, Claimed, ClaimedEvent, EventKey, ExistingEvent, KeptAnswer, NewDelivery, NewEvent,
-    TEST_MARK,
 };
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashMap;
 use std::sync::Arc;
-use stentor_domain::attempt::Trigger;
 use stentor_domain::id::{EventId, Id, TenantId};
 
 impl Writer {
@@ -172,7 +170,7 @@ impl Writer {
             event.occurred_at.map(|at| at.micros()),
             payload,
             event.matched,
-            (event.trigger == Trigger::Test).then_some(TEST_MARK),
+            event.meta(),
         ])?;
         drop(statement);
         if let Some(key) = &event.event_id {
@@ -191,6 +189,7 @@ impl Writer {
             event_type: event.event_type.clone(),
             payload: event.payload.clone(),
             occurred_at: event.occurred_at,
+            loops: event.loops,
         });
         for delivery in &event.deliveries {
             let ticket = self.outside.room_for(event, delivery);

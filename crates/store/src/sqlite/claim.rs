@@ -3,7 +3,7 @@
 use super::writer::Writer;
 use crate::effects::Effects;
 use crate::error::{Result, StoreError};
-use crate::hot::{CLAIM_BYTES_MAX, Cancel, Claim, Claimed, ClaimedDue, ClaimedEvent, Release};
+use crate::hot::{CLAIM_BYTES_MAX, Cancel, Claim, Claimed, ClaimedDue, ClaimedEvent, Release, loops};
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -136,7 +136,7 @@ impl Writer {
 
     fn event(&mut self, n: i64) -> Result<Option<ClaimedEvent>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT tag, tenant, type, payload, occurred_at FROM events WHERE n = ?1 AND payload IS NOT NULL",
+            "SELECT tag, tenant, type, payload, occurred_at, meta FROM events WHERE n = ?1 AND payload IS NOT NULL",
         )?;
         let event = statement
             .query_row([n], |row| {
@@ -146,10 +146,11 @@ impl Writer {
                     row.get::<_, String>(2)?,
                     row.get::<_, Vec<u8>>(3)?,
                     row.get::<_, Option<i64>>(4)?,
+                    row.get::<_, Option<String>>(5)?,
                 ))
             })
             .optional()?;
-        let Some((tag, tenant, event_type, payload, occurred_at)) = event else {
+        let Some((tag, tenant, event_type, payload, occurred_at, meta)) = event else {
             return Ok(None);
         };
         let event_type = EventTypeName::parse(&event_type).map_err(|_| unknown(&event_type))?;
@@ -159,6 +160,7 @@ impl Writer {
             event_type,
             payload: payload.into(),
             occurred_at: occurred_at.map(Timestamp::from_micros),
+            loops: loops(meta.as_deref()),
         }))
     }
 

@@ -100,7 +100,7 @@ impl Writer {
         let no = finish.attempt.no;
         let values = params![
             failed,
-            first_at.micros(),
+            first_at.map(|first| first.micros()),
             due_at.micros(),
             finish.delivery.n(),
             epoch,

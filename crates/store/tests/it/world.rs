@@ -94,6 +94,7 @@ impl Scene {
             }],
             matched: 1,
             trigger: stentor_domain::attempt::Trigger::Event,
+            loops: 0,
         }
     }
 
@@ -143,7 +144,7 @@ impl Scene {
             let retry = Next::Retry {
                 due_at: now.plus(Duration::from_secs(60)),
                 failed: claimed.failed + 1,
-                first_at: claimed.first_at.unwrap_or(now),
+                first_at: claimed.first_at.or(Some(now)),
             };
             (retry, Effect::Failed { pause: None })
         };

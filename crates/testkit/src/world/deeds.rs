@@ -239,6 +239,7 @@ pub fn order_paid(tenant: &str, payload: &str) -> Publication {
         payload: payload.to_owned().into(),
         event_id: None,
         occurred_at: None,
+        loops: 0,
     }
 }
 

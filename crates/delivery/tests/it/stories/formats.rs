@@ -29,6 +29,7 @@ async fn publish(world: &World) {
         payload: PAYLOAD.into(),
         event_id: None,
         occurred_at: Some(Timestamp::from_seconds(HAPPENED)),
+        loops: 0,
     };
     world.publish_all(vec![event]).await.unwrap();
 }

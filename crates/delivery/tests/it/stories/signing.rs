@@ -72,6 +72,7 @@ async fn a_request_carries_its_headers_and_the_attempt_shows_them() {
         "webhook-id",
         "webhook-timestamp",
         "webhook-signature",
+        "webhook-loop",
     ] {
         assert!(
             sent.contains(&format!("{name}: {}\n", received.header(name))),

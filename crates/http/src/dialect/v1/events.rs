@@ -6,6 +6,7 @@ use crate::body::{BodyLimits, JsonBytes};
 use crate::call::{Call, key_reused, repeated};
 use crate::input::{self, NotYet, Object};
 use crate::problem::Problem;
+use crate::webhook_loop::Loops;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -105,7 +106,12 @@ impl<'a> From<&'a Published> for EventOut<'a> {
 
 impl EventIn<'_> {
     /// Takes the payload as a slice of `body`, which it was read from.
-    fn publication(self, body: &Bytes, place: Option<usize>) -> Result<Publication, Problem> {
+    fn publication(
+        self,
+        body: &Bytes,
+        place: Option<usize>,
+        Loops(loops): Loops,
+    ) -> Result<Publication, Problem> {
         let field = |name: &str| place.map_or_else(|| name.to_owned(), |at| format!("events.{at}.{name}"));
         NotYet::refuse(&[(&field("channels"), self.channels)])?;
         let occurred_at = match self.occurred_at.as_deref().map(Timestamp::parse_iso) {
@@ -121,6 +127,7 @@ impl EventIn<'_> {
             payload: body.slice_ref(self.payload.get().as_bytes()),
             event_id: self.event_id.map(Cow::into_owned),
             occurred_at,
+            loops,
         })
     }
 }
@@ -133,15 +140,18 @@ impl EventIn<'_> {
         (status = 200, description = "Accepted before, under the same `event_id`.", body = EventOut<'_>),
         (status = 409, description = "The `event_id` is in use for another type or payload."),
         (status = 413, description = "The payload is too large."),
-    )
+    ),
+    params(("webhook-loop" = Option<u8>, Header, description = "Where a webhook led to this: what it came with. From 5 on, \
+        422 `webhook_loop`.")),
 )]
 async fn publish(
     State(app): State<App>,
     call: Call,
+    loops: Loops,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
     let event: EventIn<'_> = input::json(&body)?;
-    let publication = event.publication(&body, None)?;
+    let publication = event.publication(&body, None, loops)?;
     let render = |events: &[Published]| {
         let event = events.first();
         let status = if event.is_some_and(|event| event.existing) {
@@ -161,11 +171,14 @@ async fn publish(
         (status = 202, description = "Accepted, in the order of the request.", body = Vec<EventOut<'_>>),
         (status = 409, description = "An `event_id` is in use for another type or payload; nothing was accepted."),
         (status = 413, description = "The batch or a payload is too large; nothing was accepted."),
-    )
+    ),
+    params(("webhook-loop" = Option<u8>, Header, description = "Where a webhook led to this: what it came with. From 5 on, \
+        422 `webhook_loop`.")),
 )]
 async fn publish_batch(
     State(app): State<App>,
     call: Call,
+    loops: Loops,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
     let batch: BatchIn<'_> = input::json(&body)?;
@@ -178,7 +191,7 @@ async fn publish_batch(
         .events
         .into_iter()
         .enumerate()
-        .map(|(at, Object(event))| event.publication(&body, Some(at)))
+        .map(|(at, Object(event))| event.publication(&body, Some(at), loops))
         .collect();
     let render = |events: &[Published]| {
         let events: Vec<_> = events.iter().map(EventOut::from).collect();

@@ -25,6 +25,10 @@ pub(super) fn webhooks() -> Value {
                     header("webhook-id", "The event's id, the same in every attempt."),
                     header("webhook-timestamp", "When this attempt began, in Unix seconds."),
                     header(
+                        "webhook-loop",
+                        "How many webhooks led to this one, itself included. Pass it on with what you publish because of it."
+                    ),
+                    header(
                         "webhook-signature",
                         "Signatures of `id.timestamp.body`, separated by spaces: `v1,` and a base64 HMAC-SHA256 for \
                          every secret that is valid now."

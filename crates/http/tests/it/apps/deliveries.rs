@@ -65,7 +65,7 @@ fn waits(due_at: Timestamp) -> Next {
     Next::Retry {
         due_at,
         failed: 1,
-        first_at: due_at,
+        first_at: Some(due_at),
     }
 }
 

@@ -233,7 +233,7 @@ async fn answer_and_wait(world: &World, status: u16) {
     let next = Next::Retry {
         due_at: now,
         failed: 1,
-        first_at: now,
+        first_at: Some(now),
     };
     world.answer(&world.claim(111).await[0], status, next).await;
 }

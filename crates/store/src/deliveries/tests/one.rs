@@ -170,7 +170,7 @@ async fn an_attempt_tells_the_custom_headers_that_were_sent() {
             Next::Retry {
                 due_at: world.store.clock().now(),
                 failed: 1,
-                first_at: world.store.clock().now(),
+                first_at: Some(world.store.clock().now()),
             },
         ),
         (77, Next::Delivered),

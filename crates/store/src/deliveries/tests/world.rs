@@ -136,6 +136,7 @@ impl World {
             }],
             matched: 1,
             trigger,
+            loops: 0,
         };
         let accepted = self.store.accept_events(Accept {
             events: vec![new],
@@ -182,7 +183,7 @@ impl World {
         let next = Next::Retry {
             due_at: now.plus(Duration::from_secs(3_600)),
             failed: claimed.failed + 1,
-            first_at: claimed.first_at.unwrap_or(now),
+            first_at: claimed.first_at.or(Some(now)),
         };
         self.finish(claimed, Outcome::Failed(ErrorClass::Connect), next, None)
             .await;

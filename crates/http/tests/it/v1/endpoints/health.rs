@@ -32,6 +32,7 @@ async fn attempt(world: &mut World, endpoint: &Value, status: u16, effect: Effec
         }],
         matched: 1,
         trigger: Trigger::Event,
+        loops: 0,
     };
     let accept = Accept {
         events: vec![event],
@@ -64,7 +65,7 @@ async fn attempt(world: &mut World, endpoint: &Value, status: u16, effect: Effec
         next: Next::Retry {
             due_at: at,
             failed: 1,
-            first_at: at,
+            first_at: Some(at),
         },
         effect,
         patience: None,
