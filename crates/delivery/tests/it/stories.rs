@@ -8,6 +8,7 @@
 //! - `sandboxes`: projects that reach only what the operator allows;
 //! - `endpoints`: endpoints that are paused, gone, edited or deleted while deliveries are under way;
 //! - `steering`: cancelling and retrying by hand;
+//! - `replays`: sending again, many at once;
 //! - `tests`: test sends, past queue and status;
 //! - `restarts`: processes that die at every step;
 //! - `handover`: deliveries that never come by the short way from the commit;
@@ -19,6 +20,7 @@ mod fairness;
 mod formats;
 mod handover;
 mod hourly;
+mod replays;
 mod restarts;
 mod sandboxes;
 mod schedule;

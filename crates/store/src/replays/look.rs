@@ -13,10 +13,9 @@ use stentor_domain::replay::{ReplaySpec, ReplayState};
 
 /// What is due at an endpoint and waits for it.
 pub(super) const DUE: &str = "SELECT count(*) FROM
-     (SELECT 1 FROM work WHERE shard = ?1 AND endpoint = ?2 AND owner IS NULL AND due_at <= ?3 LIMIT ?4) AS some";
+     (SELECT 1 FROM work WHERE shard = ?1 AND endpoint = ?2 AND owner IS NULL AND due_at <= ?3 LIMIT ?4) AS counted";
 /// What replays have brought to an endpoint and is unfinished.
-pub(super) const UNFINISHED: &str =
-    "SELECT count(*) FROM (SELECT 1 FROM work WHERE endpoint = ?1 AND replay IS NOT NULL LIMIT ?2) AS some";
+pub(super) const UNFINISHED: &str = "SELECT count(*) FROM (SELECT 1 FROM work WHERE endpoint = ?1 AND replay IS NOT NULL LIMIT ?2) AS counted";
 
 pub(super) async fn turn(tx: &mut Tx<'_>, id: ReplayId, now: Timestamp) -> Result<Option<Turn>> {
     let Some(job) = find(tx, Scope::Root, id).await? else {
@@ -51,9 +50,9 @@ pub(super) async fn turn(tx: &mut Tx<'_>, id: ReplayId, now: Timestamp) -> Resul
 /// Counts what has ended or waits, by the indexes. Deliveries in a node's memory are not found, and not counted: they are on their
 /// way at this moment.
 pub(super) const COUNT_FINISHED: &str = "SELECT count(*) FROM
-     (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND n > ?2 AND n < ?3 LIMIT ?4) AS some";
+     (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND n > ?2 AND n < ?3 LIMIT ?4) AS counted";
 pub(super) const COUNT_EVENTS: &str =
-    "SELECT count(*) FROM (SELECT 1 FROM events WHERE tenant = ?1 AND n > ?2 AND n < ?3 LIMIT ?4) AS some";
+    "SELECT count(*) FROM (SELECT 1 FROM events WHERE tenant = ?1 AND n > ?2 AND n < ?3 LIMIT ?4) AS counted";
 pub(super) const COUNT_WAITING: &str = "SELECT count(*) FROM
      (SELECT n, event, cause FROM work WHERE shard = ?1 AND endpoint = ?2 AND owner IS NULL LIMIT ?6) AS w
      WHERE w.n > ?3 AND w.n < ?4 AND w.cause <> 'test'
