@@ -26,6 +26,9 @@ mod look;
 mod rows;
 mod slice;
 
+#[cfg(test)]
+mod tests;
+
 use crate::Store;
 use crate::change::By;
 use crate::error::{Result, StoreError};

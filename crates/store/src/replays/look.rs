@@ -1,4 +1,7 @@
 //! What lies before a replay. Nothing here changes anything.
+//!
+//! What an endpoint, or a tenant, has in a range of keys is always found through the index that begins with it: in the same range may
+//! be millions of rows of others.
 
 use super::rows::find;
 use super::{Candidate, Extent, Keys, Phase, Turn};
@@ -10,6 +13,59 @@ use stentor_domain::key::Scope;
 use stentor_domain::limits::{REPLAY_DUE_MAX, REPLAY_TOTAL_MAX, REPLAY_UNFINISHED_MAX};
 use stentor_domain::name::EventTypeName;
 use stentor_domain::replay::{ReplaySpec, ReplayState};
+
+/// A statement in the words of each engine.
+pub(super) struct PerEngine {
+    pub(super) sqlite: &'static str,
+    pub(super) postgres: &'static str,
+}
+
+impl PerEngine {
+    /// In the words of this transaction's engine.
+    pub(super) fn of(&self, tx: &Tx<'_>) -> &'static str {
+        match tx {
+            Tx::Sqlite(_) => self.sqlite,
+            Tx::Postgres(_) => self.postgres,
+        }
+    }
+}
+
+/// A statement over the rows whose `$owner` is 1 and whose `$n` is above 2 and below 3. PostgreSQL would go through a narrow range by
+/// the primary key instead, whoever has what is in it: compared as a row, the two are found by the index of both only. SQLite
+/// takes no more than the first part of a row to an index.
+macro_rules! in_range {
+    ($owner:literal, $n:literal, $head:expr, $tail:expr) => {
+        $crate::replays::look::PerEngine {
+            sqlite: concat!(
+                $head,
+                " WHERE ",
+                $owner,
+                " = ?1 AND ",
+                $n,
+                " > ?2 AND ",
+                $n,
+                " < ?3 ",
+                $tail
+            ),
+            postgres: concat!(
+                $head,
+                " WHERE ",
+                $owner,
+                " = ?1 AND (",
+                $owner,
+                ", ",
+                $n,
+                ") > (?1, ?2) AND (",
+                $owner,
+                ", ",
+                $n,
+                ") < (?1, ?3) ",
+                $tail
+            ),
+        }
+    };
+}
+pub(super) use in_range;
 
 /// What is due at an endpoint and waits for it.
 pub(super) const DUE: &str = "SELECT count(*) FROM
@@ -49,14 +105,22 @@ pub(super) async fn turn(tx: &mut Tx<'_>, id: ReplayId, now: Timestamp) -> Resul
 
 /// Counts what has ended or waits, by the indexes. Deliveries in a node's memory are not found, and not counted: they are on their
 /// way at this moment.
-pub(super) const COUNT_FINISHED: &str = "SELECT count(*) FROM
-     (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND n > ?2 AND n < ?3 LIMIT ?4) AS counted";
-pub(super) const COUNT_EVENTS: &str =
-    "SELECT count(*) FROM (SELECT 1 FROM events WHERE tenant = ?1 AND n > ?2 AND n < ?3 LIMIT ?4) AS counted";
+pub(super) const COUNT_FINISHED: PerEngine = in_range!(
+    "endpoint",
+    "n",
+    "SELECT count(*) FROM (SELECT 1 FROM deliveries",
+    "LIMIT ?4) AS counted"
+);
+pub(super) const COUNT_EVENTS: PerEngine = in_range!(
+    "tenant",
+    "n",
+    "SELECT count(*) FROM (SELECT 1 FROM events",
+    "LIMIT ?4) AS counted"
+);
 pub(super) const COUNT_WAITING: &str = "SELECT count(*) FROM
-     (SELECT n, event, cause FROM work WHERE shard = ?1 AND endpoint = ?2 AND owner IS NULL LIMIT ?6) AS w
-     WHERE w.n > ?3 AND w.n < ?4 AND w.cause <> 'test'
-       AND (?5 IS NULL OR ?5 = (SELECT type FROM events WHERE events.n = w.event))";
+     (SELECT n, event, cause FROM work WHERE shard = ?1 AND endpoint = ?2 AND owner IS NULL LIMIT ?6) AS counted
+     WHERE counted.n > ?3 AND counted.n < ?4 AND counted.cause <> 'test'
+       AND (?5 IS NULL OR ?5 = (SELECT type FROM events WHERE events.n = counted.event))";
 
 pub(super) async fn extent(tx: &mut Tx<'_>, turn: &Turn) -> Result<Extent> {
     let (spec, endpoint) = (&turn.replay.spec, turn.replay.endpoint.n());
@@ -65,11 +129,11 @@ pub(super) async fn extent(tx: &mut Tx<'_>, turn: &Turn) -> Result<Extent> {
     let mut counted = Vec::new();
     if spec.reopens() {
         let values = values![endpoint, after, before, REPLAY_TOTAL_MAX];
-        counted.extend(tx.row(COUNT_FINISHED, values, |row| row.count(0)).await?);
+        counted.extend(tx.row(COUNT_FINISHED.of(tx), values, |row| row.count(0)).await?);
     }
     if spec.missing {
         let values = values![turn.replay.tenant.n(), after, before, REPLAY_TOTAL_MAX];
-        counted.extend(tx.row(COUNT_EVENTS, values, |row| row.count(0)).await?);
+        counted.extend(tx.row(COUNT_EVENTS.of(tx), values, |row| row.count(0)).await?);
     }
     // One that names a state means none that is unfinished.
     if spec.reopens() && spec.state.is_none() {
@@ -109,13 +173,17 @@ macro_rules! named {
 }
 pub(super) use named;
 
-/// By the index `deliveries_of_endpoint`. Everything in the range is looked at, so that a look has a bound whatever is named.
-pub(super) const FINISHED: &str = concat!(
-    "SELECT d.n, CASE WHEN ",
-    named!(),
-    " THEN 1 ELSE 0 END, CASE WHEN v.payload IS NULL THEN 1 ELSE 0 END
-     FROM deliveries d JOIN events v ON v.n = d.event
-     WHERE d.endpoint = ?1 AND d.n > ?2 AND d.n < ?3 ORDER BY d.n LIMIT ?6"
+/// Everything in the range is looked at, so that a look has a bound whatever is named.
+pub(super) const FINISHED: PerEngine = in_range!(
+    "d.endpoint",
+    "d.n",
+    concat!(
+        "SELECT d.n, CASE WHEN ",
+        named!(),
+        " THEN 1 ELSE 0 END, CASE WHEN v.payload IS NULL THEN 1 ELSE 0 END
+         FROM deliveries d JOIN events v ON v.n = d.event"
+    ),
+    "ORDER BY d.n LIMIT ?6"
 );
 
 pub(super) async fn finished(
@@ -128,7 +196,7 @@ pub(super) async fn finished(
     let state = spec.state.map(|state| state.as_str());
     let event_type = spec.event_type.as_ref().map(|name| name.as_str());
     let values = values![endpoint, keys.after, keys.before, state, event_type, limit];
-    tx.rows(FINISHED, values, |row| {
+    tx.rows(FINISHED.of(tx), values, |row| {
         Ok(Finished {
             n: row.int(0)?,
             named: row.flag(1)?,
@@ -142,18 +210,22 @@ pub(super) async fn finished(
 pub(super) const FANNING_OUT: &str =
     "SELECT event FROM fanout WHERE event > ?2 AND event < ?3 AND tenant = ?1 LIMIT 1";
 
-/// Events by the index `events_of_tenant`, and whether each has a delivery for the endpoint: one that has ended, by its event; an
-/// unfinished one close behind its event by key, any other by the index `work_late`, which has exactly those.
-pub(super) const CANDIDATES: &str = "
-SELECT v.n, v.tag, v.type, CASE WHEN v.payload IS NULL THEN 1 ELSE 0 END,
+/// Events, and whether each has a delivery for the endpoint: one that has ended, by its event; an unfinished one close behind its
+/// event by key, any other by the index `work_late`, which has exactly those. (A sum is found by no index.)
+pub(super) const CANDIDATES: PerEngine = in_range!(
+    "v.tenant",
+    "v.n",
+    "SELECT v.n, v.tag, v.type, CASE WHEN v.payload IS NULL THEN 1 ELSE 0 END,
        CASE WHEN v.meta = 'test' THEN 1
-            WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.event = v.n AND d.n > v.n AND d.endpoint = ?2) THEN 1
+            WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.event = v.n AND d.n > v.n AND d.endpoint + 0 = ?4) THEN 1
             WHEN EXISTS (SELECT 1 FROM work w
-                         WHERE w.n > v.n AND w.n < v.n + 104857600 AND w.event = v.n AND w.endpoint = ?2) THEN 1
+                         WHERE w.n > v.n AND w.n < v.n + 104857600 AND w.event = v.n AND w.endpoint + 0 = ?4) THEN 1
             WHEN EXISTS (SELECT 1 FROM work w
-                         WHERE w.n - w.event >= 104857600 AND w.event = v.n AND w.endpoint = ?2) THEN 1
+                         WHERE w.n - w.event >= 104857600 AND w.event = v.n AND w.endpoint + 0 = ?4) THEN 1
             ELSE 0 END
-FROM events v WHERE v.tenant = ?1 AND v.n > ?3 AND v.n < ?4 ORDER BY v.n LIMIT ?5";
+     FROM events v",
+    "ORDER BY v.n LIMIT ?5"
+);
 
 pub(super) async fn candidates(
     tx: &mut Tx<'_>,
@@ -166,9 +238,9 @@ pub(super) async fn candidates(
     if tx.row(FANNING_OUT, values, |row| row.int(0)).await?.is_some() {
         return Ok(None);
     }
-    let values = values![tenant, endpoint, keys.after, keys.before, limit];
+    let values = values![tenant, keys.after, keys.before, endpoint, limit];
     let candidates = tx
-        .rows(CANDIDATES, values, |row| {
+        .rows(CANDIDATES.of(tx), values, |row| {
             Ok(Candidate {
                 id: EventId(row.id(0)?),
                 event_type: row.word(2, |name| EventTypeName::parse(name).ok())?,

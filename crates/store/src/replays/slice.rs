@@ -1,6 +1,6 @@
 //! The steps that the background takes, each in one transaction.
 
-use super::look::{self, named, next_phase};
+use super::look::{self, PerEngine, in_range, named, next_phase};
 use super::rows::{Job, encode, find};
 use super::{Extent, Keys, Missing, Turn};
 use crate::change::tick;
@@ -45,22 +45,29 @@ pub(super) async fn start(tx: &mut Tx<'_>, turn: &Turn, extent: Extent) -> Resul
     .await
 }
 
-/// Back into `work` goes what is named and has its payload; 1 to 5 as in [`look::FINISHED`], the range ending with 3.
-const REOPEN: &str = concat!(
+/// Back into `work` goes what is named and has its payload; 4 and 5 as in [`look::FINISHED`].
+pub(super) const REOPEN: PerEngine = in_range!(
+    "d.endpoint",
+    "d.n",
     "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, cause, replay)
      SELECT d.n, d.tag, d.event, d.endpoint, d.tenant, ?6, d.attempts + 1, ?7, ?8, ?9
-     FROM deliveries d JOIN events v ON v.n = d.event
-     WHERE d.endpoint = ?1 AND d.n > ?2 AND d.n < ?3 AND v.payload IS NOT NULL AND ",
-    named!()
+     FROM deliveries d JOIN events v ON v.n = d.event",
+    concat!("AND v.payload IS NOT NULL AND ", named!())
 );
 /// What is in `work` now leaves `deliveries`, the attempt inside it for `attempts`.
-const KEEP_ATTEMPTS: &str =
+pub(super) const KEEP_ATTEMPTS: PerEngine = in_range!(
+    "d.endpoint",
+    "d.n",
     "INSERT INTO attempts (delivery, no, started_at, cause, status, error, micros, exchange)
-     SELECT d.n, d.attempts, d.started_at, d.cause, d.status, d.error, d.micros, d.exchange FROM deliveries d
-     WHERE d.endpoint = ?1 AND d.n > ?2 AND d.n < ?3 AND d.exchange IS NOT NULL
-       AND EXISTS (SELECT 1 FROM work w WHERE w.n = d.n) ON CONFLICT DO NOTHING";
-const LEAVE: &str = "DELETE FROM deliveries WHERE endpoint = ?1 AND n > ?2 AND n < ?3
-       AND EXISTS (SELECT 1 FROM work w WHERE w.n = deliveries.n)";
+     SELECT d.n, d.attempts, d.started_at, d.cause, d.status, d.error, d.micros, d.exchange FROM deliveries d",
+    "AND d.exchange IS NOT NULL AND EXISTS (SELECT 1 FROM work w WHERE w.n = d.n) ON CONFLICT DO NOTHING"
+);
+pub(super) const LEAVE: PerEngine = in_range!(
+    "endpoint",
+    "n",
+    "DELETE FROM deliveries",
+    "AND EXISTS (SELECT 1 FROM work w WHERE w.n = deliveries.n)"
+);
 
 pub(super) async fn reopen(tx: &mut Tx<'_>, turn: &Turn, now: Timestamp) -> Result<usize> {
     tick(tx).await?;
@@ -92,7 +99,7 @@ async fn take_back(tx: &mut Tx<'_>, turn: &Turn, slice: Keys, now: Timestamp) ->
     let (spec, endpoint) = (&turn.replay.spec, turn.replay.endpoint.n());
     let replayed = tx
         .execute(
-            REOPEN,
+            REOPEN.of(tx),
             values![
                 endpoint,
                 slice.after,
@@ -107,8 +114,8 @@ async fn take_back(tx: &mut Tx<'_>, turn: &Turn, slice: Keys, now: Timestamp) ->
         )
         .await?;
     let range = values![endpoint, slice.after, slice.before];
-    tx.execute(KEEP_ATTEMPTS, range).await?;
-    let left = tx.execute(LEAVE, range).await?;
+    tx.execute(KEEP_ATTEMPTS.of(tx), range).await?;
+    let left = tx.execute(LEAVE.of(tx), range).await?;
     if left == replayed {
         Ok(replayed)
     } else {
