@@ -67,7 +67,7 @@ mod sqlite {
                 rows::TO_DO,
                 &[
                     "SEARCH j USING INDEX jobs_to_do (kind=?)",
-                    "SEARCH o USING COVERING INDEX jobs_to_do_of_endpoint (endpoint=? AND n<?)",
+                    "SEARCH o USING INDEX jobs_to_do_of_endpoint (endpoint=? AND n<?)",
                 ],
             ),
         ] {

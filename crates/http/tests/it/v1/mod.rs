@@ -13,3 +13,4 @@ mod pages;
 mod paths_and_hosts;
 mod projects;
 mod rate_limit;
+mod replays;
