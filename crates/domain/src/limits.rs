@@ -127,4 +127,4 @@ pub const REPLAYS_PER_ENDPOINT_MAX: u32 = 10;
 /// Deliveries and events of each kind that are counted when a replay starts; of more there is no total.
 pub const REPLAY_TOTAL_MAX: u32 = 100_000;
 /// Deliveries and events that a dry run looks at.
-pub const REPLAY_DRY_RUN_ROWS_MAX: u32 = 2_000_000;
+pub const REPLAY_DRY_RUN_ROWS_MAX: u32 = 1_000_000;
