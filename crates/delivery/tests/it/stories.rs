@@ -11,6 +11,7 @@
 //! - `steering`: cancelling and retrying by hand;
 //! - `replays`: sending again, many at once;
 //! - `tests`: test sends, past queue and status;
+//! - `health`: receivers that fail, ask for a pause, and come back;
 //! - `restarts`: processes that die at every step;
 //! - `handover`: deliveries that never come by the short way from the commit;
 //! - `fairness`: whose turn it is, and how many at once;
@@ -20,6 +21,7 @@ mod endpoints;
 mod fairness;
 mod formats;
 mod handover;
+mod health;
 mod hourly;
 mod replays;
 mod restarts;

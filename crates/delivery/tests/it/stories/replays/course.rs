@@ -142,17 +142,51 @@ async fn an_endpoint_has_a_bounded_number_of_replays_to_come() {
 async fn what_fails_for_good_does_not_stop_a_large_replay() {
     let mut world = world().await;
     let endpoint = world.endpoint("acme", URL).await;
-    world.publish_many("acme", 1_500).await;
+    let many = usize::try_from(REPLAY_DUE_MAX).unwrap() * 5 / 2;
+    world.publish_many("acme", many).await;
     world.settle().await;
     received(&world);
-    // All but the last one fail, and wait for their next attempt.
+    // Every second one fails, and waits for its next attempt: more than may be due at once.
+    let replies: Vec<_> = (0..many).map(|n| Reply::Status([500, 200][n % 2])).collect();
+    world.receivers.script(URL, &replies);
+    let replay = world.replay(all_of(endpoint)).await.unwrap();
+    world.settle().await;
+    assert_eq!(received(&world).len(), many);
+    assert_eq!(
+        world.replay_line(replay).await,
+        "done, looked at 2500 of 2500, replayed 2500, skipped 0"
+    );
+    assert_eq!(world.unfinished(), 1_250);
+}
+
+#[tokio::test]
+async fn a_replay_waits_behind_the_breaker_of_an_endpoint_that_fails() {
+    let mut world = world().await;
+    let endpoint = world.endpoint("acme", URL).await;
+    let many = usize::try_from(REPLAY_DUE_MAX).unwrap() * 2;
+    world.publish_many("acme", many).await;
+    world.settle().await;
+    received(&world);
     world.receivers.script(URL, &[Reply::Status(500)]);
     let replay = world.replay(all_of(endpoint)).await.unwrap();
     world.settle().await;
-    assert_eq!(received(&world).len(), 1_500);
+    let sent = received(&world).len();
+    assert!(sent < 50, "{sent} were sent to an endpoint that takes none");
+    let waits = world.replay_now(replay).await;
+    assert_eq!(waits.state.as_str(), "running");
+    let brought = u64::from(REPLAY_DUE_MAX + REPLAY_SLICE_ROWS);
+    assert!(waits.progress.replayed <= brought, "{:?}", waits.progress);
+
+    world.receivers.script(URL, &[Reply::Status(200)]);
+    for _ in 0..1_000 {
+        if world.unfinished() == 0 && world.replay_now(replay).await.finished_at.is_some() {
+            break;
+        }
+        world.after(seconds(60)).await;
+    }
     assert_eq!(
         world.replay_line(replay).await,
-        "done, looked at 1500 of 1500, replayed 1500, skipped 0"
+        "done, looked at 2000 of 2000, replayed 2000, skipped 0"
     );
-    assert_eq!(world.unfinished(), 1_500);
+    assert_eq!((world.unfinished(), ended(&world, "delivered")), (0, 2_000));
 }
