@@ -235,6 +235,41 @@ def test_a_delivery_in_a_sandbox(shared_server: Server, recorded: Exchanges):
     recorded.exchange("delivery-get-simulated", shop.owner, "GET", simulated)
 
 
+def test_replays(shop: Shop, recorded: Exchanges, receiver: Receiver):
+    client, path = shop.owner, "/v1/replays"
+    delivered = client.get(shop.delivery(receiver.url(), "delivered")).expect(200)
+    body = {"endpoint": delivered["endpoint"], "since": "2024-01-01T00:00:00Z"}
+    recorded.exchange("replay-dry-run", client, "POST", path, body | {"status": "delivered", "dry_run": True})
+    once = {"Idempotency-Key": "k1"}
+    made = recorded.exchange("replay-create", client, "POST", path, body | {"type": "order.completed"}, once).json()
+    replay = f"{path}/{made['id']}"
+    until(lambda: client.get(replay).expect(200)["status"] == "done", "the replay is done")
+    recorded.exchange("replay-create-repeated", client, "POST", path, body | {"type": "order.completed"}, once)
+    recorded.exchange("replay-get", client, "GET", replay)
+    recorded.exchange("replay-list", client, "GET", f"{path}?limit=1")
+    recorded.exchange("replay-cancel-done", client, "POST", f"{replay}/cancel")
+    bad = body | {"since": "2024-01-02T00:00:00Z", "until": "2024-01-01T00:00:00Z", "status": "pending", "type": "a b"}
+    recorded.exchange("replay-create-bad", client, "POST", path, bad)
+    recorded.exchange("replay-create-missing-fields", client, "POST", path, {})
+    recorded.exchange("replay-get-unknown", client, "GET", replay.replace("rpl_", "dlv_"))
+
+
+def test_replays_of_endpoints_that_are_off(shop: Shop, recorded: Exchanges, receiver: Receiver):
+    client, path = shop.owner, "/v1/replays"
+    off = client.get(shop.delivery(receiver.url("/gone", always(410)), "held")).expect(200)["endpoint"]
+    body = {"endpoint": off, "since": "2024-01-01T00:00:00Z"}
+    recorded.exchange("replay-create-disabled", client, "POST", path, body)
+    client.patch(f"/v1/endpoints/{off}", {"status": "PAUSED"}).expect(200)
+    # So many are held that the replay waits for them.
+    shop.project.post("/v1/events/batch", {"events": [EVENT | {"tenant": "acme"}] * 1_000}).expect(202)
+    replay = f"{path}/{client.post(path, body).expect(202)['id']}"
+    until(lambda: client.get(replay).expect(200)["status"] == "running", "the replay runs")
+    recorded.exchange("replay-get-held", client, "GET", replay)
+    recorded.exchange("replay-cancel", client, "POST", f"{replay}/cancel")
+    client.delete(f"/v1/endpoints/{off}").expect(204)
+    recorded.exchange("replay-create-deleted", client, "POST", path, body)
+
+
 def test_audit(shop: Shop, recorded: Exchanges):
     made = make_endpoint(shop.owner, "https://example.com/webhook")
     shop.owner.delete(f"/v1/endpoints/{made['id']}").expect(204)

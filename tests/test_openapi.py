@@ -53,6 +53,7 @@ class Foreign:
     endpoint: str
     event: str
     delivery: str
+    replay: str
     key: str
 
     def named(self, contract: str, path: str, parameter: str) -> str | None:
@@ -68,6 +69,7 @@ class Foreign:
             case "subscriptions", _:
                 return "1"
         resources = {"endpoints": self.endpoint, "events": self.event, "deliveries": self.delivery, "keys": self.key}
+        resources["replays"] = self.replay
         return resources.get(path.split("/")[2], self.tenant)
 
 
@@ -79,8 +81,9 @@ def make_foreign(root: Client) -> Foreign:
     endpoint = client.post("/v1/endpoints", fields).expect(201)["id"]
     event = publish(root, tenant, payload=f'"{CANARY}"').expect(202)["id"]
     [delivery] = client.get(f"/v1/deliveries?event={event}").expect(200)["data"]
+    replay = client.post("/v1/replays", {"endpoint": endpoint, "since": "2024-01-01T00:00:00Z"}).expect(202)["id"]
     key = make_key(root, "tenant", tenant=tenant, name=CANARY)["id"]
-    return Foreign(tenant, endpoint, event, delivery["id"], key)
+    return Foreign(tenant, endpoint, event, delivery["id"], replay, key)
 
 
 def with_foreign_names(document: dict[str, Any], contract: str, foreign: Foreign) -> dict[str, Any]:

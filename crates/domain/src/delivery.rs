@@ -9,7 +9,7 @@
 //!                       held ----------------------------> cancelled
 //!                            asked for, endpoint or tenant deleted, payload gone (from pending, too)
 //!
-//!   retry of a finished one: delivered | exhausted | cancelled -> pending, numbers of attempts going on
+//!   retry or replay of a finished one: delivered | exhausted | cancelled -> pending, numbers of attempts going on
 //! ```
 //! `held`, and `cancelled` for a deleted endpoint, are derived from the endpoint when a delivery is read: pausing or
 //! deleting an endpoint with a million deliveries changes one row.

@@ -208,6 +208,8 @@ ids! {
     DeliveryId = "dlv_";
     /// Names an attempt; derived from its delivery's, see [`Id::attempt`].
     AttemptId = "att_";
+    /// Names a replay.
+    ReplayId = "rpl_";
     /// Names a row of the audit log.
     AuditId = "aud_";
 }

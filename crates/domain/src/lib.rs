@@ -12,6 +12,7 @@
 //! - [`contract`]: what each published contract documents for the endpoints made through it;
 //! - [`endpoint`]: the endpoint itself and its status;
 //! - [`delivery`], [`attempt`]: one event for one endpoint, and one HTTP try of it;
+//! - [`replay`]: sending again what an endpoint was sent before, or never;
 //! - [`retry_after`], [`judge`], [`health`]: what follows from an attempt, for its delivery and for its endpoint.
 
 pub mod address;
@@ -31,6 +32,7 @@ pub mod key_pair;
 pub mod limits;
 pub mod name;
 pub mod payload_format;
+pub mod replay;
 pub mod retry_after;
 pub mod schedule;
 pub mod secret;

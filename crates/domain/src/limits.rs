@@ -137,3 +137,18 @@ pub const APPS_PAGE_ITEMS_MAX: u32 = 100;
 pub const SHARDS: u16 = 256;
 /// Deliveries that the accepting transaction writes itself; a durable row lets the rest follow.
 pub const FANOUT_INLINE_MAX: usize = 1_000;
+
+/// Deliveries that a slice of a replay looks at.
+pub const REPLAY_SLICE_ROWS: u32 = 200;
+/// Deliveries that are due at an endpoint, and wait for it, before a replay waits, too: what is published meanwhile comes
+/// behind no more than these.
+pub const REPLAY_DUE_MAX: u32 = 1_000;
+/// Replayed deliveries of one endpoint that are unfinished, those that failed and wait for their next attempt among them,
+/// before a replay waits.
+pub const REPLAY_UNFINISHED_MAX: u32 = 10_000;
+/// Replays of one endpoint that have not ended.
+pub const REPLAYS_PER_ENDPOINT_MAX: u32 = 10;
+/// Deliveries and events of each kind that are counted when a replay starts; of more there is no total.
+pub const REPLAY_TOTAL_MAX: u32 = 100_000;
+/// Deliveries and events that a dry run looks at.
+pub const REPLAY_DRY_RUN_ROWS_MAX: u32 = 1_000_000;

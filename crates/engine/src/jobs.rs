@@ -1,6 +1,8 @@
 //! The background work, each kind a `tick()` that does one bounded slice and tells how much it did. Everything is durable:
 //! a slice that a crash interrupts is done again.
 
+mod replay;
+
 use crate::Engine;
 use crate::error::Result;
 use std::time::Duration;
@@ -22,7 +24,7 @@ impl Engine {
         if !self.store.owns_shards() {
             return Ok(0);
         }
-        Ok(self.fan_out().await? + self.sweep().await? + self.forget().await?)
+        Ok(self.fan_out().await? + self.sweep().await? + self.forget().await? + self.replay().await?)
     }
 
     /// Continues the fan-out of an event that matched more endpoints than its own transaction wrote: to those that existed
@@ -114,6 +116,7 @@ pub async fn run(engine: Engine, mut stop: watch::Receiver<bool>) {
         let rest = tokio::time::sleep(if idle { REST } else { Duration::ZERO });
         tokio::select! {
             () = rest => {}
+            () = engine.jobs_woken.notified() => {}
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }

@@ -9,6 +9,7 @@
 //! - [`publish`], [`test_send`]: what makes deliveries;
 //! - [`fingerprint`]: the short hashes that repeated requests are known by;
 //! - [`events`], [`deliveries`], [`audit`]: reading what happened, retrying and cancelling;
+//! - [`replays`]: sending again, many at once;
 //! - [`jobs`]: the background work.
 
 pub mod audit;
@@ -24,6 +25,7 @@ pub mod keys;
 pub mod prepare;
 pub mod projects;
 pub mod publish;
+pub mod replays;
 pub mod tenants;
 pub mod test_send;
 
@@ -31,6 +33,7 @@ pub use caller::Caller;
 pub use error::{Error, Result};
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use stentor_domain::Timestamp;
 use stentor_domain::address::AllowList;
 use stentor_domain::id::AuditId;
@@ -39,6 +42,7 @@ use stentor_domain::limits;
 use stentor_store::Store;
 use stentor_store::authenticator::Authenticator;
 use stentor_store::change::By;
+use tokio::sync::Notify;
 
 /// The name of the project that a first start makes.
 pub const DEFAULT_PROJECT: &str = "default";
@@ -72,6 +76,10 @@ impl Default for Settings {
 pub struct Engine {
     store: Store,
     settings: Arc<Settings>,
+    /// The key of the replay that had its turn last.
+    replay_turn: Arc<AtomicI64>,
+    /// Somebody has asked for background work that should begin at once.
+    jobs_woken: Arc<Notify>,
 }
 
 /// A page of a list, and where the next one begins.
@@ -89,6 +97,8 @@ impl Engine {
         Self {
             store,
             settings: Arc::new(settings),
+            replay_turn: Arc::default(),
+            jobs_woken: Arc::default(),
         }
     }
 

@@ -236,6 +236,11 @@ CREATE TABLE work (
     cancel_requested BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX work_waiting ON work (shard, endpoint, due_at) WHERE owner IS NULL;
+-- What replays brought. Deliveries of events never touch it.
+CREATE INDEX work_replayed ON work (endpoint, replay, n) WHERE replay IS NOT NULL;
+-- Deliveries made more than 50 ms after their event: a fan-out continued, a replay of what was missing. All others lie so
+-- close behind their event that they are found by key.
+CREATE INDEX work_late ON work (event) WHERE n - event >= 104857600;
 -- Every delivery is a row here for some milliseconds. It is cleaned by the number of dead rows, whatever its size, and as
 -- fast as that goes; its end is not cut off, which would lock everybody out.
 --pg ALTER TABLE work SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
@@ -324,11 +329,19 @@ CREATE TABLE jobs (
     tenant      BIGINT,
     endpoint    BIGINT,
     status      TEXT   NOT NULL,
-    spec        TEXT   NOT NULL,
-    progress    TEXT   NOT NULL,
+    reason      TEXT,
+    -- What it does and how far it has come, as each kind keeps it.
+    spec        BYTEA  NOT NULL,
+    progress    BYTEA  NOT NULL,
     created_at  BIGINT NOT NULL,
-    finished_at BIGINT
+    finished_at BIGINT,
+    -- When nothing was left to be done for it, which is later than its end where that leaves something over.
+    swept_at    BIGINT
 );
+CREATE INDEX jobs_of_project ON jobs (project, n);
+CREATE INDEX jobs_of_tenant ON jobs (tenant, n);
+CREATE INDEX jobs_to_do ON jobs (kind, n) WHERE swept_at IS NULL;
+CREATE INDEX jobs_to_do_of_endpoint ON jobs (endpoint, n) WHERE swept_at IS NULL;
 
 CREATE TABLE audit (
     n       BIGINT PRIMARY KEY,

@@ -11,6 +11,8 @@ mod read;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use read::standing;
+
 use crate::Store;
 use crate::change::By;
 use crate::error::{Result, StoreError};

@@ -14,8 +14,8 @@
 //! - [`authenticator`]: knowing again what was given out, such as where a list goes on;
 //! - [`period`]: what questions about events and deliveries share: the scope and the span of acceptance they look at;
 //! - [`background`]: bounded slices of the work that nobody waits for;
-//! - [`projects`], [`keys`], [`key_uses`], [`tenants`], [`event_types`], [`endpoints`], [`events`], [`deliveries`], [`audit`]: the
-//!   operations, a method of [`Store`] for each transaction.
+//! - [`projects`], [`keys`], [`key_uses`], [`tenants`], [`event_types`], [`endpoints`], [`events`], [`deliveries`], [`replays`],
+//!   [`audit`]: the operations, a method of [`Store`] for each transaction.
 
 pub mod audit;
 pub mod authenticator;
@@ -36,6 +36,7 @@ pub mod keys;
 pub mod once;
 pub mod period;
 pub mod projects;
+pub mod replays;
 pub mod seal;
 pub mod tenants;
 

@@ -23,4 +23,5 @@ pub use database::{Place, TestDatabase};
 pub use receivers::{Received, Receivers, Reply};
 pub use stentor_engine::endpoints::EndpointFields;
 pub use stentor_engine::publish::Publication;
-pub use world::{Setup, World, order_paid};
+pub use stentor_engine::replays::ReplayFields;
+pub use world::{Setup, World, all_of, order_paid};

@@ -1,12 +1,14 @@
 //! A whole Stentor on one stepped clock: a real database, the real engine and dispatcher, simulated receivers.
 //!
-//! Here is its life: starts, ends, and the passing of time. What people do with it is in [`deeds`], what they see of it
-//! in [`views`].
+//! Here is its life: starts, ends, and the passing of time. What people do with it is in [`deeds`] and [`replays`], what
+//! they see of it in [`views`].
 
 mod deeds;
+mod replays;
 mod views;
 
 pub use deeds::order_paid;
+pub use replays::all_of;
 
 use crate::{Receivers, SeededChance, StepClock, TestDatabase};
 use std::sync::Arc;

@@ -10,6 +10,7 @@
 //! - `sandboxes`: projects that reach only what the operator allows;
 //! - `endpoints`: endpoints that are paused, gone, edited or deleted while deliveries are under way;
 //! - `steering`: cancelling and retrying by hand;
+//! - `replays`: sending again, many at once;
 //! - `tests`: test sends, past queue and status;
 //! - `health`: receivers that fail, ask for a pause, and come back;
 //! - `restarts`: processes that die at every step;
@@ -24,6 +25,7 @@ mod handover;
 mod health;
 mod hourly;
 mod loops;
+mod replays;
 mod restarts;
 mod sandboxes;
 mod schedule;

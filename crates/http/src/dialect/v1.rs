@@ -15,6 +15,7 @@ mod health;
 mod keys;
 mod pages;
 mod projects;
+mod replays;
 mod tenants;
 mod test_send;
 mod webhooks;
@@ -71,7 +72,8 @@ fn routes(app: &App) -> OpenApiRouter<App> {
         .merge(event_types::routes())
         .merge(audit::routes())
         .merge(events_read::routes())
-        .merge(deliveries::routes());
+        .merge(deliveries::routes())
+        .merge(replays::routes());
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(health::routes())
         .merge(rate_limit::before(app, rate_limit::V1, resources))

@@ -78,7 +78,8 @@ macro_rules! finished {
         )
     };
 }
-pub(super) use {finished, newest_status, standing, unfinished};
+pub(crate) use standing;
+pub(super) use {finished, newest_status, unfinished};
 
 /// Reads the columns that both kinds of rows begin with.
 pub(super) fn read(row: &Row<'_>) -> Result<Delivery> {

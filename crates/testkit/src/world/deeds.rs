@@ -254,7 +254,7 @@ fn now<T: std::fmt::Debug>(done: Result<Done<T>>) -> T {
     now_of(done.expect("it is done"))
 }
 
-fn now_of<T: std::fmt::Debug>(done: Done<T>) -> T {
+pub(super) fn now_of<T: std::fmt::Debug>(done: Done<T>) -> T {
     match done {
         Done::Now(made) => made,
         other => panic!("no idempotency key was given: {other:?}"),

@@ -1,11 +1,11 @@
 //! Random walks: publishing, steering, failing, dying in any order; then the world heals, and the books must balance.
 
 use super::seconds;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use stentor_domain::Chance;
 use stentor_domain::delivery::State;
-use stentor_domain::id::{DeliveryId, EndpointId, EventId};
-use stentor_testkit::{Reply, SeededChance, World};
+use stentor_domain::id::{DeliveryId, EndpointId, EventId, ReplayId};
+use stentor_testkit::{ReplayFields, Reply, SeededChance, World, all_of};
 
 /// Walks, each from a seed of its own.
 const WALKS: u64 = 8;
@@ -20,6 +20,7 @@ struct Walk {
     chance: SeededChance,
     endpoints: Vec<(EndpointId, String)>,
     events: Vec<EventId>,
+    replays: Vec<ReplayId>,
     made: usize,
     in_flight: bool,
 }
@@ -30,6 +31,7 @@ impl Walk {
             chance: SeededChance::new(seed),
             endpoints: Vec::new(),
             events: Vec::new(),
+            replays: Vec::new(),
             made: 0,
             in_flight: false,
         }
@@ -106,6 +108,20 @@ impl Walk {
                 world.delete(endpoint).await;
                 self.make_endpoint(&world).await;
             }
+            13 if self.below(2) == 0 => {
+                let fields = ReplayFields {
+                    missing: self.below(2) == 0,
+                    status: (self.below(2) == 0).then(|| "exhausted".into()),
+                    ..all_of(endpoint)
+                };
+                self.replays.extend(world.replay(fields).await.ok());
+                world.tick_jobs().await;
+            }
+            14 if self.below(2) == 0 => {
+                if let Some(replay) = self.replays.pop() {
+                    drop(world.cancel_replay(replay).await);
+                }
+            }
             // What is in flight stays so for a while.
             _ if self.in_flight && self.below(2) == 0 => {}
             _ => {
@@ -139,8 +155,14 @@ async fn assert_balanced(world: &World, walk: &Walk, seed: u64) {
         *requests.entry(one.id().to_owned()).or_default() += 1;
     }
     let mut recorded = 0;
+    for replay in &walk.replays {
+        assert!(world.replay_now(*replay).await.state.finished(), "seed {seed}");
+    }
     for event in &walk.events {
-        for delivery in world.deliveries(*event).await {
+        let deliveries = world.deliveries(*event).await;
+        let endpoints: HashSet<_> = deliveries.iter().map(|one| one.endpoint).collect();
+        assert_eq!(endpoints.len(), deliveries.len(), "seed {seed}");
+        for delivery in deliveries {
             let id = delivery.id.to_string();
             let (delivery, attempts) = world.engine.get_delivery(&world.root, &id).await.unwrap();
             let numbers: Vec<u32> = attempts.iter().map(|one| one.attempt.no).collect();

@@ -14,3 +14,4 @@ mod paths_and_hosts;
 mod projects;
 mod rate_limit;
 mod webhook_loop;
+mod replays;
