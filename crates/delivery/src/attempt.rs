@@ -73,6 +73,13 @@ impl Attempting {
             let cancel = claimed.cancel(Reason::EndpointDeleted);
             return self.insist("cancelled", || store.cancel_claimed(cancel)).await;
         };
+        if store
+            .config()
+            .content_is_erased(claimed.event.tenant, claimed.event.id.n())
+        {
+            let cancel = claimed.cancel(Reason::PayloadExpired);
+            return self.insist("cancelled", || store.cancel_claimed(cancel)).await;
+        }
         if claimed.trigger != Trigger::Test && !configured.endpoint.status.sends() {
             let release = claimed.release();
             return self.insist("given back", || store.release(vec![release])).await;

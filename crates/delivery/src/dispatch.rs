@@ -19,7 +19,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use stentor_domain::attempt::Trigger;
-use stentor_domain::delivery::Reason;
 use stentor_domain::{Clock, Timestamp};
 use stentor_store::hot::{Claim, Claimed};
 use stentor_store::{Fresh, Handover, Store, StoreError, Waiting};
@@ -261,11 +260,11 @@ impl Dispatcher {
                 drop(state);
                 self.woken.notify_one();
             }
-            Handover::CancelRequested(delivery) => {
+            Handover::CancelRequested(delivery, reason) => {
                 // What is in flight is left alone: its record decides.
                 let removed = self.state.lock().queue.remove(delivery.n());
                 if let Some(claimed) = removed {
-                    let cancel = claimed.cancel(Reason::Requested);
+                    let cancel = claimed.cancel(reason);
                     if let Err(error) = self.store.cancel_claimed(cancel).await {
                         // Nobody else knows of it: forgotten here, it would wait for the next start.
                         self.enqueue(claimed);

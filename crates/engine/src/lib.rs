@@ -30,6 +30,7 @@ pub mod test_send;
 pub use caller::Caller;
 pub use error::{Error, Result};
 
+use jobs::retention::{Purge, Retention};
 use std::sync::Arc;
 use stentor_domain::Timestamp;
 use stentor_domain::address::AllowList;
@@ -39,6 +40,7 @@ use stentor_domain::limits;
 use stentor_store::Store;
 use stentor_store::authenticator::Authenticator;
 use stentor_store::change::By;
+use tokio::sync::Mutex;
 
 /// The name of the project that a first start makes.
 pub const DEFAULT_PROJECT: &str = "default";
@@ -54,6 +56,8 @@ pub struct Settings {
     pub endpoints_per_tenant_max: u32,
     /// With how many endpoints of its tenant the organization contract makes no more.
     pub organization_endpoints_max: u32,
+    /// How long things are kept.
+    pub retention: Retention,
 }
 
 impl Default for Settings {
@@ -63,6 +67,10 @@ impl Default for Settings {
             payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
             endpoints_per_tenant_max: limits::ENDPOINTS_PER_TENANT_MAX,
             organization_endpoints_max: limits::ORGANIZATION_ENDPOINTS_MAX,
+            retention: Retention {
+                payload_days: limits::KEPT_DAYS,
+                attempt_days: limits::KEPT_DAYS,
+            },
         }
     }
 }
@@ -72,6 +80,7 @@ impl Default for Settings {
 pub struct Engine {
     store: Store,
     settings: Arc<Settings>,
+    purge: Arc<Mutex<Purge>>,
 }
 
 /// A page of a list, and where the next one begins.
@@ -89,6 +98,7 @@ impl Engine {
         Self {
             store,
             settings: Arc::new(settings),
+            purge: Arc::default(),
         }
     }
 
