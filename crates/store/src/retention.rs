@@ -88,7 +88,7 @@ impl Budget {
 macro_rules! payload_gone {
     () => {
         "CASE WHEN v.erased_at IS NOT NULL OR v.n < t.content_erased_below THEN 'erased'
-              WHEN v.payload IS NULL OR v.n < (SELECT payloads_below FROM retention) THEN 'expired' END"
+              WHEN v.payload IS NULL OR v.n < (SELECT payloads_below FROM retention WHERE one = 1) THEN 'expired' END"
     };
 }
 pub(crate) use payload_gone;

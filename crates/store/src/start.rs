@@ -25,7 +25,7 @@ const GREATEST_KEYS: [&str; 14] = [
     "SELECT coalesce(max(n), 0) FROM audit",
     "SELECT coalesce(max(n), 0) FROM jobs",
     // What is purged may have had the greatest key.
-    "SELECT CASE WHEN payloads_below > deliveries_below THEN payloads_below ELSE deliveries_below END FROM retention",
+    "SELECT CASE WHEN payloads_below > deliveries_below THEN payloads_below ELSE deliveries_below END FROM retention WHERE one = 1",
 ];
 
 /// Checks that `master` opens what the database was sealed with; seals the check value where this is the first start.

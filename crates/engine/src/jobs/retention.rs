@@ -66,8 +66,8 @@ struct Pass {
     steps: VecDeque<Step>,
     /// After which key the present step goes on.
     after: i64,
-    /// What a walk has found so far.
-    found: usize,
+    /// What the walk has found so far that ends a little later.
+    left: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,18 +104,18 @@ impl Pass {
             cuts,
             steps,
             after: 0,
-            found: 0,
+            left: 0,
         }
     }
 
     fn next_step(&mut self) {
         self.steps.pop_front();
-        (self.after, self.found) = (0, 0);
+        (self.after, self.left) = (0, 0);
     }
 
     /// The walk begins again, a little later.
     fn walk_again(&mut self) -> usize {
-        (self.after, self.found) = (0, 0);
+        (self.after, self.left) = (0, 0);
         0
     }
 }
@@ -125,8 +125,8 @@ impl Pass {
 struct Erasing {
     erasure: i64,
     after: i64,
-    found: usize,
-    /// Nothing was found any more.
+    left: usize,
+    /// Nothing was left any more.
     walked: bool,
 }
 
@@ -205,12 +205,12 @@ impl Engine {
             .store
             .end_without_payload(doomed, pass.after, self.now())
             .await?;
-        pass.found += walked.found;
+        pass.left += walked.left;
         if let Some(after) = walked.next {
             pass.after = after;
             return Ok(1);
         }
-        if pass.found > 0 {
+        if pass.left > 0 {
             return Ok(pass.walk_again());
         }
         let fanout = self.store.next_fanout().await?;
@@ -231,7 +231,7 @@ impl Engine {
             .unwrap_or(Erasing {
                 erasure: erasure.n,
                 after: 0,
-                found: 0,
+                left: 0,
                 walked: false,
             });
         if erasing.walked {
@@ -248,12 +248,12 @@ impl Engine {
             .store
             .end_without_payload(doomed, erasing.after, self.now())
             .await?;
-        erasing.found += walked.found;
+        erasing.left += walked.left;
         let mut done = 1;
         match walked.next {
             Some(after) => erasing.after = after,
-            None if erasing.found > 0 => {
-                (erasing.after, erasing.found) = (0, 0);
+            None if erasing.left > 0 => {
+                (erasing.after, erasing.left) = (0, 0);
                 done = 0;
             }
             None => erasing.walked = true,

@@ -60,7 +60,7 @@ macro_rules! unfinished {
             " END AS reason,
                     w.cause AS cause, w.attempt - 1 AS attempts, w.due_at AS due_at,
                     coalesce(e.deleted_at, t.deleted_at, v.erased_at, t.content_erased_at,
-                             (SELECT raised_at FROM retention)) AS finished_at, ",
+                             (SELECT raised_at FROM retention WHERE one = 1)) AS finished_at, ",
             $crate::deliveries::read::newest_status!("w.n"),
             " AS last_status, ",
             $crate::retention::payload_gone!(),

@@ -118,9 +118,11 @@ async fn range(tx: &mut Tx<'_>, end: &'static str, delete: &'static str, below: 
 /// Where a pass has been is written down: events that stay would be looked through again by every one to come.
 async fn payloads(tx: &mut Tx<'_>, below: i64, after: i64) -> Result<Slice> {
     let swept = tx
-        .row("SELECT payloads_swept FROM retention", values![], |row| {
-            row.int(0)
-        })
+        .row(
+            "SELECT payloads_swept FROM retention WHERE one = 1",
+            values![],
+            |row| row.int(0),
+        )
         .await?;
     let from = swept.unwrap_or(0).max(after);
     let end = tx

@@ -30,8 +30,8 @@ pub struct Doomed {
 /// How far a walk has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Walked {
-    /// How many unfinished deliveries it found, those in flight too, which end a little later.
-    pub found: usize,
+    /// How many of what it found are in a node's memory, and end a little later.
+    pub left: usize,
     /// After which key it goes on; `None` at its end.
     pub next: Option<i64>,
 }
@@ -50,20 +50,20 @@ impl Store {
     pub async fn end_without_payload(&self, doomed: Doomed, after: i64, now: Timestamp) -> Result<Walked> {
         let (end, found) = self.ask(move |tx| Box::pin(look(tx, doomed, after))).await?;
         let Some(last) = found.last().copied() else {
-            return Ok(Walked { found: 0, next: end });
+            return Ok(Walked { left: 0, next: end });
         };
         let stretch = Stretch { after, last, doomed };
-        self.in_background_and(
+        let ended = self.in_background_and(
             move |tx| Box::pin(end_stretch(tx, stretch, now)),
-            |owned, effects| {
+            |(_, owned), effects| {
                 let wishes = owned.iter().map(|id| (*id, Reason::PayloadExpired));
                 effects.cancel_requested.extend(wishes);
             },
-        )
-        .await?;
+        );
+        let (ended, _) = ended.await?;
         let full = i64::try_from(found.len()).is_ok_and(|found| found == SLICE_ROWS);
         Ok(Walked {
-            found: found.len(),
+            left: found.len().saturating_sub(ended),
             next: if full { Some(last) } else { end },
         })
     }
@@ -130,33 +130,28 @@ const WISH_ON_POSTGRES: &str = concat!(
     " AND owner IS NOT NULL AND cancel_requested = 0 ORDER BY n FOR UPDATE SKIP LOCKED) RETURNING n, tag"
 );
 
-/// Ends what waits; tells what nodes have in memory.
-async fn end_stretch(tx: &mut Tx<'_>, stretch: Stretch, now: Timestamp) -> Result<Vec<DeliveryId>> {
+/// Ends what waits, and tells how many; and what nodes have in memory, where they do not know yet.
+async fn end_stretch(tx: &mut Tx<'_>, stretch: Stretch, now: Timestamp) -> Result<(usize, Vec<DeliveryId>)> {
     let Stretch { after, last, doomed } = stretch;
     let Doomed { from, below, tenant } = doomed;
-    let wish = match tx {
+    let (ended, wish) = match tx {
         Tx::Sqlite(_) => {
             tx.execute(KEEP, values![after, last, from, below, tenant, now])
                 .await?;
-            tx.execute(LEAVE, values![after, last, from, below, tenant])
-                .await?;
-            WISH
+            let values = values![after, last, from, below, tenant];
+            (tx.execute(LEAVE, values).await?, WISH)
         }
         Tx::Postgres(_) => {
             let values = values![after, last, from, below, tenant, now];
-            tx.execute(MOVE_ON_POSTGRES, values).await?;
-            WISH_ON_POSTGRES
+            (tx.execute(MOVE_ON_POSTGRES, values).await?, WISH_ON_POSTGRES)
         }
     };
-    tx.rows(
-        wish,
-        values![after, last, from, below, tenant, wish::PAYLOAD_GONE],
-        |row| {
-            Ok(DeliveryId(Id {
-                n: row.int(0)?,
-                tag: row.int(1)?,
-            }))
-        },
-    )
-    .await
+    let values = values![after, last, from, below, tenant, wish::PAYLOAD_GONE];
+    let owned = tx.rows(wish, values, |row| {
+        Ok(DeliveryId(Id {
+            n: row.int(0)?,
+            tag: row.int(1)?,
+        }))
+    });
+    Ok((ended, owned.await?))
 }
