@@ -242,7 +242,7 @@ async fn what_has_gone_does_not_return_where_it_would_be_kept_longer() {
 
 #[tokio::test]
 async fn a_pass_that_dies_at_any_slice_is_done_by_the_next_start() {
-    for slices in 0..14 {
+    for slices in [0, 1, 2, 3, 5, 8, 12] {
         let mut world = world(2, 1).await;
         let endpoint = world.endpoint_with("acme", URL, patient()).await;
         world.receivers.script(URL, &[Reply::Status(503)]);
