@@ -85,3 +85,33 @@ impl<T> Queue<T> {
         self.filled.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn background_work_comes_when_nothing_else_waits_or_it_is_overdue() {
+        let (queue, mut taken) = (Queue::new(), VecDeque::new());
+        queue.push_background("slice").unwrap();
+        queue.push_background("another").unwrap();
+        queue.push("publish").unwrap();
+        assert_eq!(queue.take_background(false), None);
+        assert_eq!(queue.take_background(true), Some("slice"));
+        assert!(queue.take_all(&mut taken));
+        assert_eq!(taken, ["publish"]);
+        assert_eq!(queue.take_background(false), Some("another"));
+    }
+
+    #[test]
+    fn background_work_wakes_the_taker_and_is_done_before_the_end() {
+        let (queue, mut taken) = (Queue::new(), VecDeque::new());
+        queue.push_background("slice").unwrap();
+        queue.close();
+        assert!(queue.take_all(&mut taken), "something is left");
+        assert!(taken.is_empty());
+        assert_eq!(queue.take_background(false), Some("slice"));
+        assert!(!queue.take_all(&mut taken));
+        assert_eq!(queue.push_background("late"), Err("late"));
+    }
+}

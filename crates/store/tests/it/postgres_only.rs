@@ -4,7 +4,8 @@ use crate::world::{Scene, URL};
 use std::time::Duration;
 use stentor_domain::id::{EventId, Id};
 use stentor_store::DaysDropped;
-use stentor_testkit::{Reply, order_paid};
+use stentor_testkit::{Place, Reply, order_paid};
+use tokio_postgres::NoTls;
 
 const DAY: Duration = Duration::from_secs(86_400);
 const DAYS: &str = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'deliveries'::regclass";
@@ -80,6 +81,28 @@ async fn a_day_stays_as_long_as_a_delivery_of_its_events_is_unfinished() {
     scene.world.resume(scene.endpoint).await;
     scene.world.settle().await;
     assert_eq!(scene.world.timeline(held).await, ["1 event 200", "delivered"]);
+}
+
+#[tokio::test]
+async fn a_day_that_is_being_read_is_dropped_later_and_nobody_waits_for_that() {
+    let mut scene = Scene::new().await;
+    scene.world.after(DAY).await;
+    let Place::Url(url) = scene.world.database().place() else {
+        panic!("it is on a server");
+    };
+    let (reader, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    reader
+        .batch_execute("BEGIN; SELECT count(*) FROM events")
+        .await
+        .unwrap();
+    let dropped = drop_days(&scene).await;
+    assert_eq!(dropped.partitions, ["deliveries_20240101"]);
+    assert!(dropped.more);
+    published(&scene, "1").await;
+
+    reader.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(drop_days(&scene).await.partitions, ["events_20240101"]);
 }
 
 #[tokio::test]
