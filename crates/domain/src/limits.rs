@@ -38,7 +38,9 @@ pub const CUSTOM_HEADER_BYTES_MAX: usize = 4 * 1024;
 /// Size of all custom headers of one endpoint (contract v1).
 pub const CUSTOM_HEADERS_BYTES_MAX: usize = 8 * 1024;
 
-/// Length of the prefix of a project's signature headers.
+/// Header styles of one endpoint, `standard` included.
+pub const HEADER_STYLES_MAX: usize = 8;
+/// Length of the prefix of a project's, or an endpoint's own, signature headers.
 pub const SIGNATURE_PREFIX_CHARACTERS_MAX: usize = 64;
 
 /// Length of a secret's text (contract v1).

@@ -172,7 +172,8 @@ CREATE TABLE endpoint_health (
 CREATE TABLE secrets (
     n          BIGINT PRIMARY KEY,
     endpoint   BIGINT NOT NULL,
-    kind       TEXT   NOT NULL DEFAULT 'hmac',
+    -- Of an ed25519 secret: what its receivers verify with.
+    public_key TEXT,
     contract   TEXT   NOT NULL DEFAULT 'v1',
     master_key BIGINT NOT NULL,
     sealed     BYTEA  NOT NULL,

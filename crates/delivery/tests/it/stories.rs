@@ -4,6 +4,7 @@
 //! - `schedule`: when a delivery is tried again, and when no more;
 //! - `hourly`: the schedule that counts from the first attempt, hour after hour;
 //! - `signing`: what a request carries, and how secrets change;
+//! - `styles`: the headers that receivers know from elsewhere, and what goes together;
 //! - `formats`: what the body looks like;
 //! - `sandboxes`: projects that reach only what the operator allows;
 //! - `endpoints`: endpoints that are paused, gone, edited or deleted while deliveries are under way;
@@ -28,6 +29,7 @@ mod sandboxes;
 mod schedule;
 mod signing;
 mod steering;
+mod styles;
 mod tests;
 mod walks;
 

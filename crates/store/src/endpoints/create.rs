@@ -76,10 +76,12 @@ pub(super) async fn create(
         tenant: new.tenant,
         number,
         settings: new.settings,
+        public_key: secret.public_key.clone(),
         status: Status::Active,
         created_at: by.at,
         updated_at: by.at,
     };
+    endpoint.check_signing(true)?;
     check_uid_is_free(tx, &endpoint).await?;
     let headers = &endpoint.settings.custom_headers;
     let config = EndpointConfig {

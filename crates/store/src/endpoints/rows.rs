@@ -25,7 +25,8 @@ pub(super) struct Stored {
     pub(super) consecutive_failures: u32,
 }
 
-/// A question about endpoints `e` of tenants `t`, whose rows [`read`] reads.
+/// A question about endpoints `e` of tenants `t`, whose rows [`read`] reads. Of an endpoint's secrets the newest alone has no
+/// end.
 macro_rules! endpoints {
     ($rest:literal) => {
         concat!(
@@ -33,10 +34,11 @@ macro_rules! endpoints {
                     e.shard, e.header_set, e.config_version, e.deleted_at, coalesce(o.consecutive_failures, 0),
                     e.status, e.paused_at, e.disabled_reason, e.uid, e.name, e.description, e.url, e.events,
                     h.sealed, e.timeout_seconds, e.retry_schedule, e.retry_anchor, e.max_in_flight, e.metadata,
-                    e.header_styles, e.payload_format
+                    e.header_styles, e.payload_format, s.public_key
              FROM endpoints e
              JOIN tenants t ON t.n = e.tenant
              JOIN projects p ON p.n = e.project
+             LEFT JOIN secrets s ON s.endpoint = e.n AND s.expires_at IS NULL
              LEFT JOIN header_sets h ON h.n = e.header_set
              LEFT JOIN endpoint_health o ON o.endpoint = e.n
              WHERE t.deleted_at IS NULL AND ",
@@ -164,6 +166,7 @@ fn read(row: &Row<'_>, master: &MasterKeys) -> Result<Stored> {
         tenant: TenantId(id(2)?),
         number: row.int(6)?,
         settings: read_settings(row, custom_headers)?,
+        public_key: row.text_or_null(30)?,
         status: read_status(row)?,
         created_at: row.time(7)?,
         updated_at: row.time(8)?,

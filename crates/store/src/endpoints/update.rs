@@ -53,6 +53,10 @@ pub(super) async fn update(
     let before = stored.config.endpoint.clone();
     let endpoint = &mut stored.config.endpoint;
     change(&mut endpoint.settings, &mut endpoint.status)?;
+    if let Some(secret) = &prepared.secret {
+        endpoint.public_key.clone_from(&secret.public_key);
+    }
+    endpoint.check_signing(prepared.secret.is_some())?;
     endpoint.updated_at = by.at;
     check_uid_is_free(tx, endpoint).await?;
     let headers = &endpoint.settings.custom_headers;
@@ -88,6 +92,8 @@ pub(super) async fn rotate(
     }
     let stored = rows::find(tx, id, master).await?;
     let mut config = stored.ok_or(EndpointError::NotFound)?.config;
+    config.endpoint.public_key.clone_from(&secret.public_key);
+    config.endpoint.check_signing(true)?;
     secrets::end_later(tx, id.n(), by.at, ends_at).await?;
     secrets::insert(tx, id.n(), &secret, by.at).await?;
     config.version = version;

@@ -108,11 +108,11 @@ async fn delete(State(app): State<App>, call: Call, Named(id): Named) -> Result<
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Draw a new secret. The earlier ones go on signing until the grace ends.
+/// Give it a new secret. The earlier ones go on signing until the grace ends.
 #[utoipa::path(
     post, path = "/v1/endpoints/{id}/rotate-secret", tag = "endpoints", request_body = RotationIn,
     params(("id" = String, Path, description = "Its id.")),
-    responses((status = 200, body = RotationOut, description = "With the new secret, this once."))
+    responses((status = 200, body = RotationOut, description = "With the new secret, this once, where none was given."))
 )]
 async fn rotate_secret(
     State(app): State<App>,
@@ -123,13 +123,15 @@ async fn rotate_secret(
     let input: RotationIn = input::json(&body)?;
     let tenant = app.engine().endpoint(&call.caller, which(&id))?.endpoint.tenant;
     let once = call.once(&app, None, Some(tenant), &body, |(): &()| {
-        (StatusCode::OK, input::bytes(&RotationOut::without_secret()))
+        (StatusCode::OK, input::bytes(&RotationOut::of(None)))
     })?;
     let done = app
         .engine()
-        .rotate_secret(&call.caller, which(&id), Contract::V1, input.grace_seconds, once)
+        .rotate_secret(&call.caller, which(&id), Contract::V1, input.fields(), once)
         .await?;
-    answer(done, |secret| Json(RotationOut::of(&secret)).into_response())
+    answer(done, |drawn| {
+        Json(RotationOut::of(drawn.as_ref())).into_response()
+    })
 }
 
 /// The endpoint that a path names, in v1's spelling.
