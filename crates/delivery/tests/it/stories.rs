@@ -12,6 +12,7 @@
 //! - `tests`: test sends, past queue and status;
 //! - `ages`: what goes because it is old;
 //! - `erasing`: what goes because somebody asked for it;
+//! - `health`: receivers that fail, ask for a pause, and come back;
 //! - `restarts`: processes that die at every step;
 //! - `handover`: deliveries that never come by the short way from the commit;
 //! - `fairness`: whose turn it is, and how many at once;
@@ -23,6 +24,7 @@ mod erasing;
 mod fairness;
 mod formats;
 mod handover;
+mod health;
 mod hourly;
 mod restarts;
 mod sandboxes;
