@@ -221,6 +221,21 @@ def test_failed_deliveries(shop: Shop, recorded: Exchanges, receiver: Receiver):
     recorded.exchange("delivery-retry-disabled", client, "POST", f"{gone}/retry")
 
 
+def test_erased_content(shop: Shop, recorded: Exchanges, receiver: Receiver):
+    client = shop.project
+    delivered = shop.delivery(receiver.url("/repeats", lambda request: Reply(body=request.body)), "delivered")
+    event = f"/v1/events/{client.get(delivered).expect(200)['event']}"
+    recorded.exchange("event-content-erase-forbidden", shop.owner, "DELETE", f"{event}/content")
+    recorded.exchange("event-content-erase", client, "DELETE", f"{event}/content")
+    recorded.exchange("event-get-erased", shop.owner, "GET", event)
+    recorded.exchange("delivery-get-erased", shop.owner, "GET", delivered)
+    recorded.exchange("delivery-retry-erased", shop.owner, "POST", f"{delivered}/retry")
+    tenant = f"/v1/tenants/{shop.tenant}/content"
+    recorded.exchange("tenant-content-erase-forbidden", shop.owner, "DELETE", tenant)
+    recorded.exchange("tenant-content-erase", client, "DELETE", tenant)
+    recorded.exchange("tenant-content-erase-unknown", client, "DELETE", "/v1/tenants/nobody/content")
+
+
 def test_a_delivery_in_flight(shop: Shop, recorded: Exchanges, receiver: Receiver):
     gate = threading.Event()
     in_flight = shop.delivery(receiver.url("/slow", lambda _: Reply(gate=gate)), "pending", attempts=0)

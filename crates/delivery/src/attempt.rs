@@ -77,6 +77,13 @@ impl Attempting {
             let cancel = claimed.cancel(Reason::EndpointDeleted);
             return self.insist("cancelled", || store.cancel_claimed(cancel)).await;
         };
+        if store
+            .config()
+            .content_is_erased(claimed.event.tenant, claimed.event.id.n())
+        {
+            let cancel = claimed.cancel(Reason::PayloadExpired);
+            return self.insist("cancelled", || store.cancel_claimed(cancel)).await;
+        }
         if claimed.trigger != Trigger::Test && !configured.endpoint.status.sends() {
             return self.give_back(store, &claimed).await;
         }

@@ -35,7 +35,6 @@ use standing::Standing;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use stentor_domain::delivery::Reason;
 use stentor_domain::{Clock, Timestamp};
 use stentor_store::hot::Claimed;
 use stentor_store::{Fresh, Handover, Store, StoreError};
@@ -242,11 +241,11 @@ impl Dispatcher {
                 drop(state);
                 self.woken.notify_one();
             }
-            Handover::CancelRequested(delivery) => {
+            Handover::CancelRequested(delivery, reason) => {
                 // What is in flight is left alone: its record decides.
                 let removed = self.state.lock().queue.remove(delivery.n());
                 if let Some(claimed) = removed {
-                    let cancel = claimed.cancel(Reason::Requested);
+                    let cancel = claimed.cancel(reason);
                     if let Err(error) = self.store.cancel_claimed(cancel).await {
                         // Nobody else knows of it: forgotten here, it would wait for the next start.
                         self.enqueue(claimed);

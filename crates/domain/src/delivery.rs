@@ -123,6 +123,32 @@ impl Reason {
     }
 }
 
+/// Why an event has no payload any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PayloadGone {
+    /// It was older than payloads are kept.
+    Expired,
+    /// Somebody asked for it to be erased.
+    Erased,
+}
+
+impl PayloadGone {
+    /// The word that contracts show.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Erased => "erased",
+        }
+    }
+
+    /// The cause that `word` names.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Expired, Self::Erased]
+            .into_iter()
+            .find(|cause| cause.as_str() == word)
+    }
+}
+
 /// A delivery as a list shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
@@ -152,4 +178,6 @@ pub struct Delivery {
     pub next_attempt_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+    /// Why its event has no payload any more, where it has none.
+    pub payload_gone: Option<PayloadGone>,
 }

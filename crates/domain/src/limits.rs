@@ -124,6 +124,9 @@ pub const IN_FLIGHT_SET_BY_OWNER_MAX: u16 = 1_000;
 /// Sends in flight altogether by default.
 pub const IN_FLIGHT_MAX: usize = 512;
 
+/// Days that payloads, finished deliveries and attempts are kept by default (contract v1).
+pub const KEPT_DAYS: u32 = 30;
+
 /// Items of a list page by default (contract v1).
 pub const PAGE_ITEMS: u32 = 50;
 /// Items of a list page at most (contract v1).

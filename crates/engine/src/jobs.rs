@@ -2,6 +2,7 @@
 //! a slice that a crash interrupts is done again.
 
 mod replay;
+pub mod retention;
 
 use crate::Engine;
 use crate::error::Result;
@@ -19,12 +20,17 @@ const KEY_USES_EVERY: Duration = Duration::from_secs(60);
 const DAYS_EVERY: Duration = Duration::from_secs(3_600);
 
 impl Engine {
-    /// One slice of every kind, where this process works for all. Tells how many rows it wrote in all: where that is none, nothing is left to do.
+    /// One slice of every kind, where this process works for all. Tells how many rows it wrote in all, about: where that is none,
+    /// nothing is left to do, or it has to wait for something.
     pub async fn tick_jobs(&self) -> Result<usize> {
         if !self.store.owns_shards() {
             return Ok(0);
         }
-        Ok(self.fan_out().await? + self.sweep().await? + self.forget().await? + self.replay().await?)
+        Ok(self.fan_out().await?
+            + self.sweep().await?
+            + self.forget().await?
+            + self.replay().await?
+            + self.purge().await?)
     }
 
     /// Continues the fan-out of an event that matched more endpoints than its own transaction wrote: to those that existed

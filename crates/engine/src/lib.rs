@@ -32,6 +32,7 @@ pub mod test_send;
 pub use caller::Caller;
 pub use error::{Error, Result};
 
+use jobs::retention::{Purge, Retention};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use stentor_domain::Timestamp;
@@ -42,7 +43,7 @@ use stentor_domain::limits;
 use stentor_store::Store;
 use stentor_store::authenticator::Authenticator;
 use stentor_store::change::By;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 /// The name of the project that a first start makes.
 pub const DEFAULT_PROJECT: &str = "default";
@@ -58,6 +59,8 @@ pub struct Settings {
     pub endpoints_per_tenant_max: u32,
     /// With how many endpoints of its tenant the organization contract makes no more.
     pub organization_endpoints_max: u32,
+    /// How long things are kept.
+    pub retention: Retention,
 }
 
 impl Default for Settings {
@@ -67,6 +70,10 @@ impl Default for Settings {
             payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
             endpoints_per_tenant_max: limits::ENDPOINTS_PER_TENANT_MAX,
             organization_endpoints_max: limits::ORGANIZATION_ENDPOINTS_MAX,
+            retention: Retention {
+                payload_days: limits::KEPT_DAYS,
+                attempt_days: limits::KEPT_DAYS,
+            },
         }
     }
 }
@@ -80,6 +87,7 @@ pub struct Engine {
     replay_turn: Arc<AtomicI64>,
     /// Somebody has asked for background work that should begin at once.
     jobs_woken: Arc<Notify>,
+    purge: Arc<Mutex<Purge>>,
 }
 
 /// A page of a list, and where the next one begins.
@@ -99,6 +107,7 @@ impl Engine {
             settings: Arc::new(settings),
             replay_turn: Arc::default(),
             jobs_woken: Arc::default(),
+            purge: Arc::default(),
         }
     }
 

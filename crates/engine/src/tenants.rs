@@ -6,6 +6,7 @@ use stentor_domain::id::TenantId;
 use stentor_domain::limits::METADATA_BYTES_MAX;
 use stentor_domain::name::{check_name, check_uid};
 use stentor_store::once::{Done, Once};
+use stentor_store::retention::erasure::ErasureError;
 use stentor_store::tenants::{Tenant, TenantError, TenantSettings};
 
 /// What a caller says about a new tenant.
@@ -101,6 +102,20 @@ impl Engine {
         caller.may_change()?;
         let id = self.tenant_id(caller, named)?;
         Ok(self.store.delete_tenant(self.by(caller), id).await?)
+    }
+
+    /// Erases the content of all events that a tenant has published so far: payloads, and what receivers have answered.
+    pub async fn erase_tenant_content(&self, caller: &Caller, named: &str) -> Result<()> {
+        caller.is_above_tenant()?;
+        caller.may_change()?;
+        let id = self.tenant_id(caller, named)?;
+        self.store
+            .erase_tenant(self.by(caller), id)
+            .await
+            .map_err(|error| match error {
+                ErasureError::NotFound => Error::NotFound("tenant"),
+                ErasureError::Store(error) => Error::Store(error),
+            })
     }
 
     fn tenant_id(&self, caller: &Caller, named: &str) -> Result<TenantId> {

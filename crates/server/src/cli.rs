@@ -16,7 +16,9 @@ use clap::{
 };
 use jiff::Timestamp;
 
-use crate::config::settings::{self, DELIVERIES, Group, LIMITS, LISTEN, LISTENING, LOGGING, STORAGE};
+use crate::config::settings::{
+    self, DELIVERIES, Group, LIMITS, LISTEN, LISTENING, LOGGING, RETENTION, STORAGE,
+};
 use crate::config::{About, Flags};
 
 const BENCH_SECONDS_MAX: u64 = 3_600;
@@ -195,7 +197,7 @@ fn grammar() -> clap::Command {
     let with_store = |command| with_group(command, &STORAGE);
     let cli = Cli::command()
         .mut_subcommand("serve", |serve| {
-            [&LISTENING, &DELIVERIES, &LIMITS, &STORAGE]
+            [&LISTENING, &DELIVERIES, &LIMITS, &STORAGE, &RETENTION]
                 .into_iter()
                 .fold(serve, with_group)
         })

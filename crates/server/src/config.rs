@@ -26,6 +26,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use stentor_delivery::egress::EgressProxy;
 use stentor_domain::address::AllowedDestination;
+use stentor_engine::jobs::retention::Retention;
 use stentor_http::RequestQuotas;
 use stentor_store::{Database, PostgresAddress};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -243,6 +244,8 @@ pub(crate) struct ServeConfig {
     pub(crate) payload_bytes_max: usize,
     pub(crate) endpoints_per_tenant_max: u32,
     pub(crate) organization_endpoints_max: u32,
+    /// How long things are kept.
+    pub(crate) retention: Retention,
     pub(crate) request_quotas: RequestQuotas,
 }
 
@@ -268,6 +271,10 @@ impl ServeConfig {
             payload_bytes_max: layers.one(&settings::PAYLOAD_BYTES)?,
             endpoints_per_tenant_max: layers.one(&settings::ENDPOINTS_PER_TENANT)?,
             organization_endpoints_max: layers.one(&settings::ORGANIZATION_ENDPOINTS)?,
+            retention: Retention {
+                payload_days: layers.one(&settings::PAYLOAD_DAYS)?,
+                attempt_days: layers.one(&settings::ATTEMPT_DAYS)?,
+            },
             request_quotas: request_quotas(layers)?,
         })
     }
@@ -370,6 +377,11 @@ mod tests {
         assert_eq!(
             (config.endpoints_per_tenant_max, config.organization_endpoints_max),
             (50, 10)
+        );
+        assert_eq!(config.retention, stentor_engine::Settings::default().retention);
+        assert_eq!(
+            (config.retention.payload_days, config.retention.attempt_days),
+            (30, 30)
         );
         assert_eq!(config.request_quotas, RequestQuotas::default());
         assert_eq!(

@@ -172,6 +172,7 @@ async fn engine(
         payload_bytes_max: config.payload_bytes_max,
         endpoints_per_tenant_max: config.endpoints_per_tenant_max,
         organization_endpoints_max: config.organization_endpoints_max,
+        retention: config.retention,
     };
     let engine = Engine::new(store, settings);
     let root_key = config.root_key.as_ref();

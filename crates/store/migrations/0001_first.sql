@@ -81,7 +81,11 @@ CREATE TABLE tenants (
     created_at     BIGINT NOT NULL,
     updated_at     BIGINT NOT NULL,
     config_version BIGINT NOT NULL,
-    deleted_at     BIGINT
+    deleted_at     BIGINT,
+    -- The content of its events with keys below has been erased, from `content_erased_at` on: nothing shows or sends it, and
+    -- `erasures` knows what is still in the tables.
+    content_erased_below BIGINT NOT NULL DEFAULT 0,
+    content_erased_at    BIGINT
 );
 CREATE UNIQUE INDEX tenants_uid ON tenants (project, uid) WHERE deleted_at IS NULL;
 CREATE INDEX tenants_of_project ON tenants (project, n) WHERE deleted_at IS NULL;
@@ -205,7 +209,8 @@ CREATE TABLE events (
     occurred_at        BIGINT,
     -- NULL once it was purged.
     payload            BYTEA,
-    payload_expires_at BIGINT,
+    -- When somebody asked to erase its content; NULL otherwise.
+    erased_at          BIGINT,
     -- How many endpoints matched.
     deliveries         BIGINT NOT NULL,
     meta               TEXT
@@ -233,6 +238,7 @@ CREATE TABLE work (
     seq              BIGINT,
     cause            TEXT   NOT NULL,
     replay           BIGINT,
+    -- 1: somebody asked for its end; 2: its payload went while a node had it in memory. It ends with its attempt.
     cancel_requested BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX work_waiting ON work (shard, endpoint, due_at) WHERE owner IS NULL;
@@ -286,9 +292,10 @@ CREATE TABLE attempts (
 CREATE TABLE event_keys (
     hash       BYTEA  PRIMARY KEY,
     event      BIGINT NOT NULL,
-    body_hash  BYTEA  NOT NULL,
-    expires_at BIGINT
+    body_hash  BYTEA  NOT NULL
 ) KEYLESS;
+-- Keys go with their events. Only publishes that bring an id pay for it, at the index's end.
+CREATE INDEX event_keys_of_event ON event_keys (event);
 
 -- Idempotency keys with the answer that was given, but for what is shown only once.
 CREATE TABLE idempotency_keys (
@@ -305,6 +312,30 @@ CREATE TABLE fanout (
     event          BIGINT PRIMARY KEY,
     tenant         BIGINT NOT NULL,
     after_endpoint BIGINT NOT NULL
+);
+
+-- How far ages have come. Keys below `payloads_below` name events that have no payload for anybody any more, since
+-- `raised_at`; those below `payloads_swept` have none in the table either. What was finished of events below
+-- `deliveries_below` is gone, so that a delivery that is not there may well have been made.
+CREATE TABLE retention (
+    one              BIGINT PRIMARY KEY CHECK (one = 1),
+    payloads_below   BIGINT NOT NULL,
+    payloads_swept   BIGINT NOT NULL,
+    deliveries_below BIGINT NOT NULL,
+    raised_at        BIGINT
+);
+INSERT INTO retention (one, payloads_below, payloads_swept, deliveries_below) VALUES (1, 0, 0, 0);
+
+-- Content that somebody asked to erase, until it has left the tables: of one event, or of a tenant's events below `below`.
+-- All of it up to `swept_event`, and of the event after that up to `swept_delivery`, has left. `n` is the key of the wish's
+-- audit row.
+CREATE TABLE erasures (
+    n              BIGINT PRIMARY KEY,
+    tenant         BIGINT NOT NULL,
+    event          BIGINT,
+    below          BIGINT NOT NULL,
+    swept_event    BIGINT NOT NULL DEFAULT 0,
+    swept_delivery BIGINT NOT NULL DEFAULT 0
 );
 
 -- What the sending side has to tell the world, written with the attempt that was its cause.

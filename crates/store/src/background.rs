@@ -67,12 +67,13 @@ impl Store {
 
     /// Ends what waits for a deleted endpoint, a slice at a time. Tells how many rows it wrote; none: nothing is left.
     pub async fn sweep_deleted(&self, now: Timestamp) -> Result<usize> {
-        self.change(move |tx| Box::pin(sweep_deleted(tx, now))).await
+        self.in_background(move |tx| Box::pin(sweep_deleted(tx, now)))
+            .await
     }
 
     /// Forgets idempotency keys that have ended, a slice at a time. Tells how many.
     pub async fn forget_idempotency_keys(&self, now: Timestamp) -> Result<usize> {
-        self.change(move |tx| {
+        self.in_background(move |tx| {
             Box::pin(async move {
                 tx.execute(
                     "DELETE FROM idempotency_keys WHERE hash IN

@@ -32,6 +32,8 @@ pub struct TenantConfig {
     pub uid: Option<String>,
     /// Raised by every change of the tenant or its endpoints.
     pub version: i64,
+    /// Events with keys below have had their content erased.
+    pub content_erased_below: i64,
     /// Its endpoints by key, oldest first.
     endpoints: Vec<Arc<EndpointConfig>>,
 }
@@ -156,6 +158,13 @@ impl Config {
         maps.tenants.get(n).cloned()
     }
 
+    /// Was the content of this event erased with all of its tenant's?
+    pub fn content_is_erased(&self, tenant: i64, event: i64) -> bool {
+        let maps = self.maps.read();
+        let tenant = maps.tenants.get(&tenant);
+        tenant.is_some_and(|tenant| event < tenant.content_erased_below)
+    }
+
     /// The endpoint with this key, unless it or its tenant was deleted.
     pub fn endpoint(&self, n: i64) -> Option<Arc<EndpointConfig>> {
         self.maps.read().endpoints.get(&n).cloned()
@@ -209,8 +218,8 @@ const PROJECTS: &str =
     "SELECT n, tag, name, deleted_at, sandbox, signature_prefix, config_version, payload_formats FROM projects WHERE config_version > ?1
      ORDER BY config_version";
 const TENANTS: &str =
-    "SELECT n, tag, project, (SELECT tag FROM projects WHERE n = tenants.project), uid, config_version, deleted_at
-     FROM tenants WHERE config_version > ?1 ORDER BY config_version";
+    "SELECT n, tag, project, (SELECT tag FROM projects WHERE n = tenants.project), uid, config_version, deleted_at,
+            content_erased_below FROM tenants WHERE config_version > ?1 ORDER BY config_version";
 
 fn read_project(row: &Row<'_>) -> Result<(ProjectConfig, bool)> {
     let id = ProjectId(row.id(0)?);
@@ -233,6 +242,7 @@ fn read_tenant(row: &Row<'_>) -> Result<(TenantConfig, bool)> {
         project: ProjectId(row.id(2)?),
         uid: row.text_or_null(4)?,
         version: row.int(5)?,
+        content_erased_below: row.int(7)?,
         endpoints: Vec::new(),
     };
     Ok((tenant, row.int_or_null(6)?.is_some()))

@@ -20,7 +20,7 @@ use crate::once::{Done, Once};
 use crate::period::Period;
 use stentor_domain::attempt::Attempt;
 use stentor_domain::custom_headers::CustomHeaders;
-use stentor_domain::delivery::{Delivery, State};
+use stentor_domain::delivery::{Delivery, PayloadGone, Reason, State};
 use stentor_domain::id::{DeliveryId, EndpointId, EventId};
 use stentor_domain::key::Scope;
 use stentor_domain::name::EventTypeName;
@@ -114,7 +114,8 @@ impl Store {
                 let Some(found) = read::find(tx, scope, id).await? else {
                     return Ok(None);
                 };
-                let attempts = read::attempts(tx, id, &master).await?;
+                let erased = found.delivery.payload_gone == Some(PayloadGone::Erased);
+                let attempts = read::attempts(tx, id, erased, &master).await?;
                 Ok(Some((found.delivery, attempts)))
             })
         })
@@ -152,7 +153,7 @@ impl Store {
             move |tx| Box::pin(change::cancel(tx, by, scope, id, once)),
             move |done, effects| match done {
                 Done::Now(delivery) if delivery.state.finished() => effects.ended.push(id.n()),
-                Done::Now(_) => effects.cancel_requested.push(id),
+                Done::Now(_) => effects.cancel_requested.push((id, Reason::Requested)),
                 Done::Before { .. } | Done::Conflict => {}
             },
         )

@@ -8,6 +8,7 @@ use crate::hot::{Claimed, NewDelivery, NewEvent, Release};
 use crate::waiters::Waiters;
 use std::sync::Arc;
 use stentor_domain::attempt::Trigger;
+use stentor_domain::delivery::Reason;
 use stentor_domain::id::DeliveryId;
 
 /// What a group, or a change, does outside the database.
@@ -17,8 +18,8 @@ pub(crate) struct Effects {
     pub(crate) claimed: Vec<Claimed>,
     /// To be told to the dispatcher.
     pub(crate) waiting: Vec<Waiting>,
-    /// Deliveries in a node's memory that somebody wants to end.
-    pub(crate) cancel_requested: Vec<DeliveryId>,
+    /// Deliveries in a node's memory that are to end, and why.
+    pub(crate) cancel_requested: Vec<(DeliveryId, Reason)>,
     /// Deliveries that ended, of those that somebody may wait for.
     pub(crate) ended: Vec<i64>,
     /// The configuration changed.
@@ -82,8 +83,8 @@ impl Outside {
             // Where nobody listens, the dispatcher's own rounds find them.
             drop(self.fresh.send(Handover::Waiting(effects.waiting)));
         }
-        for delivery in effects.cancel_requested {
-            drop(self.fresh.send(Handover::CancelRequested(delivery)));
+        for (delivery, reason) in effects.cancel_requested {
+            drop(self.fresh.send(Handover::CancelRequested(delivery, reason)));
         }
         self.waiters.wake(&effects.ended);
         unsent

@@ -3,9 +3,11 @@
 use crate::Store;
 use crate::error::Result;
 use crate::period::{Period, columns};
+use crate::retention;
 use crate::tx::{Row, Tx, values};
 use bytes::Bytes;
 use stentor_domain::Timestamp;
+use stentor_domain::delivery::PayloadGone;
 use stentor_domain::id::{EventId, TenantId};
 use stentor_domain::key::Scope;
 use stentor_domain::name::EventTypeName;
@@ -27,6 +29,8 @@ pub struct Event {
     pub created_at: Timestamp,
     /// When it happened, if the producer said so.
     pub occurred_at: Option<Timestamp>,
+    /// Why it has no payload any more, where it has none.
+    pub payload_gone: Option<PayloadGone>,
 }
 
 /// Which events a list shows; `None` is any.
@@ -42,7 +46,8 @@ pub struct EventFilter {
 macro_rules! events {
     ($payload:literal) => {
         concat!(
-            "SELECT v.n, v.tag, v.event_id, v.type, v.tenant, t.tag, v.deliveries, v.occurred_at",
+            "SELECT v.n, v.tag, v.event_id, v.type, v.tenant, t.tag, v.deliveries, v.occurred_at, ",
+            $crate::retention::payload_gone!(),
             $payload,
             " FROM events v JOIN tenants t ON t.n = v.tenant"
         )
@@ -70,7 +75,7 @@ const OF_TENANT: &str = newest!("v.tenant = ?3 AND");
 const OF_PROJECT: &str = newest!("");
 
 impl Store {
-    /// The event with this id, and its payload, byte for byte, unless that was purged.
+    /// The event with this id, and its payload, byte for byte, unless that is gone.
     pub async fn event(&self, scope: Scope, id: EventId) -> Result<Option<(Event, Option<Bytes>)>> {
         self.ask(move |tx| Box::pin(find(tx, scope, id))).await
     }
@@ -96,7 +101,12 @@ async fn find(tx: &mut Tx<'_>, scope: Scope, id: EventId) -> Result<Option<(Even
             " WHERE v.n = ?1 AND v.tag = ?2 AND (?3 IS NULL OR v.tenant = ?3) AND (?4 IS NULL OR t.project = ?4)"
         ),
         values![id.n(), id.0.tag, tenant, project],
-        |row| Ok((read(row)?, row.bytes_or_null(8)?.map(Bytes::from))),
+        |row| {
+            let event = read(row)?;
+            // It leaves the table a little later than it is gone.
+            let payload = row.bytes_or_null(9)?.filter(|_| event.payload_gone.is_none());
+            Ok((event, payload.map(Bytes::from)))
+        },
     )
     .await
 }
@@ -133,5 +143,6 @@ fn read(row: &Row<'_>) -> Result<Event> {
         deliveries: row.count(6)?,
         created_at: id.0.made_at(),
         occurred_at: row.time_or_null(7)?,
+        payload_gone: retention::read_gone(row, 8)?,
     })
 }

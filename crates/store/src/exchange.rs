@@ -80,6 +80,19 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Exchange> {
     })
 }
 
+/// The same exchange without what came back; `None` where nothing did.
+pub(crate) fn without_answer(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
+    let exchange = decode(bytes)?;
+    if exchange.answer.is_none() {
+        return Ok(None);
+    }
+    encode(&Exchange {
+        answer: None,
+        ..exchange
+    })
+    .map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use stentor_domain::Timestamp;
+use stentor_domain::delivery::Reason;
 use stentor_domain::id::DeliveryId;
 use tokio::sync::mpsc;
 
@@ -22,8 +23,8 @@ pub enum Handover {
     Claimed(Vec<Claimed>),
     /// These endpoints have deliveries in the store that wait, the earliest due at the time given.
     Waiting(Vec<Waiting>),
-    /// Somebody wants this delivery, which this node owns, to end.
-    CancelRequested(DeliveryId),
+    /// This delivery, which this node owns, is to end for a reason.
+    CancelRequested(DeliveryId, Reason),
 }
 
 /// An endpoint with deliveries that wait in the store.

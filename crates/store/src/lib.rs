@@ -5,7 +5,7 @@
 //! - [`hot`], `member`, [`fresh`], `effects`: the words of the hot path (accept, claim, finish), a word with its answer, the
 //!   handing over to the dispatcher, and what else a commit lets out;
 //! - [`health`], `notices`: what is known of the endpoints' health, and what the operator should hear of;
-//! - `outcome`, `exchange`, `waiters`: how an attempt is kept, and who waits for a test;
+//! - `outcome`, `exchange`, `wish`, `waiters`: how an attempt is kept, why a delivery is to end with it, who waits for a test;
 //! - `migrations`, `start`, `common`: the schema, what a start does on any database, and what every store has in memory;
 //! - `sqlite`: the embedded engine: the writer thread with its group commit, readers, checkpoints, migrations;
 //! - `postgres`: the engine on a PostgreSQL server: connections, committers, the node's lease, partitions, migrations;
@@ -13,7 +13,7 @@
 //! - [`change`], [`once`], [`seal`]: what all changes of the control plane share: clock, audit, idempotency, sealing;
 //! - [`authenticator`]: knowing again what was given out, such as where a list goes on;
 //! - [`period`]: what questions about events and deliveries share: the scope and the span of acceptance they look at;
-//! - [`background`]: bounded slices of the work that nobody waits for;
+//! - [`background`], [`retention`]: bounded slices of the work that nobody waits for; what is removed when, and erased;
 //! - [`projects`], [`keys`], [`key_uses`], [`tenants`], [`event_types`], [`endpoints`], [`events`], [`deliveries`], [`replays`],
 //!   [`audit`]: the operations, a method of [`Store`] for each transaction.
 
@@ -37,6 +37,7 @@ pub mod once;
 pub mod period;
 pub mod projects;
 pub mod replays;
+pub mod retention;
 pub mod seal;
 pub mod tenants;
 
@@ -52,13 +53,14 @@ mod sqlite;
 mod start;
 mod tx;
 mod waiters;
+mod wish;
 
 pub use config::Config;
 pub use database::{Database, Options, Purpose};
 pub use error::{Result, StoreError};
 pub use fresh::{Fresh, Handover, Waiting};
 pub use member::Recorded;
-pub use postgres::{PostgresAddress, measure};
+pub use postgres::{DaysDropped, PostgresAddress, measure};
 pub use seal::{MasterKey, MasterKeys};
 pub use sqlite::back_up_file;
 
@@ -265,12 +267,12 @@ impl Store {
         }
     }
 
-    /// Drops the days that ended before `until`, events, deliveries and attempts, where days have partitions; tells their
-    /// names. A day with an unfinished delivery stays.
-    pub async fn drop_days_before(&self, until: Timestamp) -> Result<Vec<String>> {
+    /// Drops the days whose events, or finished deliveries, all have keys below these, where days have partitions. A day of
+    /// events with an unfinished delivery stays, and so does one that somebody is just reading.
+    pub async fn drop_days(&self, events_below: i64, deliveries_below: i64) -> Result<DaysDropped> {
         match &self.0.engine {
-            Engine::Sqlite(_) => Ok(Vec::new()),
-            Engine::Postgres(engine) => engine.drop_days_before(until).await,
+            Engine::Sqlite(_) => Ok(DaysDropped::default()),
+            Engine::Postgres(engine) => engine.drop_days(events_below, deliveries_below).await,
         }
     }
 
@@ -323,6 +325,29 @@ impl Store {
     {
         match &self.0.engine {
             Engine::Sqlite(engine) => engine.change(work, follow).await,
+            Engine::Postgres(engine) => engine.change(work, follow).await,
+        }
+    }
+
+    /// Runs a slice of background work in a transaction of its own, so that nobody who publishes waits long behind it.
+    pub(crate) async fn in_background<T, W>(&self, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: for<'a, 'c> FnOnce(&'a mut Tx<'c>) -> BoxFuture<'a, Result<T>> + Send + 'static,
+    {
+        self.in_background_and(work, |_, _| ()).await
+    }
+
+    /// The same, with what `follow` notes outside the database.
+    pub(crate) async fn in_background_and<T, W, F>(&self, work: W, follow: F) -> Result<T>
+    where
+        T: Send + 'static,
+        W: for<'a, 'c> FnOnce(&'a mut Tx<'c>) -> BoxFuture<'a, Result<T>> + Send + 'static,
+        F: FnOnce(&T, &mut Effects) + Send + 'static,
+    {
+        match &self.0.engine {
+            Engine::Sqlite(engine) => engine.in_background(work, follow).await,
+            // Writers do not wait for one another there, unless they want the same rows.
             Engine::Postgres(engine) => engine.change(work, follow).await,
         }
     }

@@ -28,6 +28,7 @@ mod session;
 mod tls;
 
 pub use address::PostgresAddress;
+pub use days::DaysDropped;
 pub(crate) use session::Session;
 
 use crate::common::{Common, Seams};
@@ -346,10 +347,10 @@ impl Postgres {
         Ok(made)
     }
 
-    /// Drops the days that ended before `until`. Tells the partitions.
-    pub(crate) async fn drop_days_before(&self, until: Timestamp) -> Result<Vec<String>> {
+    /// Drops the days whose keys all are below.
+    pub(crate) async fn drop_days(&self, events_below: i64, deliveries_below: i64) -> Result<DaysDropped> {
         let session = Session::open(&self.core.address, self.core.name_for("days"), START_SETTINGS).await?;
-        days::drop_before(&session, until).await
+        days::drop_below(&session, events_below, deliveries_below).await
     }
 }
 

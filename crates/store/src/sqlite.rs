@@ -142,6 +142,21 @@ impl Sqlite {
             .map_err(|_| StoreError::Closed)
     }
 
+    /// Runs a slice of background work in a transaction of its own, when the writer has nothing else to do, or it has waited long
+    /// enough. It changes no configuration.
+    pub(crate) async fn in_background<T, W, F>(&self, work: W, follow: F) -> Result<T>
+    where
+        T: Send + 'static,
+        W: for<'a, 'c> FnOnce(&'a mut Tx<'c>) -> BoxFuture<'a, Result<T>> + Send + 'static,
+        F: FnOnce(&T, &mut Effects) + Send + 'static,
+    {
+        let (slice, answer) = change_of(work, follow, false);
+        self.queue
+            .push_background(slice)
+            .map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
     /// Runs a change in a transaction of its own, in its place in the writer's queue.
     pub(crate) async fn change<T, E, W, F>(&self, work: W, follow: F) -> Result<T, E>
     where
@@ -150,23 +165,8 @@ impl Sqlite {
         W: for<'a, 'c> FnOnce(&'a mut Tx<'c>) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
         F: FnOnce(&T, &mut Effects) + Send + 'static,
     {
-        let (sender, answer) = tokio::sync::oneshot::channel();
-        let change = Box::new(move |writer: &mut Writer| {
-            let mut made = None;
-            let outcome = writer.transaction(|writer, effects| {
-                let done = at_once(work(&mut Tx::Sqlite(&mut writer.connection)));
-                effects.configured = true;
-                done.map(|value| {
-                    follow(&value, effects);
-                    made = Some(value);
-                })
-            });
-            let answer = outcome.and_then(|()| made.ok_or_else(|| StoreError::Closed.into()));
-            drop(sender.send(answer));
-        });
-        self.queue
-            .push(Command::Change(change))
-            .map_err(|_| StoreError::Closed)?;
+        let (change, answer) = change_of(work, follow, true);
+        self.queue.push(change).map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -194,6 +194,35 @@ impl Drop for Sqlite {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// A transaction of its own for the writer, and where its answer comes. `configured` says that the snapshot has to follow.
+fn change_of<T, E, W, F>(
+    work: W,
+    follow: F,
+    configured: bool,
+) -> (Command, tokio::sync::oneshot::Receiver<Result<T, E>>)
+where
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
+    W: for<'a, 'c> FnOnce(&'a mut Tx<'c>) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
+    F: FnOnce(&T, &mut Effects) + Send + 'static,
+{
+    let (sender, answer) = tokio::sync::oneshot::channel();
+    let change = Box::new(move |writer: &mut Writer| {
+        let mut made = None;
+        let outcome = writer.transaction(|writer, effects| {
+            let done = at_once(work(&mut Tx::Sqlite(&mut writer.connection)));
+            effects.configured = configured;
+            done.map(|value| {
+                follow(&value, effects);
+                made = Some(value);
+            })
+        });
+        let answer = outcome.and_then(|()| made.ok_or_else(|| StoreError::Closed.into()));
+        drop(sender.send(answer));
+    });
+    (Command::Change(change), answer)
 }
 
 fn give_back(queue: &Arc<Queue<Command>>) -> fresh::GiveBack {

@@ -9,7 +9,7 @@ use stentor_domain::{Chance, Timestamp};
 const MASTER_CHECK: (&str, &[u8]) = ("master-key-check", b"stentor");
 
 /// The greatest keys of the tables whose keys are drawn from one sequence.
-const GREATEST_KEYS: [&str; 13] = [
+const GREATEST_KEYS: [&str; 14] = [
     "SELECT coalesce(max(epoch), 0) FROM nodes",
     "SELECT coalesce(max(n), 0) FROM projects",
     "SELECT coalesce(max(n), 0) FROM api_keys",
@@ -23,6 +23,8 @@ const GREATEST_KEYS: [&str; 13] = [
     "SELECT coalesce(max(n), 0) FROM deliveries",
     "SELECT coalesce(max(n), 0) FROM audit",
     "SELECT coalesce(max(n), 0) FROM jobs",
+    // What is purged may have had the greatest key.
+    "SELECT CASE WHEN payloads_below > deliveries_below THEN payloads_below ELSE deliveries_below END FROM retention WHERE one = 1",
 ];
 
 /// Checks that `master` opens what the database was sealed with; seals the check value where this is the first start.
@@ -95,17 +97,17 @@ async fn end_abandoned(tx: &mut Tx<'_>, waiting: bool, now: Timestamp) -> Result
     let waiting = i64::from(waiting);
     tx.execute(
         "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
-         SELECT n, tag, event, endpoint, tenant, CASE cancel_requested WHEN 1 THEN 'cancelled' ELSE 'exhausted' END,
-                CASE cancel_requested WHEN 1 THEN 'requested' ELSE 'test_failed' END, cause, attempt - 1, ?1
+         SELECT n, tag, event, endpoint, tenant, CASE cancel_requested WHEN 0 THEN 'exhausted' ELSE 'cancelled' END,
+                CASE cancel_requested WHEN 0 THEN 'test_failed' WHEN 2 THEN 'payload_expired' ELSE 'requested' END, cause, attempt - 1, ?1
          FROM work WHERE (owner NOT IN (SELECT epoch FROM nodes) OR (owner IS NULL AND ?2 = 1))
-                     AND (cancel_requested = 1 OR cause = 'test')",
+                     AND (cancel_requested > 0 OR cause = 'test')",
         values![now, waiting],
     )
     .await?;
     // Only those that are kept above: on PostgreSQL somebody may want to end another one between the two statements.
     tx.execute(
         "DELETE FROM work WHERE (owner NOT IN (SELECT epoch FROM nodes) OR (owner IS NULL AND ?1 = 1))
-                            AND (cancel_requested = 1 OR cause = 'test')
+                            AND (cancel_requested > 0 OR cause = 'test')
                             AND EXISTS (SELECT 1 FROM deliveries WHERE deliveries.n = work.n)",
         values![waiting],
     )

@@ -197,7 +197,7 @@ async fn delete(tx: &mut Tx<'_>, by: By, id: TenantId) -> Result<(), TenantError
     Ok(())
 }
 
-async fn find(tx: &mut Tx<'_>, id: TenantId) -> Result<Option<Tenant>> {
+pub(crate) async fn find(tx: &mut Tx<'_>, id: TenantId) -> Result<Option<Tenant>> {
     tx.row(
         "SELECT n, tag, project, (SELECT tag FROM projects WHERE n = tenants.project),
                 name, uid, metadata, created_at, updated_at

@@ -19,6 +19,8 @@ pub enum Reply {
     Status(u16),
     /// Answers with this status and `Retry-After`.
     RetryAfter(u16, &'static str),
+    /// Answers with this status and what it was sent.
+    Echo(u16),
     /// Fails to answer, for this reason.
     Fails(ErrorClass),
     /// Meets a fault in the sender itself, which panics.
@@ -128,8 +130,8 @@ impl Receivers {
         self.state.lock().unanswered
     }
 
-    fn receive(&self, request: Outgoing) -> String {
-        let url = request.url.text().to_owned();
+    fn receive(&self, request: Outgoing) -> (String, Bytes) {
+        let (url, body) = (request.url.text().to_owned(), request.body.clone());
         let received = Received {
             url: url.clone(),
             headers: request.headers,
@@ -140,7 +142,7 @@ impl Receivers {
         state.received.push(received);
         self.open.send_modify(|open| *open += 1);
         state.open_most = state.open_most.max(*self.open.borrow());
-        url
+        (url, body)
     }
 
     fn reply_to(&self, url: &str) -> Reply {
@@ -172,28 +174,33 @@ impl Drop for Open<'_> {
 impl Transport for Receivers {
     fn send(&self, request: Outgoing) -> BoxFuture<'_, Sent> {
         async move {
-            let url = self.receive(request);
+            let (url, body) = self.receive(request);
             let mut open = Open {
                 receivers: self,
                 answered: false,
             };
             drop(self.silent.subscribe().wait_for(|silent| !silent).await);
             open.answered = true;
-            sent(self.reply_to(&url))
+            sent(self.reply_to(&url), body)
         }
         .boxed()
     }
 }
 
-fn sent(reply: Reply) -> Sent {
+fn sent(reply: Reply, body: Bytes) -> Sent {
+    let said = match reply {
+        Reply::Echo(_) => body,
+        _ => Bytes::new(),
+    };
     let (outcome, retry_after) = match reply {
-        Reply::Status(status) => (Outcome::Answered(status), None),
+        Reply::Status(status) | Reply::Echo(status) => (Outcome::Answered(status), None),
         Reply::RetryAfter(status, wait) => (Outcome::Answered(status), Some(wait.to_owned())),
         Reply::Fails(class) => (Outcome::Failed(class), None),
         Reply::Panics => panic!("a fault of the sender, as the story wants it"),
     };
     let answer = outcome.status().map(|_| Answer {
         headers: "server: simulated\n".into(),
+        body: said,
         ..Answer::default()
     });
     let timing = Timing {

@@ -12,13 +12,17 @@
 //! - `steering`: cancelling and retrying by hand;
 //! - `replays`: sending again, many at once;
 //! - `tests`: test sends, past queue and status;
+//! - `ages`: what goes because it is old;
+//! - `erasing`: what goes because somebody asked for it;
 //! - `health`: receivers that fail, ask for a pause, and come back;
 //! - `restarts`: processes that die at every step;
 //! - `handover`: deliveries that never come by the short way from the commit;
 //! - `fairness`: whose turn it is, and how many at once;
 //! - `walks`: all of this in any order, and what holds in the end.
 
+mod ages;
 mod endpoints;
+mod erasing;
 mod fairness;
 mod formats;
 mod handover;

@@ -23,6 +23,7 @@ const ENDPOINTS_PER_TENANT_MAX: u64 = 1_000_000;
 const REQUESTS_PER_MINUTE_MAX: u64 = 1_000_000;
 const CONNECTIONS_MAX: u64 = 1_000_000;
 const IN_FLIGHT_MAX: u64 = 100_000;
+const KEPT_DAYS_MAX: u64 = 36_500;
 const DISABLE_AFTER_DAYS_MAX: u64 = 3_650;
 
 pub(crate) static LISTEN: Setting<SocketAddr> = Setting::one(
@@ -228,6 +229,25 @@ pub(crate) static DATABASE_URL: Setting<Database> = Setting::one(
      option it is the file stentor.db in the data directory.",
 );
 
+pub(crate) static PAYLOAD_DAYS: Setting<u32> = Setting::one(
+    "payload_days",
+    "payload-days",
+    "DAYS",
+    whole_number::<_, 0, KEPT_DAYS_MAX>,
+    "How many whole days (UTC) the payload of an event is kept; 0 is for ever. What is unfinished by then ends as \
+     payload_expired.",
+)
+.or("30");
+
+pub(crate) static ATTEMPT_DAYS: Setting<u32> = Setting::one(
+    "attempt_days",
+    "attempt-days",
+    "DAYS",
+    whole_number::<_, 0, KEPT_DAYS_MAX>,
+    "How many whole days (UTC) after an event its finished deliveries and their attempts are kept; 0 is for ever.",
+)
+.or("30");
+
 pub(crate) static ROOT_KEY_FILE: Setting<PathBuf> = Setting::without_flag(
     "root_key_file",
     parse::path,
@@ -320,6 +340,11 @@ pub(crate) static STORAGE: Group = Group {
     options: &[&DATA.about, &DATABASE_URL.about],
 };
 
+pub(crate) static RETENTION: Group = Group {
+    heading: "Retention",
+    options: &[&PAYLOAD_DAYS.about, &ATTEMPT_DAYS.about],
+};
+
 pub(crate) static LOGGING: Group = Group {
     heading: "Logging",
     options: &[&LOG_FORMAT.about, &LOG_LEVEL.about],
@@ -337,9 +362,17 @@ static SECRETS: Group = Group {
 
 /// Every option there is.
 pub(crate) fn all() -> impl Iterator<Item = &'static About> {
-    [&LISTENING, &DELIVERIES, &LIMITS, &STORAGE, &LOGGING, &SECRETS]
-        .into_iter()
-        .flat_map(|group| group.options.iter().copied())
+    [
+        &LISTENING,
+        &DELIVERIES,
+        &LIMITS,
+        &STORAGE,
+        &RETENTION,
+        &LOGGING,
+        &SECRETS,
+    ]
+    .into_iter()
+    .flat_map(|group| group.options.iter().copied())
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ fn check_retry(found: &Found) -> Result<(), DeliveryError> {
         Some(Reason::EndpointDeleted | Reason::TenantDeleted) => return Err(DeliveryError::EndpointDeleted),
         _ => {}
     }
-    if found.payload_gone {
+    if found.delivery.payload_gone.is_some() {
         return Err(DeliveryError::PayloadExpired);
     }
     match found.place {
@@ -128,7 +128,8 @@ pub(super) async fn cancel(
     }
     match found.place {
         Place::Owned { .. } => {
-            let sql = "UPDATE work SET cancel_requested = 1 WHERE n = ?1 AND owner IS NOT NULL";
+            let sql = "UPDATE work SET cancel_requested = CASE cancel_requested WHEN 0 THEN 1 ELSE cancel_requested END
+                       WHERE n = ?1 AND owner IS NOT NULL";
             tx.execute_one(sql, values![id.n()]).await?;
         }
         Place::Waiting { .. } | Place::Finished => end(tx, id, by.at).await?,

@@ -9,6 +9,7 @@ use crate::error::{Result, StoreError};
 use crate::exchange;
 use crate::outcome;
 use crate::period::columns;
+use crate::retention;
 use crate::seal::MasterKeys;
 use crate::tx::{Row, Tx, values};
 use std::collections::HashMap;
@@ -45,16 +46,25 @@ macro_rules! unfinished {
         concat!(
             "SELECT w.n AS n, w.tag AS tag, w.event AS event, v.tag AS event_tag, v.type AS type,
                     w.endpoint AS endpoint, e.tag AS endpoint_tag, w.tenant AS tenant, t.tag AS tenant_tag,
-                    CASE WHEN e.deleted_at IS NOT NULL OR t.deleted_at IS NOT NULL THEN 'cancelled'
+                    CASE WHEN e.deleted_at IS NOT NULL OR t.deleted_at IS NOT NULL
+                           OR (w.owner IS NULL AND ",
+            $crate::retention::payload_gone!(),
+            " IS NOT NULL) THEN 'cancelled'
                          WHEN e.status = 'active' OR w.cause = 'test' THEN 'pending' ELSE 'held' END AS state,
-                    CASE WHEN w.cause <> 'test' OR e.deleted_at IS NOT NULL OR t.deleted_at IS NOT NULL
+                    CASE WHEN e.deleted_at IS NULL AND t.deleted_at IS NULL AND w.owner IS NULL AND ",
+            $crate::retention::payload_gone!(),
+            " IS NOT NULL THEN 'payload_expired'
+                         WHEN w.cause <> 'test' OR e.deleted_at IS NOT NULL OR t.deleted_at IS NOT NULL
                          THEN ",
             $crate::deliveries::read::standing!(),
             " END AS reason,
                     w.cause AS cause, w.attempt - 1 AS attempts, w.due_at AS due_at,
-                    coalesce(e.deleted_at, t.deleted_at) AS finished_at, ",
+                    coalesce(e.deleted_at, t.deleted_at, v.erased_at, t.content_erased_at,
+                             (SELECT raised_at FROM retention WHERE one = 1)) AS finished_at, ",
             $crate::deliveries::read::newest_status!("w.n"),
-            " AS last_status",
+            " AS last_status, ",
+            $crate::retention::payload_gone!(),
+            " AS payload_gone",
             $more,
             " FROM work w JOIN events v ON v.n = w.event
                           JOIN endpoints e ON e.n = w.endpoint JOIN tenants t ON t.n = w.tenant"
@@ -71,7 +81,8 @@ macro_rules! finished {
                     d.state, d.reason, d.cause, d.attempts, CAST(NULL AS BIGINT), d.finished_at,
                     CASE WHEN d.started_at IS NOT NULL THEN d.status ELSE ",
             $crate::deliveries::read::newest_status!("d.n"),
-            " END",
+            " END, ",
+            $crate::retention::payload_gone!(),
             $more,
             " FROM deliveries d JOIN events v ON v.n = d.event
                                 JOIN endpoints e ON e.n = d.endpoint JOIN tenants t ON t.n = d.tenant"
@@ -106,6 +117,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Delivery> {
         created_at: id_of_delivery.0.made_at(),
         next_attempt_at: row.time_or_null(13)?.filter(|_| waits),
         finished_at: row.time_or_null(14)?.filter(|_| state.finished()),
+        payload_gone: retention::read_gone(row, 16)?,
     })
 }
 
@@ -129,7 +141,6 @@ pub(super) struct Found {
     pub(super) shard: u16,
     /// What keeps the endpoint from being sent to.
     pub(super) standing: Option<Reason>,
-    pub(super) payload_gone: bool,
     pub(super) place: Place,
 }
 
@@ -156,15 +167,14 @@ pub(super) async fn find(tx: &mut Tx<'_>, scope: Scope, id: DeliveryId) -> Resul
         unfinished!(concat!(
             ", t.project, (SELECT tag FROM projects WHERE n = t.project), e.shard, ",
             standing!(),
-            ", v.payload IS NULL, w.owner, w.cancel_requested"
+            ", w.owner, w.cancel_requested"
         )),
         " WHERE w.n = ?1 AND w.tag = ?2 AND (?3 IS NULL OR w.tenant = ?3) AND (?4 IS NULL OR t.project = ?4)"
     );
     const FINISHED: &str = concat!(
         finished!(concat!(
             ", t.project, (SELECT tag FROM projects WHERE n = t.project), e.shard, ",
-            standing!(),
-            ", v.payload IS NULL"
+            standing!()
         )),
         " WHERE d.n = ?1 AND d.tag = ?2 AND (?3 IS NULL OR d.tenant = ?3) AND (?4 IS NULL OR t.project = ?4)"
     );
@@ -187,24 +197,25 @@ pub(super) async fn find(tx: &mut Tx<'_>, scope: Scope, id: DeliveryId) -> Resul
 }
 
 fn found(row: &Row<'_>, place: Place) -> Result<Found> {
-    let shard = row.int(18)?;
+    let shard = row.int(19)?;
     Ok(Found {
         delivery: read(row)?,
-        project: ProjectId(row.id(16)?),
+        project: ProjectId(row.id(17)?),
         shard: u16::try_from(shard).map_err(|_| StoreError::Unreadable(format!("{shard} is not a shard")))?,
-        standing: reason(row, 19)?,
-        payload_gone: row.flag(20)?,
+        standing: reason(row, 20)?,
         place,
     })
 }
 
-/// The attempts of a delivery: those kept apart and the last one, which a finished delivery holds itself.
+/// The attempts of a delivery: those kept apart and the last one, which a finished delivery holds itself. Receivers may have
+/// repeated what they were sent: where content was `erased`, their answers are as well.
 pub(super) async fn attempts(
     tx: &mut Tx<'_>,
     id: DeliveryId,
+    erased: bool,
     master: &MasterKeys,
 ) -> Result<Vec<KeptAttempt>> {
-    let attempts = tx
+    let mut attempts = tx
         .rows(
             "SELECT no, cause, started_at, status, error, exchange FROM attempts WHERE delivery = ?1
              UNION ALL
@@ -215,6 +226,12 @@ pub(super) async fn attempts(
             read_attempt,
         )
         .await?;
+    if erased {
+        // It leaves the tables a little later.
+        for attempt in &mut attempts {
+            attempt.exchange.answer = None;
+        }
+    }
     let mut sets: HashMap<i64, CustomHeaders> = HashMap::new();
     for n in attempts.iter().filter_map(|attempt| attempt.exchange.header_set) {
         if let Entry::Vacant(unread) = sets.entry(n) {

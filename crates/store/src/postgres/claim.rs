@@ -27,7 +27,10 @@ due AS (
 UPDATE work w SET owner = $1 FROM due WHERE w.n = ANY(ARRAY(SELECT n FROM due)) AND w.n = due.n
 RETURNING due.place, w.n, w.tag, w.event, w.attempt, w.failed, w.first_at, w.due_at, w.cause,
           (SELECT octet_length(payload) FROM events WHERE events.n = w.event)";
-const EVENTS: &str = "SELECT n, tag, tenant, type, payload, occurred_at, meta FROM events WHERE n = ANY($1) AND payload IS NOT NULL";
+const EVENTS: &str = "
+SELECT n, tag, tenant, type, payload, occurred_at, meta FROM events
+WHERE n = ANY($1) AND payload IS NOT NULL AND n >= (SELECT payloads_below FROM retention WHERE one = 1)
+  AND n >= (SELECT content_erased_below FROM tenants WHERE tenants.n = events.tenant)";
 const NEXT_DUE: &str = "
 SELECT c.place, (SELECT due_at FROM work WHERE shard = c.shard AND endpoint = c.endpoint AND owner IS NULL
                  ORDER BY due_at LIMIT 1)
@@ -54,7 +57,7 @@ const JUDGE: &str = "
 WITH there AS (
   SELECT n FROM endpoints
   WHERE n = ANY(ARRAY(SELECT w.endpoint FROM work w WHERE w.n = ANY($2::bigint[]))) AND deleted_at IS NULL ORDER BY n FOR SHARE)
-SELECT w.n, w.attempt, CASE WHEN w.cancel_requested = 1 THEN 'requested'
+SELECT w.n, w.attempt, CASE WHEN w.cancel_requested = 1 THEN 'requested' WHEN w.cancel_requested = 2 THEN 'payload_expired'
                             WHEN w.endpoint NOT IN (SELECT n FROM there) THEN 'endpoint_deleted'
                             WHEN w.cause = 'test' THEN 'test_failed' END
 FROM work w WHERE w.n = ANY($2) AND w.owner = $1 ORDER BY w.n FOR UPDATE OF w";

@@ -16,10 +16,10 @@ use tokio_postgres::error::SqlState;
 const DAY_SECONDS: i64 = 86_400;
 /// Days that are made before they come.
 const DAYS_AHEAD: i64 = 7;
-/// Attempts that one statement removes.
-const SLICE_ROWS: i64 = 5_000;
-/// Making and dropping lock out everybody for a moment; it is tried again later rather than letting publishers wait.
+/// Making locks out everybody for a moment; it is tried again later rather than letting publishers wait.
 const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '2s'";
+/// Dropping is in no hurry at all: whoever publishes waits behind whoever waits for this lock.
+const BEGIN_DROP: &str = "BEGIN; SET LOCAL lock_timeout = '20ms'";
 /// Rows are only added, until the whole day goes: vacuuming after each fifth more would read it again and again.
 const STORAGE: &str = "autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 2000000, \
                        autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000000";
@@ -118,73 +118,79 @@ pub(crate) async fn look_for_strays(session: &Session) -> Result<bool> {
     Ok(strays)
 }
 
-/// Drops the days that ended before `until`, events and deliveries with their attempts; tells the partitions. A day with an
-/// unfinished delivery stays.
-pub(crate) async fn drop_before(session: &Session, until: Timestamp) -> Result<Vec<String>> {
-    let client = session.client();
-    let days = client
+/// What became of days that were to go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DaysDropped {
+    /// The partitions that are gone.
+    pub partitions: Vec<String>,
+    /// Others were to go, too, and stay for now.
+    pub more: bool,
+}
+
+/// Drops the days of events and of finished deliveries whose keys all are below these: the one way in which a day's space is
+/// given back at once. A day of events with an unfinished delivery stays. So does one that somebody is just reading, as a
+/// backup does: nobody else could publish while this waits for it, so it does not wait.
+pub(crate) async fn drop_below(
+    session: &Session,
+    events_below: i64,
+    deliveries_below: i64,
+) -> Result<DaysDropped> {
+    let days = session
+        .client()
         .query(
             "SELECT c.relname::text, extract(epoch FROM to_date(substring(c.relname FROM '\\d{8}$'), 'YYYYMMDD'))::bigint
              FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
              WHERE i.inhparent IN ('events'::regclass, 'deliveries'::regclass) AND c.relname ~ '_\\d{8}$'
-             ORDER BY 2, 1 DESC",
+             ORDER BY 2, 1",
             &[],
         )
         .await?;
-    let mut dropped = Vec::new();
+    let mut dropped = DaysDropped::default();
     for row in days {
         let day = Day {
             partition: row.try_get(0)?,
             begins: row.try_get(1)?,
         };
-        if day.begins + DAY_SECONDS <= until.seconds() && drop_day(session, &day).await? {
-            dropped.push(day.partition);
+        let has_events = day.partition.starts_with("events");
+        let below = if has_events {
+            events_below
+        } else {
+            deliveries_below
+        };
+        if day.keys().1 > below {
+            continue;
+        }
+        if (has_events && is_unfinished(session, &day).await?) || !drop_day(session, &day).await? {
+            dropped.more = true;
+        } else {
+            dropped.partitions.push(day.partition);
         }
     }
     Ok(dropped)
 }
 
-async fn drop_day(session: &Session, day: &Day) -> Result<bool> {
+async fn is_unfinished(session: &Session, day: &Day) -> Result<bool> {
     let (least, end) = day.keys();
-    let client = session.client();
-    let partition = &day.partition;
-    client.batch_execute(BEGIN).await?;
-    let unfinished = client
-        .query_one(
-            "SELECT EXISTS (SELECT 1 FROM work WHERE event >= $1 AND event < $2)",
-            &[&least, &end],
-        )
-        .await?;
-    if unfinished.try_get(0)? {
-        tracing::warn!(
-            partition,
-            "a day stays, since deliveries of its events are unfinished"
-        );
-        client.batch_execute("ROLLBACK").await?;
-        return Ok(false);
-    }
-    let sql = format!("DROP TABLE {partition}; COMMIT");
-    if let Err(error) = client.batch_execute(&sql).await {
-        client.batch_execute("ROLLBACK").await?;
-        return Err(StoreError::Unavailable(format!(
-            "the partition {partition} cannot be dropped: {}",
-            words(&error)
-        )));
-    }
-    if partition.starts_with("deliveries") {
-        drop_attempts(session, (least, end)).await?;
-    }
-    Ok(true)
+    let sql = "SELECT EXISTS (SELECT 1 FROM work WHERE event >= $1 AND event < $2)";
+    let row = session.client().query_one(sql, &[&least, &end]).await?;
+    Ok(row.try_get(0)?)
 }
 
-async fn drop_attempts(session: &Session, (least, end): (i64, i64)) -> Result<()> {
-    let sql = "DELETE FROM attempts WHERE ctid IN
-                 (SELECT ctid FROM attempts WHERE delivery >= $1 AND delivery < $2 LIMIT $3)";
-    while session
-        .client()
-        .execute(sql, &[&least, &end, &SLICE_ROWS])
-        .await?
-        > 0
-    {}
-    Ok(())
+/// Tells whether it is gone; not where somebody else holds it or its table.
+async fn drop_day(session: &Session, day: &Day) -> Result<bool> {
+    let client = session.client();
+    let partition = &day.partition;
+    let sql = format!("{BEGIN_DROP}; DROP TABLE {partition}; COMMIT");
+    let Err(error) = client.batch_execute(&sql).await else {
+        return Ok(true);
+    };
+    client.batch_execute("ROLLBACK").await?;
+    if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
+        tracing::debug!(partition, "a day is being read; it is dropped later");
+        return Ok(false);
+    }
+    Err(StoreError::Unavailable(format!(
+        "the partition {partition} cannot be dropped: {}",
+        words(&error)
+    )))
 }

@@ -40,12 +40,12 @@ WITH gone AS (
     AS f (n, attempt, state, reason, finished_at, started_at, status, error, micros, exchange)
   WHERE w.n = ANY($2) AND w.n = f.n AND w.attempt = f.attempt AND w.owner = $1
   RETURNING w.n, w.tag, w.event, w.endpoint, w.tenant, w.cause, w.attempt,
-            w.cancel_requested = 1 AND f.state <> 'delivered' AS cancelled,
+            w.cancel_requested > 0 AND f.state <> 'delivered' AS cancelled, w.cancel_requested,
             f.state, f.reason, f.finished_at, f.started_at, f.status, f.error, f.micros, f.exchange)
 INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at, started_at, status, error,
                         micros, exchange)
 SELECT n, tag, event, endpoint, tenant, CASE WHEN cancelled THEN 'cancelled' ELSE state END,
-       CASE WHEN cancelled THEN 'requested'
+       CASE WHEN cancelled THEN CASE cancel_requested WHEN 2 THEN 'payload_expired' ELSE 'requested' END
             WHEN reason = 'endpoint_deleted'
              AND EXISTS (SELECT 1 FROM tenants WHERE tenants.n = gone.tenant AND deleted_at IS NOT NULL)
             THEN 'tenant_deleted' ELSE reason END,

@@ -4,6 +4,7 @@ use super::writer::Writer;
 use crate::effects::Effects;
 use crate::error::{Result, StoreError};
 use crate::hot::{CLAIM_BYTES_MAX, Cancel, Claim, Claimed, ClaimedDue, ClaimedEvent, Release, loops};
+use crate::wish;
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ struct Row {
 /// What giving back a delivery depends on.
 struct Owned {
     endpoint: i64,
-    cancel_requested: bool,
+    to_end: Option<Reason>,
     test: bool,
 }
 
@@ -136,7 +137,9 @@ impl Writer {
 
     fn event(&mut self, n: i64) -> Result<Option<ClaimedEvent>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT tag, tenant, type, payload, occurred_at, meta FROM events WHERE n = ?1 AND payload IS NOT NULL",
+            "SELECT tag, tenant, type, payload, occurred_at, meta FROM events
+             WHERE n = ?1 AND payload IS NOT NULL AND n >= (SELECT payloads_below FROM retention WHERE one = 1)
+               AND n >= (SELECT content_erased_below FROM tenants WHERE tenants.n = events.tenant)",
         )?;
         let event = statement
             .query_row([n], |row| {
@@ -182,8 +185,8 @@ impl Writer {
             let Some(owned) = self.owned(release.delivery, release.attempt)? else {
                 continue;
             };
-            if owned.cancel_requested {
-                self.end_unattempted(release.delivery, Reason::Requested, effects)?;
+            if let Some(reason) = owned.to_end {
+                self.end_unattempted(release.delivery, reason, effects)?;
             } else if self.outside.config.endpoint(owned.endpoint).is_none() {
                 self.end_unattempted(release.delivery, Reason::EndpointDeleted, effects)?;
             } else if owned.test {
@@ -212,7 +215,7 @@ impl Writer {
         let owned = statement.query_row(params![delivery, attempt, epoch], |row| {
             Ok(Owned {
                 endpoint: row.get(0)?,
-                cancel_requested: row.get(1)?,
+                to_end: wish::read(row.get(1)?),
                 test: row.get(2)?,
             })
         });

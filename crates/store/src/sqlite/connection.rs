@@ -30,6 +30,8 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection> {
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "foreign_keys", "OFF")?;
+    // What is deleted is overwritten where that costs no further page; an erasure overwrites it everywhere.
+    connection.pragma_update(None, "secure_delete", "FAST")?;
     settle(connection)
 }
 

@@ -14,6 +14,7 @@ use crate::member::Recorded;
 use crate::notices;
 use crate::outcome;
 use crate::tx::Tx;
+use crate::wish;
 use rusqlite::{OptionalExtension, params};
 use stentor_domain::attempt::Trigger;
 use stentor_domain::delivery::{Reason, State};
@@ -62,17 +63,17 @@ impl Writer {
             "DELETE FROM work WHERE n = ?1 AND owner = ?2 AND attempt = ?3 RETURNING cancel_requested",
         )?;
         let values = params![finish.delivery.n(), epoch, finish.attempt.no];
-        let cancel_requested = statement
-            .query_row(values, |row| row.get::<_, bool>(0))
+        let to_end = statement
+            .query_row(values, |row| row.get(0).map(wish::read))
             .optional()?;
         drop(statement);
-        let Some(cancel_requested) = cancel_requested else {
+        let Some(to_end) = to_end else {
             self.insert_attempt(finish, columns)?;
             return Ok(Recorded::Fenced);
         };
-        let (state, reason) = match state {
-            State::Exhausted if cancel_requested => (State::Cancelled, Some(Reason::Requested)),
-            state => (state, reason),
+        let (state, reason) = match (state, to_end) {
+            (State::Exhausted, Some(to_end)) => (State::Cancelled, Some(to_end)),
+            (state, _) => (state, reason),
         };
         self.insert_delivery(finish, columns, state, reason)?;
         Ok(Recorded::Counted)

@@ -13,7 +13,9 @@
 //! 4. committed: the deliveries with room are handed over, then the callers are answered. The process dies - everything
 //!    is on disk; what was not answered may have been accepted, which a producer's own id or idempotency key tells apart.
 //!
-//! Changes of the control plane run in transactions of their own, in their place in the queue.
+//! Changes of the control plane run in transactions of their own, in their place in the queue. So do slices of background work,
+//! but when nothing else waits, and at least every [`BACKGROUND_EVERY`]: a purge goes on under any load, and whoever publishes
+//! waits for one slice at the most.
 
 use super::checkpoint::Checkpointer;
 use super::queue::Queue;
@@ -41,11 +43,14 @@ const LINGER_MEMBERS: usize = 16;
 /// indexes that it touches, whether for one row or for ten; and every caller of a large group has waited longer than this.
 const LINGER: Duration = Duration::from_micros(400);
 
+/// How long a slice of background work waits for a moment in which nothing else does.
+const BACKGROUND_EVERY: Duration = Duration::from_millis(50);
+
 /// What the writer is asked to do.
 pub(crate) enum Command {
     /// A member of a group.
     Hot(Hot),
-    /// A change of the control plane, with its answer inside.
+    /// A change of the control plane or a slice of background work, with its answer inside.
     Change(Box<dyn FnOnce(&mut Writer) + Send>),
 }
 
@@ -64,6 +69,7 @@ impl Writer {
     /// Works until the queue is closed and empty.
     pub(crate) fn run(mut self, queue: &Queue<Command>) {
         let mut waiting = VecDeque::new();
+        let mut background_at = self.clock.monotonic();
         while queue.take_all(&mut waiting) {
             let members = match waiting.pop_front() {
                 Some(Command::Hot(first)) => self.group(first, &mut waiting),
@@ -75,6 +81,13 @@ impl Writer {
             };
             if members >= LINGER_MEMBERS && waiting.is_empty() {
                 std::thread::sleep(LINGER);
+            }
+            let overdue = self.clock.monotonic().saturating_sub(background_at) >= BACKGROUND_EVERY;
+            if (waiting.is_empty() || overdue)
+                && let Some(Command::Change(slice)) = queue.take_background(overdue)
+            {
+                slice(&mut self);
+                background_at = self.clock.monotonic();
             }
             self.checkpointer.between_groups(&self.connection);
         }

@@ -26,6 +26,7 @@ mod groups;
 mod large;
 mod opening;
 mod postgres_only;
+mod retention;
 mod sealing;
 mod sqlite;
 mod swept;

@@ -2,8 +2,10 @@
 
 use crate::world::{Scene, URL};
 use std::time::Duration;
-use stentor_domain::id::EventId;
-use stentor_testkit::{Reply, World, order_paid};
+use stentor_domain::id::{EventId, Id};
+use stentor_store::DaysDropped;
+use stentor_testkit::{Place, Reply, World, order_paid};
+use tokio_postgres::NoTls;
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// Looks at what connections told, before their tellings count as complete.
@@ -14,6 +16,12 @@ const TOUCHED: &str = "SELECT name || ' +' || sum(n_tup_ins) || ' ~' || sum(n_tu
      FROM pg_stat_user_tables, LATERAL (SELECT regexp_replace(relname, '_[0-9]{8}$', '') AS name) AS names
      WHERE name IN ('events', 'deliveries', 'work', 'attempts', 'endpoint_health', 'tenants', 'endpoints', 'fanout', 'notices')
      GROUP BY name HAVING sum(n_tup_ins + n_tup_upd + n_tup_del) > 0 ORDER BY name";
+
+/// Drops every day that has ended.
+async fn drop_days(scene: &Scene) -> DaysDropped {
+    let now = Id::least_key_at(scene.world.now());
+    scene.store().drop_days(now, now).await.unwrap()
+}
 
 async fn published(scene: &Scene, payload: &str) -> EventId {
     scene.world.publish("acme", payload).await
@@ -49,10 +57,14 @@ async fn a_day_that_has_ended_goes_whole_and_leaves_the_others_alone() {
     let young = published(&scene, "2").await;
     scene.world.settle().await;
 
-    let dropped = scene.store().drop_days_before(scene.world.now()).await.unwrap();
-    assert_eq!(dropped.len(), 4, "two days of events and deliveries: {dropped:?}");
+    let dropped = drop_days(&scene).await;
+    assert_eq!(
+        dropped.partitions.len(),
+        4,
+        "two days of events and deliveries: {dropped:?}"
+    );
+    assert!(!dropped.more);
     assert!(scene.world.deliveries(old).await.is_empty());
-    assert_eq!(scene.number("SELECT count(*) FROM attempts"), 0);
     assert_eq!(scene.world.deliveries(young).await.len(), 1);
     assert_eq!(scene.number("SELECT count(*) FROM events"), 1);
 }
@@ -63,12 +75,36 @@ async fn a_day_stays_as_long_as_a_delivery_of_its_events_is_unfinished() {
     scene.world.pause(scene.endpoint).await;
     let held = published(&scene, "1").await;
     scene.world.after(2 * DAY).await;
-    let dropped = scene.store().drop_days_before(scene.world.now()).await.unwrap();
-    assert_eq!(dropped, ["events_20240102", "deliveries_20240102"]);
+    let dropped = drop_days(&scene).await;
+    let gone = ["deliveries_20240101", "deliveries_20240102", "events_20240102"];
+    assert_eq!(dropped.partitions, gone);
+    assert!(dropped.more, "the day of the event stays");
 
     scene.world.resume(scene.endpoint).await;
     scene.world.settle().await;
     assert_eq!(scene.world.timeline(held).await, ["1 event 200", "delivered"]);
+}
+
+#[tokio::test]
+async fn a_day_that_is_being_read_is_dropped_later_and_nobody_waits_for_that() {
+    let mut scene = Scene::new().await;
+    scene.world.after(DAY).await;
+    let Place::Url(url) = scene.world.database().place() else {
+        panic!("it is on a server");
+    };
+    let (reader, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    reader
+        .batch_execute("BEGIN; SELECT count(*) FROM events")
+        .await
+        .unwrap();
+    let dropped = drop_days(&scene).await;
+    assert_eq!(dropped.partitions, ["deliveries_20240101"]);
+    assert!(dropped.more);
+    published(&scene, "1").await;
+
+    reader.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(drop_days(&scene).await.partitions, ["events_20240101"]);
 }
 
 #[tokio::test]
@@ -82,7 +118,7 @@ async fn an_id_whose_event_went_with_its_day_may_be_used_anew() {
     scene.world.publish_all(with_id("1")).await.unwrap();
     scene.world.settle().await;
     scene.world.after(2 * DAY).await;
-    scene.store().drop_days_before(scene.world.now()).await.unwrap();
+    drop_days(&scene).await;
 
     let anew = scene.world.publish_all(with_id("2")).await.unwrap();
     assert!(!anew[0].existing);

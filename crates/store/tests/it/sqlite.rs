@@ -5,6 +5,7 @@ use crate::opening::assert_refused;
 use crate::world::{Scene, open, still};
 use std::path::Path;
 use stentor_store::hot::Accepted;
+use stentor_store::retention::Removal;
 use stentor_store::{Database, back_up_file};
 use stentor_testkit::{TestDatabase, order_paid};
 
@@ -145,4 +146,28 @@ async fn a_backup_taken_while_events_come_in_is_whole_and_opens() {
         back_up_file(&scene.world.database().file(), &copy).is_err(),
         "a backup replaces no other"
     );
+}
+
+#[tokio::test]
+async fn what_was_purged_gives_its_space_back_but_for_what_is_used_next() {
+    let scene = Scene::unattended().await;
+    let tenant = scene.tenant().n();
+    // 60 MB, of which 16 MiB may stay for what comes.
+    scene.world.database().execute(&format!(
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 600)
+         INSERT INTO events (n, tag, tenant, type, payload, deliveries)
+         SELECT n, n, {tenant}, 'order.paid', zeroblob(100000), 1 FROM numbers"
+    ));
+    let pages = || scene.number("PRAGMA page_count");
+    let full = pages();
+    let mut next = Some(0);
+    while let Some(after) = next {
+        let slice = scene.store().remove(Removal::Events, 1_000, after).await.unwrap();
+        next = slice.next;
+    }
+    assert_eq!(pages(), full, "removing alone gives nothing back");
+    while scene.store().give_back_space().await.unwrap() > 0 {}
+    assert!(pages() < full / 2, "{full} pages became {}", pages());
+    assert!(scene.number("PRAGMA freelist_count") >= 4_000);
+    scene.accepted("1").await;
 }

@@ -121,6 +121,19 @@ impl World {
             .expect("the tenant is deleted");
     }
 
+    /// Erases the content of an event.
+    pub async fn erase(&self, event: EventId) {
+        let id = event.to_string();
+        let erased = self.engine.erase_event_content(&self.root, &id);
+        erased.await.expect("the content is erased");
+    }
+
+    /// Erases the content of everything that a tenant has published so far.
+    pub async fn erase_all_of(&self, tenant: &str) {
+        let erased = self.engine.erase_tenant_content(&self.root, tenant);
+        erased.await.expect("the content is erased");
+    }
+
     /// Draws a new secret beside the earlier ones, which go on for `grace_seconds`. Answers its text.
     pub async fn rotate(&self, endpoint: EndpointId, grace_seconds: i64) -> String {
         let drawn = self.rotate_to(endpoint, None, grace_seconds).await;

@@ -34,6 +34,17 @@ impl World {
         delivery
     }
 
+    /// What an event's payload is, as text; or why there is none any more.
+    pub async fn payload(&self, event: EventId) -> Result<String, &'static str> {
+        let found = self.engine.get_event(&self.root, &event.to_string()).await;
+        let (event, payload) = found.expect("the event is read");
+        match (event.payload_gone, payload) {
+            (None, Some(payload)) => Ok(String::from_utf8_lossy(&payload).into_owned()),
+            (Some(gone), None) => Err(gone.as_str()),
+            other => panic!("a payload is there or gone: {other:?}"),
+        }
+    }
+
     /// The attempts of the only delivery of an event.
     pub async fn attempts(&self, event: EventId) -> Vec<Attempt> {
         let id = self.delivery(event).await.id.to_string();

@@ -1,4 +1,4 @@
-//! `GET /v1/events`: what was accepted.
+//! `GET /v1/events`: what was accepted; and erasing what is in it.
 
 use super::filter::Faults;
 use super::pages::{PageOut, PageQuery};
@@ -9,15 +9,20 @@ use crate::problem::Problem;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use bytes::Bytes;
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use stentor_domain::delivery::PayloadGone;
 use stentor_store::events::{Event, EventFilter};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(get))
+        .routes(routes!(erase))
 }
 
 /// The filters of the list.
@@ -60,6 +65,9 @@ struct KeptEventOut {
     /// When it happened, if you said so.
     #[schema(required)]
     occurred_at: Option<String>,
+    /// Why it has no payload any more: `expired` (it is older than payloads are kept) or `erased`; null while it has one.
+    #[schema(required)]
+    payload_gone: Option<&'static str>,
 }
 
 impl From<&Event> for KeptEventOut {
@@ -72,6 +80,7 @@ impl From<&Event> for KeptEventOut {
             deliveries: event.deliveries,
             created_at: event.created_at.iso_millis(),
             occurred_at: event.occurred_at.map(|at| at.iso_millis()),
+            payload_gone: event.payload_gone.map(PayloadGone::as_str),
         }
     }
 }
@@ -81,11 +90,9 @@ impl From<&Event> for KeptEventOut {
 struct KeptEventWithPayloadOut {
     #[serde(flatten)]
     event: KeptEventOut,
-    /// As it was published, byte for byte; null once it is not kept any more.
+    /// As it was published, byte for byte; null once it is gone.
     #[schema(required, value_type = Option<Value>)]
     payload: Option<Box<RawValue>>,
-    /// Is the payload not kept any more?
-    payload_expired: bool,
 }
 
 impl KeptEventWithPayloadOut {
@@ -96,7 +103,6 @@ impl KeptEventWithPayloadOut {
             payload: payload
                 .and_then(text)
                 .and_then(|text| RawValue::from_string(text).ok()),
-            payload_expired: payload.is_none(),
         }
     }
 }
@@ -135,4 +141,15 @@ async fn get(
 ) -> Result<Json<KeptEventWithPayloadOut>, Problem> {
     let (event, payload) = app.engine().get_event(&call.caller, &id).await?;
     Ok(Json(KeptEventWithPayloadOut::of(&event, payload.as_ref())))
+}
+
+/// Erase an event's content: its payload, and what receivers have answered to it. Unfinished deliveries end; what is in flight
+/// ends with its attempt. From this moment nothing shows the content; it leaves the disk a little later.
+#[utoipa::path(
+    delete, path = "/v1/events/{id}/content", tag = "events", params(("id" = String, Path, description = "Id.")),
+    responses((status = 204, description = "It is erased."))
+)]
+async fn erase(State(app): State<App>, call: Call, Named(id): Named) -> Result<StatusCode, Problem> {
+    app.engine().erase_event_content(&call.caller, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -22,6 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(create, list))
         .routes(routes!(get, update, delete))
+        .routes(routes!(erase))
 }
 
 /// A new tenant.
@@ -155,5 +156,14 @@ async fn update(
 #[utoipa::path(delete, path = "/v1/tenants/{id}", tag = "tenants", params(("id" = String, Path, description = "Id or uid.")), responses((status = 204, description = "It is deleted.")))]
 async fn delete(State(app): State<App>, call: Call, Named(id): Named) -> Result<StatusCode, Problem> {
     app.engine().delete_tenant(&call.caller, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Erase the content of everything that a tenant has published so far: payloads, and what receivers have answered to them.
+/// Unfinished deliveries end; what is in flight ends with its attempt. From this moment nothing shows the content; it leaves the
+/// disk in the background, and the audit log says when that is done.
+#[utoipa::path(delete, path = "/v1/tenants/{id}/content", tag = "tenants", params(("id" = String, Path, description = "Id or uid.")), responses((status = 204, description = "It is erased.")))]
+async fn erase(State(app): State<App>, call: Call, Named(id): Named) -> Result<StatusCode, Problem> {
+    app.engine().erase_tenant_content(&call.caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

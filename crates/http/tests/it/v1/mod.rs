@@ -4,6 +4,7 @@ mod audit;
 mod authentication;
 mod deliveries;
 mod endpoints;
+mod erasure;
 mod event_types;
 mod events_read;
 mod first_start;

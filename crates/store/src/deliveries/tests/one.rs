@@ -344,7 +344,7 @@ async fn cancelling_what_is_in_flight_lets_its_record_decide() {
         };
         assert_eq!(cancel(&world, delivery).await.unwrap().state, State::Pending);
         let told = world.told().await;
-        assert!(matches!(told[..], [Handover::CancelRequested(id)] if id == delivery));
+        assert!(matches!(told[..], [Handover::CancelRequested(id, _)] if id == delivery));
         // Asking twice asks for the same.
         assert_eq!(cancel(&world, delivery).await.unwrap().state, State::Pending);
         let next = if status == 200 { Next::Delivered } else { EXHAUSTED };

@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use stentor_domain::attempt::{Outcome, Timing};
 use stentor_domain::custom_headers::CustomHeaders;
-use stentor_domain::delivery::{Delivery, Reason};
+use stentor_domain::delivery::{Delivery, PayloadGone, Reason};
 use stentor_domain::id::{AttemptId, DeliveryId};
 use stentor_store::deliveries::KeptAttempt;
 use utoipa::ToSchema;
@@ -31,6 +31,10 @@ pub(super) struct DeliveryOut {
     next_attempt_at: Option<String>,
     #[schema(required)]
     finished_at: Option<String>,
+    /// Why its event has no payload any more: `expired` or `erased`; null while it has one. It cannot be retried without. Answers of
+    /// receivers are erased with the payload.
+    #[schema(required)]
+    payload_gone: Option<&'static str>,
 }
 
 impl From<&Delivery> for DeliveryOut {
@@ -48,6 +52,7 @@ impl From<&Delivery> for DeliveryOut {
             created_at: delivery.created_at.iso_millis(),
             next_attempt_at: delivery.next_attempt_at.map(|at| at.iso_millis()),
             finished_at: delivery.finished_at.map(|at| at.iso_millis()),
+            payload_gone: delivery.payload_gone.map(PayloadGone::as_str),
         }
     }
 }
