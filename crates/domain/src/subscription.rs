@@ -2,14 +2,52 @@
 
 use crate::limits::SUBSCRIPTION_TYPES_MAX;
 use crate::name::EventTypeName;
+use std::sync::Arc;
+
+/// What a pattern ends with: every type below a prefix.
+const BELOW: &str = ".*";
+const RULE: &str =
+    "must be an event type such as order.completed, or a prefix with all below it such as order.*";
 
 /// Which event types an endpoint wants; a value inside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subscription {
     /// Every type, spelled `["*"]`.
     All,
-    /// These types, by exact name.
-    Types(Vec<EventTypeName>),
+    /// The types of these patterns.
+    Types(Vec<Pattern>),
+}
+
+/// One exact name, or all names below a prefix: `order.*` is `order.completed` and `order.refund.failed`, but neither
+/// `order` nor `orders.completed`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern(Arc<str>);
+
+impl Pattern {
+    /// Takes `text` where it is a name or a prefix with `.*`, or says which rule it breaks.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        match text.strip_suffix(BELOW) {
+            Some(prefix) => EventTypeName::parse(prefix).map_err(|_| RULE)?,
+            None if text.contains('*') => return Err(RULE),
+            None => EventTypeName::parse(text)?,
+        };
+        Ok(Self(text.into()))
+    }
+
+    /// Is the type this name, or below this prefix?
+    pub fn matches(&self, event_type: &EventTypeName) -> bool {
+        let name = event_type.as_str();
+        match self.0.strip_suffix('*') {
+            // What is left ends with a dot, which no name does.
+            Some(prefix) => name.starts_with(prefix),
+            None => name == &*self.0,
+        }
+    }
+
+    /// The text as a contract shows it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl Subscription {
@@ -31,21 +69,29 @@ impl Subscription {
                 Err((None, "\"*\" means all event types and stands alone".into()))
             };
         }
-        let mut types: Vec<EventTypeName> = Vec::with_capacity(texts.len());
+        let mut patterns: Vec<Pattern> = Vec::with_capacity(texts.len());
         for (at, text) in texts.iter().enumerate() {
-            let name = EventTypeName::parse(text.as_ref()).map_err(|rule| (Some(at), rule.to_owned()))?;
-            if !types.contains(&name) {
-                types.push(name);
+            let pattern = Pattern::parse(text.as_ref()).map_err(|rule| (Some(at), rule.to_owned()))?;
+            if !patterns.contains(&pattern) {
+                patterns.push(pattern);
             }
         }
-        Ok(Self::Types(types))
+        Ok(Self::Types(patterns))
     }
 
     /// Does an event of this type match?
     pub fn matches(&self, event_type: &EventTypeName) -> bool {
+        self.wants(event_type).is_some()
+    }
+
+    /// The text by which an event of this type matches, if it does.
+    pub fn wants(&self, event_type: &EventTypeName) -> Option<&str> {
         match self {
-            Self::All => true,
-            Self::Types(types) => types.contains(event_type),
+            Self::All => Some("*"),
+            Self::Types(patterns) => patterns
+                .iter()
+                .find(|pattern| pattern.matches(event_type))
+                .map(Pattern::as_str),
         }
     }
 
@@ -53,7 +99,7 @@ impl Subscription {
     pub fn texts(&self) -> Vec<&str> {
         match self {
             Self::All => vec!["*"],
-            Self::Types(types) => types.iter().map(EventTypeName::as_str).collect(),
+            Self::Types(patterns) => patterns.iter().map(Pattern::as_str).collect(),
         }
     }
 }
@@ -61,6 +107,10 @@ impl Subscription {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn name(text: &str) -> EventTypeName {
+        EventTypeName::parse(text).unwrap()
+    }
 
     #[test]
     fn a_star_is_everything_and_stands_alone() {
@@ -77,7 +127,47 @@ mod tests {
     fn names_match_exactly() {
         let wanted = Subscription::parse(&["order.completed", "order.completed"]).unwrap();
         assert_eq!(wanted.texts(), ["order.completed"]);
-        assert!(wanted.matches(&EventTypeName::parse("order.completed").unwrap()));
-        assert!(!wanted.matches(&EventTypeName::parse("order.completed.late").unwrap()));
+        assert!(wanted.matches(&name("order.completed")));
+        assert!(!wanted.matches(&name("order.completed.late")));
+    }
+
+    #[test]
+    fn a_prefix_matches_whatever_is_below_it_and_nothing_beside_it() {
+        let wanted = Subscription::parse(&["user", "order.*", "a.b.*", "order.*"]).unwrap();
+        assert_eq!(wanted.texts(), ["user", "order.*", "a.b.*"]);
+        for below in ["order.completed", "order.refund.failed", "user", "a.b.c"] {
+            assert!(wanted.matches(&name(below)), "{below}");
+        }
+        for beside in [
+            "order",
+            "orders.completed",
+            "Order.completed",
+            "user.made",
+            "a.b",
+            "a.bc.d",
+        ] {
+            assert!(!wanted.matches(&name(beside)), "{beside}");
+        }
+        assert_eq!(wanted.wants(&name("order.refund.failed")), Some("order.*"));
+    }
+
+    #[test]
+    fn a_star_stands_only_at_the_end_and_behind_a_dot() {
+        let longest = format!("{}.*", "x".repeat(255));
+        assert!(Pattern::parse(&longest).is_ok());
+        for bad in [
+            "order*",
+            "*.completed",
+            "order.*.late",
+            "order.**",
+            "order..*",
+            ".*",
+            "**",
+            "order.*.*",
+            "o rder.*",
+            &format!("{}.*", "x".repeat(256)),
+        ] {
+            assert!(Pattern::parse(bad).is_err(), "{bad}");
+        }
     }
 }

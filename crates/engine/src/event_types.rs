@@ -108,8 +108,8 @@ impl Engine {
             .await?)
     }
 
-    /// Refuses what is no registered event type of the project, among the texts of an `events` field; what breaks another
-    /// rule is left to that.
+    /// Refuses what is no registered event type of the project, among the texts of an `events` field. Patterns need no type to
+    /// be there, since they are for those to come as well; what breaks another rule is left to that.
     pub(crate) async fn check_registered(&self, project: ProjectId, events: &[String]) -> Result<()> {
         if events.len() > SUBSCRIPTION_TYPES_MAX {
             return Ok(());

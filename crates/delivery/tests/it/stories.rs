@@ -4,6 +4,7 @@
 //! - `schedule`: when a delivery is tried again, and when no more;
 //! - `hourly`: the schedule that counts from the first attempt, hour after hour;
 //! - `signing`: what a request carries, and how secrets change;
+//! - `matching`: which endpoints an event goes to;
 //! - `sandboxes`: projects that reach only what the operator allows;
 //! - `endpoints`: endpoints that are paused, gone, edited or deleted while deliveries are under way;
 //! - `steering`: cancelling and retrying by hand;
@@ -17,6 +18,7 @@ mod endpoints;
 mod fairness;
 mod handover;
 mod hourly;
+mod matching;
 mod restarts;
 mod sandboxes;
 mod schedule;

@@ -14,7 +14,7 @@ use stentor_domain::id::EndpointId;
 use stentor_domain::limits::{
     DESCRIPTION_CHARACTERS_MAX, IN_FLIGHT_SET_BY_OWNER_MAX, NAME_CHARACTERS_MAX, TIMEOUT_SECONDS_MAX,
 };
-use stentor_domain::name::{EventTypeName, Invalid, check_name, check_uid};
+use stentor_domain::name::{Invalid, check_name, check_uid};
 use stentor_domain::schedule::{Anchor, Schedule};
 use stentor_domain::secret::{Secret, SecretError};
 use stentor_domain::subscription::Subscription;
@@ -129,7 +129,6 @@ impl EndpointFields {
             }),
             subscription: self
                 .events
-                .filter(|_| supported("events"))
                 .and_then(|events| faults.take_item("events", Subscription::parse(&events))),
             uid: take_clearing(faults, "uid", self.uid, |uid| {
                 check_uid(&uid, EndpointId::PREFIX).map(|()| uid)
@@ -171,15 +170,9 @@ impl EndpointFields {
             return Some("secret");
         }
         let mut styles = self.header_styles.iter().flatten();
-        if styles.any(|word| STYLES_NOT_YET.contains(&word.as_str())) {
-            return Some("header_styles");
-        }
-        let is_pattern = |text: &String| {
-            let prefix = text.strip_suffix(".*").map(EventTypeName::parse);
-            matches!(prefix, Some(Ok(_)))
-        };
-        let patterns = self.events.iter().flatten().any(is_pattern);
-        patterns.then_some("events")
+        styles
+            .any(|word| STYLES_NOT_YET.contains(&word.as_str()))
+            .then_some("header_styles")
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) struct EndpointIn {
     /// What it is for.
     #[schema(max_length = 1000)]
     description: Option<String>,
-    /// The event types that it wants; `["*"]` is all.
+    /// The event types that it wants: names, and prefixes such as `order.*`; `["*"]` is all.
     events: Option<Vec<String>>,
     /// Your own notes about it.
     #[schema(value_type = Option<Object>)]
@@ -107,7 +107,7 @@ pub(super) struct EndpointChange {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     description: Field<String>,
-    /// The event types that it wants; `["*"]` is all.
+    /// The event types that it wants: names, and prefixes such as `order.*`; `["*"]` is all.
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>)]
     events: Field<Vec<String>>,

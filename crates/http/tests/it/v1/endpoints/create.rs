@@ -120,7 +120,6 @@ async fn what_is_not_built_yet_is_refused_by_name_and_unknown_fields_are_ignored
         json!({"filter": {}}),
         json!({"header_styles": ["svix"]}),
         json!({"payload_format": "v1"}),
-        json!({"events": ["order.*"]}),
         json!({"secret": "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbc="}),
     ];
     let endpoint = made(&world, &key, plain()).await;

@@ -1,0 +1,45 @@
+"""Which endpoints an event goes to: prefixes of event types."""
+
+import pytest
+
+from support.api import make_endpoint, make_tenant, publish
+from support.client import Client
+from support.receiver import Receiver
+from support.server import Server
+
+pytestmark = pytest.mark.engines("sqlite", "postgres")
+
+
+@pytest.fixture
+def tenant(shared_server: Server) -> str:
+    """A new tenant's id."""
+    return make_tenant(shared_server.root)
+
+
+@pytest.fixture
+def client(shared_server: Server, tenant: str) -> Client:
+    """A root client that acts for the tenant."""
+    return shared_server.root.for_tenant(tenant)
+
+
+# --- Prefixes ------------------------------------------------------------------------------------------------------
+
+
+def test_a_prefix_gets_all_below_it_and_nothing_beside_it(client: Client, tenant: str, receiver: Receiver):
+    below = make_endpoint(client, receiver.url("/below"), events=["order.*"])
+    assert below["events"] == ["order.*"]
+    make_endpoint(client, receiver.url("/exact"), events=["order.paid", "invoice.*"])
+    for event_type, deliveries in {"order.paid": 2, "order.refund.failed": 1, "order": 0, "orders.paid": 0}.items():
+        assert publish(client, tenant, event_type=event_type).expect(202)["deliveries"] == deliveries, event_type
+    arrived = sorted(request.path for request in receiver.wait_for(3))
+    assert arrived == ["/below", "/below", "/exact"]
+    changed = client.patch(f"/v1/endpoints/{below['id']}", {"events": ["user.*"]}).expect(200)
+    assert changed["events"] == ["user.*"]
+    assert publish(client, tenant, event_type="order.paid").expect(202)["deliveries"] == 1
+    assert publish(client, tenant, event_type="user.made").expect(202)["deliveries"] == 1
+
+
+@pytest.mark.parametrize("pattern", ["order*", "*.paid", "order.*.late", "order.**", ".*", "**"])
+def test_a_star_stands_only_behind_a_prefix(client: Client, pattern: str):
+    body = {"name": "a", "url": "https://example.com/", "events": ["user.made", pattern]}
+    assert client.post("/v1/endpoints", body).fields() == ["events.1"]
