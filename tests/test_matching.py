@@ -1,4 +1,4 @@
-"""Which endpoints an event goes to: prefixes of event types."""
+"""Which endpoints an event goes to: prefixes of event types, channels."""
 
 import pytest
 
@@ -43,3 +43,30 @@ def test_a_prefix_gets_all_below_it_and_nothing_beside_it(client: Client, tenant
 def test_a_star_stands_only_behind_a_prefix(client: Client, pattern: str):
     body = {"name": "a", "url": "https://example.com/", "events": ["user.made", pattern]}
     assert client.post("/v1/endpoints", body).fields() == ["events.1"]
+
+
+# --- Channels ------------------------------------------------------------------------------------------------------
+
+
+def test_an_endpoint_with_channels_gets_only_events_that_have_one_of_them(
+    client: Client, tenant: str, receiver: Receiver
+):
+    make_endpoint(client, receiver.url("/all"))
+    some = make_endpoint(client, receiver.url("/some"), channels=["eu", "us"])
+    assert some["channels"] == ["eu", "us"]
+    for channels, deliveries in [(None, 1), (["asia"], 1), (["asia", "us"], 2), (["EU"], 1)]:
+        event = publish(client, tenant, channels=channels).expect(202)
+        assert event["deliveries"] == deliveries, channels
+        assert client.get(f"/v1/events/{event['id']}").expect(200)["channels"] == (channels or [])
+    assert sorted(request.path for request in receiver.wait_for(5)) == ["/all"] * 4 + ["/some"]
+    assert client.patch(f"/v1/endpoints/{some['id']}", {"channels": None}).expect(200)["channels"] is None
+    assert publish(client, tenant).expect(202)["deliveries"] == 2
+
+
+def test_channels_of_each_event_of_a_batch_count_for_itself(client: Client, tenant: str):
+    make_endpoint(client, "https://example.com/hook", channels=["eu"])
+    items = [{"tenant": tenant, "type": "a", "payload": 1, "channels": channels} for channels in (["eu"], [], ["us"])]
+    answered = client.post("/v1/events/batch", {"events": items}).expect(202)
+    assert [event["deliveries"] for event in answered] == [1, 0, 0]
+    items[2]["channels"] = ["e u"]
+    assert client.post("/v1/events/batch", {"events": items}).fields() == ["events.2.channels.0"]

@@ -28,6 +28,7 @@ ADDED = {
     "number": int,
     "description": (str, type(None)),
     "events": list,
+    "channels": (list, type(None)),
     "metadata": (dict, type(None)),
     "retry_schedule": list,
     "retry_anchor": str,
@@ -37,7 +38,6 @@ ADDED = {
     "consecutive_failures": int,
 }
 NOT_BUILT = {
-    "channels": ["eu"],
     "rate_limit": 10,
     "ordered": True,
     "filter": {"amount": 1},

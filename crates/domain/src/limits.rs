@@ -22,6 +22,10 @@ pub const NAME_CHARACTERS_MAX: usize = 255;
 pub const EVENT_TYPE_CHARACTERS_MAX: usize = 255;
 /// Event types in one subscription.
 pub const SUBSCRIPTION_TYPES_MAX: usize = 500;
+/// Channels of one event, and of one endpoint.
+pub const CHANNELS_MAX: usize = 10;
+/// Length of a channel's name.
+pub const CHANNEL_CHARACTERS_MAX: usize = 128;
 /// Length of a uid, and of a producer's own event id (contract v1).
 pub const UID_CHARACTERS_MAX: usize = 256;
 /// Length of an idempotency key.

@@ -1,5 +1,6 @@
 //! Which events an endpoint wants.
 
+use crate::channels::Channels;
 use crate::limits::SUBSCRIPTION_TYPES_MAX;
 use crate::name::EventTypeName;
 use std::sync::Arc;
@@ -9,13 +10,22 @@ const BELOW: &str = ".*";
 const RULE: &str =
     "must be an event type such as order.completed, or a prefix with all below it such as order.*";
 
-/// Which event types an endpoint wants; a value inside it.
+/// Which event types and channels an endpoint wants; a value inside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subscription {
+pub struct Subscription {
+    /// Which types.
+    pub types: Types,
+    /// Only events that have at least one of these channels; where there are none, all events.
+    pub channels: Channels,
+}
+
+/// Which event types an endpoint wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Types {
     /// Every type, spelled `["*"]`.
     All,
     /// The types of these patterns.
-    Types(Vec<Pattern>),
+    Some(Vec<Pattern>),
 }
 
 /// One exact name, or all names below a prefix: `order.*` is `order.completed` and `order.refund.failed`, but neither
@@ -51,6 +61,16 @@ impl Pattern {
 }
 
 impl Subscription {
+    /// Everything.
+    pub fn all() -> Self {
+        Self {
+            types: Types::All,
+            channels: Channels::default(),
+        }
+    }
+}
+
+impl Types {
     /// Reads the texts of an `events` field. The error is the index of the bad text and the broken rule.
     pub fn parse<T: AsRef<str>>(texts: &[T]) -> Result<Self, (Option<usize>, String)> {
         if texts.is_empty() {
@@ -76,7 +96,7 @@ impl Subscription {
                 patterns.push(pattern);
             }
         }
-        Ok(Self::Types(patterns))
+        Ok(Self::Some(patterns))
     }
 
     /// Does an event of this type match?
@@ -88,7 +108,7 @@ impl Subscription {
     pub fn wants(&self, event_type: &EventTypeName) -> Option<&str> {
         match self {
             Self::All => Some("*"),
-            Self::Types(patterns) => patterns
+            Self::Some(patterns) => patterns
                 .iter()
                 .find(|pattern| pattern.matches(event_type))
                 .map(Pattern::as_str),
@@ -99,7 +119,7 @@ impl Subscription {
     pub fn texts(&self) -> Vec<&str> {
         match self {
             Self::All => vec!["*"],
-            Self::Types(patterns) => patterns.iter().map(Pattern::as_str).collect(),
+            Self::Some(patterns) => patterns.iter().map(Pattern::as_str).collect(),
         }
     }
 }
@@ -114,18 +134,15 @@ mod tests {
 
     #[test]
     fn a_star_is_everything_and_stands_alone() {
-        assert_eq!(Subscription::parse(&["*"]), Ok(Subscription::All));
-        assert!(Subscription::parse(&["*", "a"]).is_err());
-        assert!(Subscription::parse::<&str>(&[]).is_err());
-        assert_eq!(
-            Subscription::parse(&["a", "b c"]).map_err(|(at, _)| at),
-            Err(Some(1))
-        );
+        assert_eq!(Types::parse(&["*"]), Ok(Types::All));
+        assert!(Types::parse(&["*", "a"]).is_err());
+        assert!(Types::parse::<&str>(&[]).is_err());
+        assert_eq!(Types::parse(&["a", "b c"]).map_err(|(at, _)| at), Err(Some(1)));
     }
 
     #[test]
     fn names_match_exactly() {
-        let wanted = Subscription::parse(&["order.completed", "order.completed"]).unwrap();
+        let wanted = Types::parse(&["order.completed", "order.completed"]).unwrap();
         assert_eq!(wanted.texts(), ["order.completed"]);
         assert!(wanted.matches(&name("order.completed")));
         assert!(!wanted.matches(&name("order.completed.late")));
@@ -133,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_prefix_matches_whatever_is_below_it_and_nothing_beside_it() {
-        let wanted = Subscription::parse(&["user", "order.*", "a.b.*", "order.*"]).unwrap();
+        let wanted = Types::parse(&["user", "order.*", "a.b.*", "order.*"]).unwrap();
         assert_eq!(wanted.texts(), ["user", "order.*", "a.b.*"]);
         for below in ["order.completed", "order.refund.failed", "user", "a.b.c"] {
             assert!(wanted.matches(&name(below)), "{below}");

@@ -3,6 +3,7 @@
 
 use crate::Engine;
 use crate::error::Result;
+use crate::matching::{Candidate, matching};
 use std::time::Duration;
 use stentor_domain::id::DeliveryId;
 use stentor_domain::limits::FANOUT_INLINE_MAX;
@@ -32,9 +33,13 @@ impl Engine {
             return Ok(0);
         };
         let tenant = self.store.config().tenant(fanout.tenant);
+        let event = Candidate {
+            event_type: &fanout.event_type,
+            channels: &fanout.channels,
+        };
         let wanting = tenant
             .iter()
-            .flat_map(|tenant| tenant.matching(&fanout.event_type))
+            .flat_map(|tenant| matching(tenant, event))
             .filter(|configured| {
                 let n = configured.endpoint.id.n();
                 n > fanout.after_endpoint && n < fanout.event.n()

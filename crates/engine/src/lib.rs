@@ -6,6 +6,7 @@
 //! - [`prepare`]: what a start finds or makes;
 //! - [`projects`], [`keys`], [`tenants`], [`event_types`], [`endpoints`]: managing them, a file and an `impl Engine` for each
 //!   resource;
+//! - `matching`: which endpoints an event goes to;
 //! - [`publish`], [`test_send`]: what makes deliveries;
 //! - [`fingerprint`]: the short hashes that repeated requests are known by;
 //! - [`events`], [`deliveries`], [`audit`]: reading what happened, retrying and cancelling;
@@ -21,6 +22,7 @@ pub mod events;
 pub mod fingerprint;
 pub mod jobs;
 pub mod keys;
+mod matching;
 pub mod prepare;
 pub mod projects;
 pub mod publish;

@@ -1,11 +1,13 @@
 //! Publishing: events are checked, matched against the snapshot of the configuration, and accepted in one durable commit.
 
 use crate::error::{Check, Error, Result};
+use crate::matching::{Candidate, matching};
 use crate::{Caller, Engine, fingerprint};
 use bytes::Bytes;
 use std::sync::Arc;
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
+use stentor_domain::channels::Channels;
 use stentor_domain::id::{DeliveryId, EventId, TenantId};
 use stentor_domain::limits::FANOUT_INLINE_MAX;
 use stentor_domain::name::{EventTypeName, Invalid, check_uid};
@@ -26,6 +28,8 @@ pub struct Publication {
     pub event_type: String,
     /// Its payload: any JSON value, byte for byte.
     pub payload: Bytes,
+    /// Its channels.
+    pub channels: Vec<String>,
     /// The producer's own id for it.
     pub event_id: Option<String>,
     /// When it happened.
@@ -69,6 +73,7 @@ pub enum Publishing {
 struct Checked {
     tenant: Arc<TenantConfig>,
     event_type: EventTypeName,
+    channels: Channels,
     payload: Bytes,
     event_id: Option<EventKey>,
     occurred_at: Option<Timestamp>,
@@ -160,6 +165,7 @@ impl Engine {
             check.take("event_id", check_uid(event_id, EventId::PREFIX));
         }
         let event_type = check.take("type", EventTypeName::parse(&publication.event_type));
+        let channels = check.take_item("channels", Channels::parse(&publication.channels));
         check.done()?;
         let event_type = event_type.ok_or_else(|| Error::invalid("type", "is required"))?;
         let event_id = publication.event_id.as_ref().map(|text| EventKey {
@@ -170,6 +176,7 @@ impl Engine {
         Ok(Checked {
             tenant,
             event_type,
+            channels: channels.unwrap_or_default(),
             payload: publication.payload.clone(),
             event_id,
             occurred_at: publication.occurred_at,
@@ -185,7 +192,11 @@ impl Engine {
         let id = EventId(self.store.next_id());
         let mut matched = 0_u32;
         let mut deliveries = Vec::new();
-        for configured in checked.tenant.matching(&checked.event_type) {
+        let event = Candidate {
+            event_type: &checked.event_type,
+            channels: &checked.channels,
+        };
+        for configured in matching(&checked.tenant, event) {
             matched = matched.saturating_add(1);
             // The rest follows from a fan-out row, written in the same commit.
             if deliveries.len() < FANOUT_INLINE_MAX {
@@ -201,6 +212,7 @@ impl Engine {
             tenant: checked.tenant.id,
             tenant_version: checked.tenant.version,
             event_type: checked.event_type.clone(),
+            channels: checked.channels.clone(),
             payload: checked.payload.clone(),
             event_id: checked.event_id.clone(),
             occurred_at: checked.occurred_at,

@@ -125,6 +125,7 @@ CREATE TABLE endpoints (
     url             TEXT   NOT NULL,
     -- Event types, one a line; '*' is all.
     events          TEXT   NOT NULL,
+    -- One a line; NULL is all events.
     channels        TEXT,
     filter          TEXT,
     metadata        TEXT,
@@ -191,6 +192,7 @@ CREATE TABLE events (
     tenant             BIGINT NOT NULL,
     type               TEXT   NOT NULL,
     event_id           TEXT,
+    -- One a line.
     channels           TEXT,
     occurred_at        BIGINT,
     -- NULL once it was purged.

@@ -16,7 +16,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use stentor_domain::endpoint::Endpoint;
 use stentor_domain::id::{ProjectId, TenantId};
 use stentor_domain::key::Key;
-use stentor_domain::name::EventTypeName;
 use stentor_domain::secret::SigningSecret;
 use stentor_domain::signature_prefix::SignaturePrefix;
 
@@ -36,14 +35,6 @@ pub struct TenantConfig {
 }
 
 impl TenantConfig {
-    /// The endpoints that want an event of this type, oldest first; paused ones match, too.
-    pub fn matching(&self, event_type: &EventTypeName) -> impl Iterator<Item = &Arc<EndpointConfig>> {
-        self.endpoints.iter().filter(move |configured| {
-            let endpoint = &configured.endpoint;
-            endpoint.status.matches_events() && endpoint.settings.subscription.matches(event_type)
-        })
-    }
-
     /// All endpoints, oldest first.
     pub fn endpoints(&self) -> &[Arc<EndpointConfig>] {
         &self.endpoints

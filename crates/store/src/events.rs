@@ -1,11 +1,13 @@
 //! Reading events. Accepting them is the hot path's.
 
 use crate::Store;
+use crate::channels::read_channels;
 use crate::error::Result;
 use crate::period::{Period, columns};
 use crate::tx::{Row, Tx, values};
 use bytes::Bytes;
 use stentor_domain::Timestamp;
+use stentor_domain::channels::Channels;
 use stentor_domain::id::{EventId, TenantId};
 use stentor_domain::key::Scope;
 use stentor_domain::name::EventTypeName;
@@ -19,6 +21,8 @@ pub struct Event {
     pub event_id: Option<String>,
     /// Its type.
     pub event_type: EventTypeName,
+    /// Its channels.
+    pub channels: Channels,
     /// Whose it is.
     pub tenant: TenantId,
     /// How many endpoints matched.
@@ -42,7 +46,7 @@ pub struct EventFilter {
 macro_rules! events {
     ($payload:literal) => {
         concat!(
-            "SELECT v.n, v.tag, v.event_id, v.type, v.tenant, t.tag, v.deliveries, v.occurred_at",
+            "SELECT v.n, v.tag, v.event_id, v.type, v.tenant, t.tag, v.deliveries, v.occurred_at, v.channels",
             $payload,
             " FROM events v JOIN tenants t ON t.n = v.tenant"
         )
@@ -96,7 +100,7 @@ async fn find(tx: &mut Tx<'_>, scope: Scope, id: EventId) -> Result<Option<(Even
             " WHERE v.n = ?1 AND v.tag = ?2 AND (?3 IS NULL OR v.tenant = ?3) AND (?4 IS NULL OR t.project = ?4)"
         ),
         values![id.n(), id.0.tag, tenant, project],
-        |row| Ok((read(row)?, row.bytes_or_null(8)?.map(Bytes::from))),
+        |row| Ok((read(row)?, row.bytes_or_null(9)?.map(Bytes::from))),
     )
     .await
 }
@@ -133,5 +137,6 @@ fn read(row: &Row<'_>) -> Result<Event> {
         deliveries: row.count(6)?,
         created_at: id.0.made_at(),
         occurred_at: row.time_or_null(7)?,
+        channels: read_channels(row.text_or_null(8)?.as_deref())?,
     })
 }

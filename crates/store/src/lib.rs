@@ -12,6 +12,7 @@
 //! - [`change`], [`once`], [`seal`]: what all changes of the control plane share: clock, audit, idempotency, sealing;
 //! - [`authenticator`]: knowing again what was given out, such as where a list goes on;
 //! - [`period`]: what questions about events and deliveries share: the scope and the span of acceptance they look at;
+//!   `channels`: how channels are a column;
 //! - [`background`]: bounded slices of the work that nobody waits for;
 //! - [`projects`], [`keys`], [`key_uses`], [`tenants`], [`event_types`], [`endpoints`], [`events`], [`deliveries`], [`audit`]: the
 //!   operations, a method of [`Store`] for each transaction.
@@ -37,6 +38,7 @@ pub mod projects;
 pub mod seal;
 pub mod tenants;
 
+mod channels;
 mod common;
 mod effects;
 mod exchange;

@@ -5,6 +5,7 @@ use crate::tenants::check_metadata;
 use std::mem;
 use stentor_domain::Timestamp;
 use stentor_domain::address::AllowList;
+use stentor_domain::channels::Channels;
 use stentor_domain::contract::{Contract, Defaults};
 use stentor_domain::custom_headers::{CustomHeaders, MASK};
 use stentor_domain::endpoint::{EndpointSettings, Status, Switch};
@@ -17,7 +18,7 @@ use stentor_domain::limits::{
 use stentor_domain::name::{Invalid, check_name, check_uid};
 use stentor_domain::schedule::{Anchor, Schedule};
 use stentor_domain::secret::{Secret, SecretError};
-use stentor_domain::subscription::Subscription;
+use stentor_domain::subscription::{Subscription, Types};
 
 /// Styles of signatures that are not built yet.
 const STYLES_NOT_YET: [&str; 4] = ["svix", "stripe", "github", "shopify"];
@@ -36,8 +37,10 @@ pub struct EndpointFields {
     pub custom_headers: Option<Vec<(String, String)>>,
     /// The deadline of one exchange.
     pub timeout_seconds: Option<i64>,
-    /// Which events it wants.
+    /// Which event types it wants.
     pub events: Option<Vec<String>>,
+    /// Which channels it wants.
+    pub channels: Option<Option<Vec<String>>>,
     /// The owner's own id for it.
     pub uid: Option<Option<String>>,
     /// What it is for.
@@ -69,7 +72,8 @@ pub(super) struct Checked {
     pub(super) secret: Option<Secret>,
     custom_headers: Option<CustomHeaders>,
     timeout_seconds: Option<u16>,
-    subscription: Option<Subscription>,
+    types: Option<Types>,
+    channels: Option<Option<Channels>>,
     uid: Option<Option<String>>,
     description: Option<Option<String>>,
     metadata: Option<Option<String>>,
@@ -127,9 +131,12 @@ impl EndpointFields {
             timeout_seconds: take(faults, "timeout_seconds", self.timeout_seconds, |seconds| {
                 bounded(seconds, TIMEOUT_SECONDS_MAX, " seconds")
             }),
-            subscription: self
+            types: self
                 .events
-                .and_then(|events| faults.take_item("events", Subscription::parse(&events))),
+                .and_then(|events| faults.take_item("events", Types::parse(&events))),
+            channels: self
+                .channels
+                .map(|channels| faults.take_item("channels", check_channels(&channels?))),
             uid: take_clearing(faults, "uid", self.uid, |uid| {
                 check_uid(&uid, EndpointId::PREFIX).map(|()| uid)
             }),
@@ -193,7 +200,7 @@ impl Checked {
             name,
             description: None,
             url,
-            subscription: Subscription::All,
+            subscription: Subscription::all(),
             custom_headers: CustomHeaders::default(),
             timeout_seconds: defaults.timeout_seconds,
             schedule: defaults.schedule,
@@ -231,7 +238,11 @@ impl Checked {
         put(&mut settings.name, self.name);
         put(&mut settings.url, self.url);
         put(&mut settings.timeout_seconds, self.timeout_seconds);
-        put(&mut settings.subscription, self.subscription);
+        put(&mut settings.subscription.types, self.types);
+        put(
+            &mut settings.subscription.channels,
+            self.channels.map(Option::unwrap_or_default),
+        );
         put(&mut settings.uid, self.uid);
         put(&mut settings.description, self.description);
         put(&mut settings.metadata, self.metadata);
@@ -285,6 +296,14 @@ fn bounded(number: i64, most: u16, unit: &str) -> Result<u16, String> {
         .ok()
         .filter(|number| (1..=most).contains(number))
         .ok_or_else(|| format!("must be 1 to {most}{unit}"))
+}
+
+/// An endpoint wants all events, or those of some channels: no channel at all could be meant either way.
+fn check_channels(texts: &[String]) -> Result<Channels, (Option<usize>, String)> {
+    if texts.is_empty() {
+        return Err((None, "must name at least one channel; null is all events".into()));
+    }
+    Channels::parse(texts)
 }
 
 fn check_description(text: String) -> Result<String, String> {

@@ -1,6 +1,7 @@
 //! Rows of `endpoints`, read and written.
 
 use super::header_sets;
+use crate::channels::{channels_text, read_channels};
 use crate::config::EndpointConfig;
 use crate::error::{Result, StoreError};
 use crate::seal::MasterKeys;
@@ -13,7 +14,7 @@ use stentor_domain::endpoint_url::EndpointUrl;
 use stentor_domain::header_styles::HeaderStyles;
 use stentor_domain::id::{EndpointId, Id, ProjectId, TenantId};
 use stentor_domain::schedule::{Anchor, Schedule};
-use stentor_domain::subscription::Subscription;
+use stentor_domain::subscription::{Subscription, Types};
 
 /// An endpoint as it is stored, but for its secrets.
 pub(super) struct Stored {
@@ -32,7 +33,7 @@ macro_rules! endpoints {
                     e.shard, e.header_set, e.config_version, e.deleted_at, coalesce(o.consecutive_failures, 0),
                     e.status, e.paused_at, e.disabled_reason, e.uid, e.name, e.description, e.url, e.events,
                     h.sealed, e.timeout_seconds, e.retry_schedule, e.retry_anchor, e.max_in_flight, e.metadata,
-                    e.header_styles
+                    e.header_styles, e.channels
              FROM endpoints e
              JOIN tenants t ON t.n = e.tenant
              JOIN projects p ON p.n = e.project
@@ -113,12 +114,12 @@ pub(super) async fn write(tx: &mut Tx<'_>, config: &EndpointConfig) -> Result<()
         Status::Paused { at } => ("paused", Some(at), None),
         Status::Disabled(reason) => ("disabled", None, Some(reason.as_str())),
     };
-    let events = settings.subscription.texts().join("\n");
+    let events = settings.subscription.types.texts().join("\n");
     tx.execute_one(
         "UPDATE endpoints SET uid = ?2, name = ?3, description = ?4, url = ?5, events = ?6, metadata = ?7,
                 header_set = ?8, timeout_seconds = ?9, retry_schedule = ?10, retry_anchor = ?11, max_in_flight = ?12,
                 status = ?13, paused_at = ?14, disabled_reason = ?15, updated_at = ?16, config_version = ?17,
-                header_styles = ?18
+                header_styles = ?18, channels = ?19
          WHERE n = ?1",
         values![
             endpoint.id.n(),
@@ -139,6 +140,7 @@ pub(super) async fn write(tx: &mut Tx<'_>, config: &EndpointConfig) -> Result<()
             endpoint.updated_at,
             config.version,
             settings.header_styles.words().join(",").as_str(),
+            channels_text(&settings.subscription.channels).as_deref(),
         ],
     )
     .await
@@ -195,12 +197,16 @@ fn read_settings(row: &Row<'_>, custom_headers: CustomHeaders) -> Result<Endpoin
     let events: Vec<&str> = events.lines().collect();
     let styles = row.text(28)?;
     let styles: Vec<&str> = styles.split(',').collect();
+    let subscription = Subscription {
+        types: Types::parse(&events).map_err(|(_, rule)| unreadable(rule))?,
+        channels: read_channels(row.text_or_null(29)?.as_deref())?,
+    };
     Ok(EndpointSettings {
         uid: row.text_or_null(17)?,
         name: row.text(18)?,
         description: row.text_or_null(19)?,
         url: EndpointUrl::stored(&row.text(20)?).map_err(unreadable)?,
-        subscription: Subscription::parse(&events).map_err(|(_, rule)| unreadable(rule))?,
+        subscription,
         custom_headers,
         timeout_seconds: small(row.int(23)?)?,
         schedule: read_schedule(&row.text(24)?)?,

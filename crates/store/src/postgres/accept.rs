@@ -8,6 +8,7 @@
 use super::Core;
 use super::lane::{Doubts, Lane, Trouble};
 use super::session::Session;
+use crate::channels::channels_text;
 use crate::effects::Effects;
 use crate::error::Result;
 use crate::fresh::Waiting;
@@ -32,11 +33,11 @@ stale AS (
   SELECT DISTINCT m.member FROM unnest($3::int[], $4::bigint[], $5::bigint[]) AS m (member, tenant, version)
   WHERE (m.tenant, m.version) NOT IN (SELECT n, config_version FROM fit)),
 new_events AS (
-  INSERT INTO events (n, tag, tenant, type, event_id, occurred_at, payload, deliveries, meta)
-  SELECT n, tag, tenant, type, event_id, occurred_at, payload, deliveries, meta
+  INSERT INTO events (n, tag, tenant, type, event_id, occurred_at, payload, deliveries, meta, channels)
+  SELECT n, tag, tenant, type, event_id, occurred_at, payload, deliveries, meta, channels
   FROM unnest($6::int[], $7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::bigint[], $13::bytea[],
-              $14::bigint[], $15::text[])
-    AS e (member, n, tag, tenant, type, event_id, occurred_at, payload, deliveries, meta)
+              $14::bigint[], $15::text[], $40::text[])
+    AS e (member, n, tag, tenant, type, event_id, occurred_at, payload, deliveries, meta, channels)
   WHERE member NOT IN (SELECT member FROM stale)),
 new_work AS (
   INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, owner, cause)
@@ -322,6 +323,7 @@ struct Events {
     payload: Vec<Payload>,
     deliveries: Vec<i64>,
     meta: Vec<Option<&'static str>>,
+    channels: Vec<Option<String>>,
 }
 
 #[derive(Default)]
@@ -436,6 +438,7 @@ impl Rows {
         events
             .meta
             .push((event.trigger == Trigger::Test).then_some(TEST_MARK));
+        events.channels.push(channels_text(&event.channels));
         if let Some(key) = &event.event_id {
             self.keys.member.push(place);
             self.keys.hash.push(key.hash.to_vec());
@@ -549,6 +552,7 @@ impl Rows {
                     &fanouts.event,
                     &fanouts.tenant,
                     &fanouts.after_endpoint,
+                    &events.channels,
                 ],
             )
             .await?;

@@ -1,6 +1,6 @@
 //! Which endpoints an event goes to.
 
-use super::{URL, world};
+use super::{URL, seconds, world};
 use stentor_testkit::{EndpointFields, Publication, World, order_paid};
 
 /// What receivers get of an event: the ends of their URLs, in order.
@@ -56,4 +56,95 @@ async fn a_prefix_gets_all_that_is_below_it() {
             "{event_type}"
         );
     }
+}
+
+fn in_channels(names: &[&str]) -> EndpointFields {
+    EndpointFields {
+        channels: Some(Some(names.iter().map(|&name| name.to_owned()).collect())),
+        ..EndpointFields::default()
+    }
+}
+
+fn through(names: &[&str]) -> Publication {
+    Publication {
+        channels: names.iter().map(|&name| name.to_owned()).collect(),
+        ..order_paid("acme", "{}")
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_with_channels_gets_only_events_that_have_one_of_them() {
+    let mut world = world().await;
+    world.endpoint("acme", &format!("{URL}/all")).await;
+    for (end, names) in [("eu", &["eu"][..]), ("both", &["us", "eu"])] {
+        world
+            .endpoint_with("acme", &format!("{URL}/{end}"), in_channels(names))
+            .await;
+    }
+    for (names, ends) in [
+        (&[][..], &["all"][..]),
+        (&["eu"], &["all", "both", "eu"]),
+        (&["asia", "us"], &["all", "both"]),
+        (&["asia"], &["all"]),
+        (&["EU"], &["all"]),
+    ] {
+        assert_eq!(reached(&mut world, through(names)).await, ends, "{names:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_endpoint_wants_counts_from_the_moment_it_is_changed() {
+    let mut world = world().await;
+    let endpoint = world.endpoint_with("acme", URL, in_channels(&["eu"])).await;
+    assert_eq!(reached(&mut world, through(&["us"])).await, [""; 0]);
+    world.change(endpoint, in_channels(&["us"])).await;
+    assert_eq!(reached(&mut world, through(&["us"])).await, [""]);
+    let all = EndpointFields {
+        channels: Some(None),
+        ..wanting(&["user.*"])
+    };
+    world.change(endpoint, all).await;
+    assert_eq!(reached(&mut world, through(&["us"])).await, [""; 0]);
+    assert_eq!(reached(&mut world, of_type("user.made")).await, [""]);
+}
+
+/// A tenant with so many copies of an endpoint, every other one with `even`, those between with `odd`. Nobody sends.
+async fn crowd(copies: usize, even: &str, odd: &str) -> World {
+    let world = world().await;
+    world.endpoint("acme", URL).await;
+    let columns = "tag, tenant, project, shard, name, url, events, timeout_seconds, retry_schedule, config_version, \
+                   created_at, updated_at";
+    world.database().execute(&format!(
+        "INSERT INTO endpoints (n, number, {columns})
+         WITH RECURSIVE copies (place) AS (SELECT 1 UNION ALL SELECT place + 1 FROM copies WHERE place < {copies})
+         SELECT n + place, number + place, {columns} FROM endpoints, copies;
+         DELETE FROM endpoints WHERE number = 1;
+         UPDATE endpoints SET {even} WHERE number % 2 = 0;
+         UPDATE endpoints SET {odd} WHERE number % 2 <> 0"
+    ));
+    // Only a start reads what was changed behind the store's back.
+    let mut world = world.kill_and_restart().await;
+    world.drop_fresh();
+    world.clock.step(seconds(1));
+    world
+}
+
+/// How many endpoints have a delivery, and how many of them have another number than an even one.
+fn delivered_to(world: &World) -> (i64, i64) {
+    let deliveries = "FROM work JOIN endpoints ON endpoints.n = work.endpoint";
+    (
+        world.number(&format!("SELECT count(DISTINCT endpoint) {deliveries}")),
+        world.number(&format!("SELECT count(*) {deliveries} WHERE number % 2 <> 0")),
+    )
+}
+
+#[tokio::test]
+async fn what_follows_after_the_first_thousand_asks_for_the_same_channels() {
+    let world = crowd(5_000, "channels = 'eu'", "channels = 'us'").await;
+    let published = world.publish_all(vec![through(&["asia", "eu"])]).await.unwrap();
+    assert_eq!(published[0].deliveries, 2_500);
+    assert_eq!(delivered_to(&world), (1_000, 0));
+    while world.tick_jobs().await > 0 {}
+    assert_eq!(delivered_to(&world), (2_500, 0));
+    assert_eq!(world.unfinished(), 2_500);
 }

@@ -4,7 +4,7 @@
 use crate::app::App;
 use crate::body::{BodyLimits, JsonBytes};
 use crate::call::{Call, key_reused, repeated};
-use crate::input::{self, NotYet, Object};
+use crate::input::{self, Object};
 use crate::problem::Problem;
 use axum::Extension;
 use axum::extract::State;
@@ -62,9 +62,9 @@ struct EventIn<'a> {
     /// When it happened, as ISO 8601.
     #[serde(borrow)]
     occurred_at: Option<Cow<'a, str>>,
-    #[serde(default)]
-    #[schema(ignore)]
-    channels: NotYet,
+    /// Its channels: an endpoint that names channels gets only events that have one of them.
+    #[schema(max_items = 10)]
+    channels: Option<Vec<String>>,
 }
 
 /// Events to be accepted together or not at all.
@@ -107,7 +107,6 @@ impl EventIn<'_> {
     /// Takes the payload as a slice of `body`, which it was read from.
     fn publication(self, body: &Bytes, place: Option<usize>) -> Result<Publication, Problem> {
         let field = |name: &str| place.map_or_else(|| name.to_owned(), |at| format!("events.{at}.{name}"));
-        NotYet::refuse(&[(&field("channels"), self.channels)])?;
         let occurred_at = match self.occurred_at.as_deref().map(Timestamp::parse_iso) {
             Some(None) => {
                 let rule = "must be an ISO 8601 time with an offset, such as 2024-01-01T00:00:00Z";
@@ -118,6 +117,7 @@ impl EventIn<'_> {
         Ok(Publication {
             tenant: self.tenant.map(Cow::into_owned),
             event_type: self.r#type.into_owned(),
+            channels: self.channels.unwrap_or_default(),
             payload: body.slice_ref(self.payload.get().as_bytes()),
             event_id: self.event_id.map(Cow::into_owned),
             occurred_at,

@@ -12,4 +12,5 @@ mod openapi;
 mod pages;
 mod paths_and_hosts;
 mod projects;
+mod publish;
 mod rate_limit;

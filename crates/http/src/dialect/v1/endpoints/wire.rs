@@ -38,6 +38,9 @@ pub(super) struct EndpointIn {
     description: Option<String>,
     /// The event types that it wants: names, and prefixes such as `order.*`; `["*"]` is all.
     events: Option<Vec<String>>,
+    /// Only events that have at least one of these channels; null is all events.
+    #[schema(min_items = 1, max_items = 10)]
+    channels: Option<Vec<String>>,
     /// Your own notes about it.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Box<RawValue>>,
@@ -55,9 +58,6 @@ pub(super) struct EndpointIn {
     max_in_flight: Option<i64>,
     /// The tenant, by id or uid; root and project keys only.
     pub(super) tenant: Option<String>,
-    #[serde(default)]
-    #[schema(ignore)]
-    channels: NotYet,
     #[serde(default)]
     #[schema(ignore)]
     rate_limit: NotYet,
@@ -111,6 +111,10 @@ pub(super) struct EndpointChange {
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>)]
     events: Field<Vec<String>>,
+    /// Only events that have at least one of these channels; null is all events.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 10)]
+    channels: Field<Vec<String>>,
     /// Your own notes about it; null clears them.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
@@ -131,9 +135,6 @@ pub(super) struct EndpointChange {
     #[serde(default)]
     #[schema(value_type = Option<i64>)]
     max_in_flight: Field<i64>,
-    #[serde(default)]
-    #[schema(ignore)]
-    channels: NotYet,
     #[serde(default)]
     #[schema(ignore)]
     rate_limit: NotYet,
@@ -172,6 +173,8 @@ pub(super) struct EndpointOut {
     #[schema(required)]
     description: Option<String>,
     events: Vec<String>,
+    #[schema(required)]
+    channels: Option<Vec<String>>,
     #[schema(required, value_type = Option<Object>)]
     metadata: Option<Box<RawValue>>,
     retry_schedule: Vec<u32>,
@@ -213,7 +216,6 @@ struct Headers(Vec<(String, String)>);
 impl EndpointIn {
     pub(super) fn fields(self) -> Result<EndpointFields, Problem> {
         NotYet::refuse(&[
-            ("channels", self.channels),
             ("rate_limit", self.rate_limit),
             ("ordered", self.ordered),
             ("filter", self.filter),
@@ -226,6 +228,7 @@ impl EndpointIn {
             custom_headers: self.headers_json.map(|headers| headers.0),
             timeout_seconds: self.timeout_seconds,
             events: self.events,
+            channels: Some(self.channels),
             uid: Some(self.uid),
             description: Some(self.description),
             metadata: Some(self.metadata.map(json_text)),
@@ -244,7 +247,6 @@ impl EndpointIn {
 impl EndpointChange {
     pub(super) fn fields(self) -> Result<EndpointFields, Problem> {
         NotYet::refuse(&[
-            ("channels", self.channels),
             ("rate_limit", self.rate_limit),
             ("ordered", self.ordered),
             ("filter", self.filter),
@@ -258,6 +260,7 @@ impl EndpointChange {
             custom_headers: headers.map(|headers| headers.0),
             timeout_seconds: self.timeout_seconds.required("timeout_seconds")?,
             events: self.events.required("events")?,
+            channels: self.channels.clearing(),
             uid: self.uid.clearing(),
             description: self.description.clearing(),
             metadata: self.metadata.clearing().map(|json| json.map(json_text)),
@@ -296,12 +299,9 @@ impl From<&EndpointWithHealth> for EndpointOut {
             uid: settings.uid.clone(),
             number: endpoint.number,
             description: settings.description.clone(),
-            events: settings
-                .subscription
-                .texts()
-                .into_iter()
-                .map(str::to_owned)
-                .collect(),
+            events: owned(settings.subscription.types.texts()),
+            channels: Some(owned(settings.subscription.channels.texts()))
+                .filter(|channels| !channels.is_empty()),
             metadata: settings
                 .metadata
                 .clone()
@@ -315,6 +315,10 @@ impl From<&EndpointWithHealth> for EndpointOut {
             secret: None,
         }
     }
+}
+
+fn owned(texts: Vec<&str>) -> Vec<String> {
+    texts.into_iter().map(str::to_owned).collect()
 }
 
 impl EndpointOut {
