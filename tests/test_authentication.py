@@ -133,7 +133,7 @@ def test_a_tenants_key_manages_its_endpoints_and_nothing_above(shared_server: Se
     make_endpoint(client, "https://example.com/hook")
     for path in ("/v1/events", "/v1/deliveries", "/v1/event-types"):
         client.get(path).expect(200)
-    for path in ("/v1/projects", "/v1/keys", "/v1/tenants", "/v1/audit"):
+    for path in ("/v1/projects", "/v1/projects/default", "/v1/keys", "/v1/tenants", f"/v1/tenants/{ours}", "/v1/audit"):
         client.get(path).problem(403)
     for path, body in (
         ("/v1/projects", {"name": "x"}),

@@ -68,6 +68,17 @@ def test_a_contracts_receiver_verifies_what_is_sent_beside_the_standard_headers(
         verify(secret, request)
 
 
+def test_an_endpoint_made_through_v1_is_signed_as_v1s_receivers_know_it(shared_server: Server, receiver: Receiver):
+    root = shared_server.root
+    tenant = make_tenant(root)
+    made = make_endpoint(root.for_tenant(tenant), receiver.url())
+    assert made["header_styles"] == ["standard", "v1"]
+    event = publish(root, tenant, PAYLOAD, "order.paid").expect(202)
+    [request] = receiver.wait_for(1)
+    check_v1(made["secret"], request, event)
+    verify(made["secret"], request)
+
+
 def test_a_rotation_signs_with_the_newest_secret_where_there_is_room_for_one(
     shared_server: Server, receiver: Receiver
 ):

@@ -123,7 +123,7 @@ def test_what_a_contract_documents_is_a_property_of_the_endpoint_and_is_seen_and
     assert known["timeout_seconds"] == (10 if contract in ("v1", "organization") else 20)
     assert known["retry_schedule"] == (HOURLY if hourly else USUAL)
     assert known["retry_anchor"] == ("first" if hourly else "previous")
-    beside = [contract] if contract in ("organization", "apps") else []
+    beside = [] if contract == "subscriptions" else [contract]
     assert known["header_styles"] == ["standard", *beside]
     assert known["name"] == ("one" if contract == "v1" else "hooks.example.com")
     changed = {"timeout_seconds": 7, "retry_schedule": [60], "retry_anchor": "previous", "header_styles": ["standard"]}

@@ -33,6 +33,7 @@ ADDED = {
     "retry_schedule": list,
     "retry_anchor": str,
     "header_styles": list,
+    "payload_format": str,
     "max_in_flight": (int, type(None)),
     "disabled_reason": (str, type(None)),
     "consecutive_failures": int,
@@ -42,7 +43,6 @@ NOT_BUILT = {
     "ordered": True,
     "filter": {"amount": 1},
     "header_styles": ["stripe"],
-    "payload_format": "apps",
 }
 NEVER_SHOWN = ["breaker", "public_key", *(name for name in NOT_BUILT if name not in ADDED)]
 DEFAULT_SCHEDULE = [5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]

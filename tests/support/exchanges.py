@@ -1,8 +1,8 @@
 """Recorded exchanges: each request to a contract and its whole answer, as a file that a person can read beside the
 contract's published text.
 
-Only what differs between two runs is masked: ids, secrets, times, ports, cursors and durations. Everything else must be
-exactly what is in the file: the status, every header, every key of the body and their order, every value.
+Only what differs between two runs is masked: ids, secrets, times, ports, cursors, signatures and durations. Everything
+else must be exactly what is in the file: the status, every header, every key of the body and their order, every value.
 
 `STENTOR_RECORD_EXCHANGES=1` writes the files anew; read the difference before it is kept.
 """
@@ -27,6 +27,7 @@ MASKS = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "{time in whole seconds}"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:{port}"),
     (re.compile(r"\bcursor=[A-Za-z0-9_-]{20,}"), "cursor={cursor}"),
+    (re.compile(r"v1,[A-Za-z0-9+/]{43}="), "v1,{signature}"),
     (re.compile(r"try again in \d+ s\b"), "try again in {seconds} s"),
     (re.compile(r"(;r=\d+;t=)\d+\b"), r"\1{seconds}"),
 ]
@@ -36,6 +37,11 @@ MASKED_FIELDS = {
     "responseTime": "{milliseconds}",
     "response_time_ms": "{milliseconds}",
     "nextCursor": "{cursor}",
+    "next_cursor": "{cursor}",
+    "webhook-timestamp": "{unix seconds}",
+    "connect_ms": "{milliseconds}",
+    "first_byte_ms": "{milliseconds}",
+    "total_ms": "{milliseconds}",
 }
 # Said of every answer by HTTP itself.
 LEFT_OUT_HEADERS = {"date", "content-length"}
@@ -66,7 +72,8 @@ class Exchanges:
         if client.key is not None:
             sent["authorization"] = "Bearer {key}"
         sent |= {header.lower(): value for header, value in (headers or {}).items()}
-        text = shown(f"{method} {path}", sent, body) + "\n" + shown(str(answer.status), answer.headers, answer.body)
+        told = {header: value for header, value in answer.headers.items() if header not in LEFT_OUT_HEADERS}
+        text = shown(f"{method} {path}", sent, body) + "\n" + shown(str(answer.status), told, answer.body)
         file = self.folder / f"{name}.txt"
         if self.recording:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -82,10 +89,7 @@ class Exchanges:
 
 def shown(first: str, headers: dict[str, str], body: Json | bytes | None) -> str:
     """One side of an exchange, masked: its first line, its headers by name, its body."""
-    lines = [first]
-    for name, value in sorted(headers.items()):
-        if name not in LEFT_OUT_HEADERS:
-            lines.append(f"{name}: {MASKED_HEADERS.get(name, value)}")
+    lines = [first, *(f"{name}: {MASKED_HEADERS.get(name, value)}" for name, value in sorted(headers.items()))]
     if body:
         lines += ["", body_shown(body)]
     return masked("\n".join(lines)) + "\n"
@@ -102,7 +106,7 @@ def body_shown(body: Json | bytes) -> str:
 
 
 def without_varying(value: Any) -> Any:
-    """The same with durations and cursors masked, where there are any."""
+    """The same with what differs between two runs masked by name, where there is any."""
     if isinstance(value, dict):
         return {
             name: MASKED_FIELDS[name] if name in MASKED_FIELDS and inner is not None else without_varying(inner)

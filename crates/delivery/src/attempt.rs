@@ -128,6 +128,7 @@ impl Attempting {
             delivery: claimed.delivery,
             event: claimed.event.id.n(),
             endpoint: claimed.endpoint,
+            endpoint_version: configured.version,
             shard: claimed.shard,
             tenant: claimed.event.tenant,
             attempt: Attempt {

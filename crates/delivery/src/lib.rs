@@ -5,7 +5,7 @@
 //! - `queue`, `agenda`: whose turn it is in memory, and what waits in the store;
 //! - [`attempt`], `request`: one attempt from its claim to its record, and the request it sends;
 //! - [`transport`]: one HTTP exchange under one deadline;
-//! - [`sign`]: the signatures of a request;
+//! - `format`, [`sign`], `styles`: the body of a request in its endpoint's format, and its signatures;
 //! - [`guard`], [`resolve`], `connect`: which addresses may be reached, and the only way to reach one;
 //! - `pool`: connections kept for the next exchange;
 //! - `failure`: why an exchange brought no answer.
@@ -15,6 +15,7 @@ pub mod attempt;
 mod connect;
 pub mod dispatch;
 mod failure;
+mod format;
 pub mod guard;
 mod pool;
 mod queue;

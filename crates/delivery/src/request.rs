@@ -1,9 +1,9 @@
 //! The request of an attempt: what is the same for every attempt of an endpoint is made once.
 
+use crate::format::Formatter;
 use crate::sign::Signer;
 use crate::styles::Styled;
 use crate::transport::{Outgoing, Permission};
-use bytes::Bytes;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::fmt::Write as _;
@@ -19,7 +19,6 @@ const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("Stentor/", env!("CARGO_PKG_VERSION")));
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What every request to one version of an endpoint, in one version of its project, has in common.
 pub(crate) struct Prepared {
@@ -27,6 +26,7 @@ pub(crate) struct Prepared {
     project_version: i64,
     url: EndpointUrl,
     timeout: Duration,
+    formatter: Formatter,
     signer: Signer,
     styled: Option<Styled>,
     /// Content type, agent and custom headers.
@@ -48,7 +48,8 @@ impl Prepared {
         let settings = &configured.endpoint.settings;
         let mut headers = HeaderMap::new();
         let mut lines = String::new();
-        for (name, value) in [(CONTENT_TYPE, JSON), (USER_AGENT, AGENT)] {
+        let formatter = Formatter::new(&configured.endpoint);
+        for (name, value) in [(CONTENT_TYPE, formatter.content_type()), (USER_AGENT, AGENT)] {
             note(&mut lines, &name, value.to_str().unwrap_or_default());
             headers.insert(name, value);
         }
@@ -63,6 +64,7 @@ impl Prepared {
             project_version: project.version,
             url: settings.url.clone(),
             timeout: settings.timeout(),
+            formatter,
             signer: Signer::new(&configured.secrets),
             styled: (settings.header_styles.beside())
                 .map(|style| Styled::new(style, &configured.secrets, &project.signature_prefix)),
@@ -81,7 +83,7 @@ impl Prepared {
     /// of the event, the same in every attempt.
     pub(crate) fn build(&self, claimed: &Claimed, now: Timestamp, permission: Permission) -> Built {
         let id = claimed.event.id.to_string();
-        let body: Bytes = claimed.event.payload.clone();
+        let body = self.formatter.body(&claimed.event);
         let timestamp = now.seconds().to_string();
         let signature = self.signer.sign(&id, now, &body);
         let mut headers = self.headers.clone();
@@ -92,9 +94,17 @@ impl Prepared {
             (WEBHOOK_TIMESTAMP, timestamp),
             (WEBHOOK_SIGNATURE, signature),
         ];
-        let beside = self.styled.as_ref().map(|styled| styled.headers(claimed, now));
+        let beside = self
+            .styled
+            .as_ref()
+            .map(|styled| styled.headers(claimed, &body, now));
+        let attributes = self.formatter.headers(&claimed.event);
         // Last, so that no custom header can stand in the place of one.
-        for (name, value) in standard.into_iter().chain(beside.into_iter().flatten()) {
+        for (name, value) in standard
+            .into_iter()
+            .chain(beside.into_iter().flatten())
+            .chain(attributes)
+        {
             note(&mut sent_headers, &name, &value);
             // Ids, names of event types, numbers, base64 and hex are always valid values.
             if let Ok(value) = HeaderValue::try_from(value) {

@@ -54,20 +54,24 @@ impl Styled {
         }
     }
 
-    /// The headers of the attempt that `claimed` is for, made at `now`; none where no secret is valid.
-    pub(crate) fn headers(&self, claimed: &Claimed, now: Timestamp) -> Vec<(HeaderName, String)> {
+    /// The headers of the attempt with this body that `claimed` is for, made at `now`; none where no secret is valid.
+    pub(crate) fn headers(
+        &self,
+        claimed: &Claimed,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Vec<(HeaderName, String)> {
         let valid = |key: &&Key| key.expires_at.is_none_or(|end| now < end);
         let Some(key) = self.keys.iter().find(valid) else {
             return Vec::new();
         };
         let event = &claimed.event;
-        let body = &event.payload;
         match self.style {
             HeaderStyle::Standard => Vec::new(),
             HeaderStyle::Organization => vec![
                 (SIGNATURE, key.hex(&[body])),
                 (EVENT, event.event_type.as_str().to_owned()),
-                (TIMESTAMP, event.id.0.made_at().iso_millis()),
+                (TIMESTAMP, event.happened_at().iso_millis()),
             ],
             HeaderStyle::Apps => {
                 let (signature, timestamp) = self.prefixed.clone();

@@ -34,6 +34,9 @@ pub struct Defaults {
 }
 
 impl Contract {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::V1, Self::Organization, Self::Apps, Self::Subscriptions];
+
     /// The word that is stored.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -58,9 +61,10 @@ impl Contract {
             schedule,
             anchor,
             header_styles: match self {
-                Self::V1 | Self::Subscriptions => HeaderStyles::default(),
+                Self::V1 => HeaderStyles::with(HeaderStyle::V1),
                 Self::Organization => HeaderStyles::with(HeaderStyle::Organization),
                 Self::Apps => HeaderStyles::with(HeaderStyle::Apps),
+                Self::Subscriptions => HeaderStyles::default(),
             },
         }
     }
@@ -104,7 +108,7 @@ mod tests {
         assert_eq!(apps.timeout_seconds, 20);
 
         let native = Contract::V1.defaults();
-        assert_eq!(native.header_styles.words(), ["standard"]);
+        assert_eq!(native.header_styles.words(), ["standard", "v1"]);
         assert_eq!((native.anchor, native.timeout_seconds), (Anchor::Previous, 10));
     }
 

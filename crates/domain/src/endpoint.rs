@@ -5,6 +5,7 @@ use crate::custom_headers::CustomHeaders;
 use crate::endpoint_url::EndpointUrl;
 use crate::header_styles::HeaderStyles;
 use crate::id::{EndpointId, TenantId};
+use crate::payload_format::PayloadFormat;
 use crate::schedule::{Anchor, Schedule};
 use crate::subscription::Subscription;
 use std::time::Duration;
@@ -51,6 +52,8 @@ pub struct EndpointSettings {
     pub anchor: Anchor,
     /// How its deliveries are signed.
     pub header_styles: HeaderStyles,
+    /// What its deliveries' bodies look like.
+    pub payload_format: PayloadFormat,
     /// The most requests at once; `None` is the server's default.
     pub max_in_flight: Option<u16>,
     /// The owner's own notes about it: a JSON object as text, not looked into.

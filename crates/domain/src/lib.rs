@@ -7,8 +7,8 @@
 //! - [`name`]: event types, uids and display names, and how a bad value is reported ([`name::Invalid`]);
 //! - [`key`]: API keys, their roles, and who acts ([`key::Actor`]);
 //! - [`endpoint_url`], [`address`]: where an endpoint may be, judged at save and again at connect;
-//! - [`custom_headers`], [`secret`], [`header_styles`], [`signature_prefix`], [`channels`], [`subscription`], [`schedule`]: what
-//!   an endpoint is made of;
+//! - [`custom_headers`], [`secret`], [`header_styles`], [`signature_prefix`], [`channels`], [`subscription`], [`schedule`],
+//!   [`payload_format`]: what an endpoint is made of;
 //! - [`contract`]: what each published contract documents for the endpoints made through it;
 //! - [`endpoint`]: the endpoint itself and its status;
 //! - [`delivery`], [`attempt`]: one event for one endpoint, and one HTTP try of it;
@@ -29,6 +29,7 @@ pub mod judge;
 pub mod key;
 pub mod limits;
 pub mod name;
+pub mod payload_format;
 pub mod retry_after;
 pub mod schedule;
 pub mod secret;

@@ -9,8 +9,9 @@ use crate::{Caller, Engine, Page, page};
 use std::sync::Arc;
 use std::time::Duration;
 use stentor_domain::contract::Contract;
-use stentor_domain::id::EndpointId;
+use stentor_domain::id::{EndpointId, ProjectId};
 use stentor_domain::limits::{ROTATION_GRACE_SECONDS, ROTATION_GRACE_SECONDS_MAX};
+use stentor_domain::payload_format::PayloadFormat;
 use stentor_domain::secret::Secret;
 use stentor_store::config::EndpointConfig;
 use stentor_store::endpoints::{EndpointError, EndpointWithHealth, NewEndpoint, Rotation};
@@ -56,7 +57,8 @@ impl Engine {
         caller.may_change()?;
         let tenant = self.tenant(caller, tenant)?;
         let checked = fields.check_new(through, &self.settings.allow)?;
-        let (settings, given) = checked.made_of_nothing(through.defaults())?;
+        let (settings, given) =
+            checked.made_of_nothing(through.defaults(), self.payload_format(tenant.project, through))?;
         let (secret, drawn) = match given {
             Some(secret) => (secret, None),
             None => {
@@ -73,6 +75,12 @@ impl Engine {
         };
         let done = self.store.create_endpoint(self.by(caller), new, once).await?;
         Ok(done.map(|made| MadeEndpoint { made, drawn }))
+    }
+
+    /// The format that a project starts endpoints with that are made `through` a contract.
+    fn payload_format(&self, project: ProjectId, through: Contract) -> PayloadFormat {
+        let project = self.store.config().project(project);
+        project.map_or(PayloadFormat::Raw, |project| project.payload_formats.of(through))
     }
 
     /// The most endpoints that a tenant may have after one was made `through` a contract. All are counted, whatever they were

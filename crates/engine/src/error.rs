@@ -9,9 +9,9 @@ pub enum Error {
     /// Fields that break rules, all of them.
     #[error("the request breaks rules")]
     Invalid(Vec<Invalid>),
-    /// A capability that is named in the contract but not built yet.
-    #[error("{0} is not supported")]
-    NotSupported(String),
+    /// A field's value that is named in the contract but not built yet.
+    #[error("that value of {0} is not supported")]
+    NotSupported(&'static str),
     /// A payload beyond the limit.
     #[error("{0}")]
     TooLarge(Invalid),
@@ -32,8 +32,8 @@ pub enum Error {
         /// A sentence for people.
         detail: String,
     },
-    /// The tenant has as many endpoints as it may.
-    #[error("the tenant has {0} endpoints, the most it may have")]
+    /// The tenant has as many endpoints as it may, or more where another contract allows more.
+    #[error("the limit of {0} endpoints is reached")]
     EndpointLimit(u32),
     /// The store's own fault.
     #[error(transparent)]

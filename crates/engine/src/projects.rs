@@ -4,8 +4,10 @@
 use crate::error::{Check, Error, Result};
 use crate::{Caller, DEFAULT_PROJECT, Engine, Page, page};
 use std::sync::Arc;
+use stentor_domain::contract::Contract;
 use stentor_domain::id::ProjectId;
 use stentor_domain::name::check_name;
+use stentor_domain::payload_format::PayloadFormat;
 use stentor_domain::signature_prefix::SignaturePrefix;
 use stentor_store::config::ProjectConfig;
 use stentor_store::once::{Done, Once};
@@ -20,6 +22,8 @@ pub struct ProjectPatch {
     pub sandbox: Option<bool>,
     /// The prefix of its signature headers; `Some(None)` takes the default.
     pub signature_prefix: Option<Option<String>>,
+    /// Formats of new endpoints' deliveries by contract; `None` is raw.
+    pub payload_formats: Vec<(Contract, Option<String>)>,
 }
 
 impl Engine {
@@ -69,6 +73,12 @@ impl Engine {
             Some(text) => check.take("signature_prefix", SignaturePrefix::parse(&text)),
             None => Some(SignaturePrefix::default()),
         });
+        let mut formats = Vec::with_capacity(patch.payload_formats.len());
+        for (contract, word) in patch.payload_formats {
+            let field = format!("payload_formats.{}", contract.as_str());
+            let format = word.map_or(Ok(PayloadFormat::Raw), |word| PayloadFormat::parse(&word));
+            formats.extend(check.take(&field, format).map(|format| (contract, format)));
+        }
         check.done()?;
         let project = self.known_project(named)?;
         if patch.sandbox.is_some_and(|sandbox| sandbox != project.sandbox) {
@@ -85,6 +95,9 @@ impl Engine {
                 }
                 if let Some(prefix) = prefix {
                     settings.signature_prefix = prefix;
+                }
+                for (contract, format) in formats {
+                    settings.payload_formats.set(contract, format);
                 }
             })
             .await?)

@@ -62,6 +62,7 @@ impl Engine {
 
     /// The caller's tenant with this id or uid.
     pub async fn get_tenant(&self, caller: &Caller, named: &str) -> Result<Tenant> {
+        caller.is_above_tenant()?;
         let id = self.tenant_id(caller, named)?;
         self.store.tenant(id).await?.ok_or(Error::NotFound("tenant"))
     }

@@ -11,6 +11,7 @@ use stentor_domain::channels::Channels;
 use stentor_domain::id::{DeliveryId, EventId};
 use stentor_domain::key::Scope;
 use stentor_domain::name::EventTypeName;
+use stentor_domain::payload_format::PayloadFormat;
 use stentor_store::StoreError;
 use stentor_store::config::EndpointConfig;
 use stentor_store::deliveries::KeptAttempt;
@@ -93,11 +94,15 @@ impl Engine {
             .tenant(endpoint.tenant)
             .ok_or(Error::NotFound("endpoint"))?;
         let now = self.now();
-        // The body that contract v1 gives.
-        let payload = format!(
-            r#"{{"type": "webhook.test", "timestamp": "{}", "data": {{}}}}"#,
-            now.iso_millis()
-        );
+        let payload = match endpoint.settings.payload_format {
+            // The body that contract v1 gives.
+            PayloadFormat::Raw | PayloadFormat::CloudEventsBinary => format!(
+                r#"{{"type": "webhook.test", "timestamp": "{}", "data": {{}}}}"#,
+                now.iso_millis()
+            ),
+            // It comes in an envelope.
+            _ => "{}".to_owned(),
+        };
         Ok(NewEvent {
             id: EventId(self.store.next_id()),
             tenant: tenant.id,

@@ -73,6 +73,8 @@ fn refused(path: &str, error: &serde_json::Error) -> Invalid {
         (None, Some((_, "struct" | "a struct"))) => "must be an object".to_owned(),
         (None, Some((_, "a sequence"))) => "must be an array".to_owned(),
         (None, Some((_, expected))) if expected.starts_with("struct ") => "must be an object".to_owned(),
+        // Whoever writes JSON knows no types of a width.
+        (None, Some((_, "i64" | "u64" | "u32"))) => "must be an integer".to_owned(),
         (None, Some((_, expected))) => format!("must be {expected}"),
         (None, None) => "has a value that is not allowed here".to_owned(),
     };
@@ -84,13 +86,14 @@ fn malformed(error: &dyn fmt::Display) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "malformed_json", detail)
 }
 
-/// Reads a query string; names that nobody knows are ignored.
+/// Reads a query string; names that nobody knows are ignored. All fields are read as text, so that there is one way to be
+/// at fault: to stand there twice.
 pub(crate) fn query<T: DeserializeOwned>(query: Option<&str>) -> Result<T, Problem> {
     let reader =
         serde_html_form::Deserializer::new(url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()));
     serde_path_to_error::deserialize(reader).map_err(|error| {
         let field = error.path().to_string();
-        Problem::invalid().with_error(field, error.into_inner().to_string())
+        Problem::invalid().with_error(field, "must be given once")
     })
 }
 
@@ -220,13 +223,19 @@ impl<T> Noted<T> {
             Ok(field) => return field,
             Err(fault) => fault,
         };
-        let field = match fault.field.as_str() {
+        let field = match fault.field.trim_start_matches('.') {
             WHOLE => name.to_owned(),
-            // Of an item, such as `.3`.
-            path => format!("{name}{path}"),
+            // Of an item, such as `.3`, or of a value in a map, such as `X-Team`.
+            path => format!("{name}.{path}"),
         };
         faults.push(Invalid { field, ..fault });
         Field::Absent
+    }
+
+    /// The value of a field that cannot be null, which is called `name`; `None` leaves alone. What is wrong goes to
+    /// `faults`.
+    pub(crate) fn value(self, name: &str, faults: &mut Vec<Invalid>) -> Option<T> {
+        self.read(name, faults).not_null(name, faults)
     }
 }
 
@@ -256,11 +265,23 @@ pub(crate) fn json_text(json: Box<RawValue>) -> String {
     Box::<str>::from(json).into_string()
 }
 
-/// 422 for a capability that this version lacks.
-pub(crate) fn not_supported(field: impl fmt::Display) -> Problem {
-    let detail = format!("This version does not support `{field}`; leave it out.");
+/// 422 for a field that this version lacks.
+pub(crate) fn not_supported(field: &str) -> Problem {
+    lacking(
+        field,
+        format!("This version does not support `{field}`; leave it out."),
+    )
+}
+
+/// 422 for a field of which this version lacks the value.
+pub(crate) fn value_not_supported(field: &str) -> Problem {
+    let detail = format!("This version does not support that value of `{field}`; send another.");
+    lacking(field, detail)
+}
+
+fn lacking(field: &str, detail: String) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not_supported", detail)
-        .with_error(field.to_string(), "is not supported by this version")
+        .with_error(field, "is not supported by this version")
 }
 
 #[cfg(test)]

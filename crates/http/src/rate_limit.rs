@@ -20,12 +20,11 @@ use crate::problem::{Problem, whole_seconds};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::MethodRouter;
 use http::request::Parts;
 use http::{Method, StatusCode};
 use std::time::Duration;
 use stentor_domain::key::Key;
-use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt as _};
+use utoipa_axum::router::OpenApiRouter;
 
 /// What a rule is told of a request.
 #[derive(Clone, Copy, Debug)]
@@ -38,50 +37,27 @@ pub struct Asked<'a> {
     pub path: &'a str,
 }
 
-/// A contract's limit, to be put before its routes.
-#[derive(Clone, Debug)]
-pub struct Limit(Option<Enforced>);
+/// Puts the limit that `rule` makes of what the operator set before all routes of a contract, so that none is forgotten.
+/// Where that is none, routes are left as they are. Their 405 is left as it is only where it is set later, as every
+/// contract's is: axum lays a router's layer over the answer to wrong methods too.
+pub fn before(app: &App, rule: &'static dyn Rule, routes: OpenApiRouter<App>) -> OpenApiRouter<App> {
+    if !rule.is_set(&app.settings().request_quotas) {
+        return routes;
+    }
+    let limit = Limit {
+        app: app.clone(),
+        rule,
+    };
+    routes.route_layer(middleware::from_fn_with_state(limit, enforce))
+}
 
 #[derive(Clone, Debug)]
-struct Enforced {
+struct Limit {
     app: App,
     rule: &'static dyn Rule,
 }
 
-/// The limit that `rule` makes of what the operator set. Where that is none, routes are left as they are.
-pub fn layer(app: &App, rule: &'static dyn Rule) -> Limit {
-    let is_set = rule.is_set(&app.settings().request_quotas);
-    Limit(is_set.then(|| Enforced {
-        app: app.clone(),
-        rule,
-    }))
-}
-
-/// Puts a limit before what `routes!` collected.
-pub fn limited(routes: UtoipaMethodRouter<App>, limit: &Limit) -> UtoipaMethodRouter<App> {
-    routes.map(|methods| limit.before(methods))
-}
-
-impl Limit {
-    /// Puts the limit before the methods that a path has so far. Its other methods still answer 405, unasked for a key.
-    pub fn before(&self, methods: MethodRouter<App>) -> MethodRouter<App> {
-        match self.0.clone() {
-            Some(limit) => methods.route_layer(middleware::from_fn_with_state(limit, enforce)),
-            None => methods,
-        }
-    }
-
-    /// Puts the limit before all routes of a contract, so that none is forgotten. Their 405 is left as it is only where it is
-    /// set later, as every contract's is: axum lays a router's layer over the answer to wrong methods too.
-    pub fn before_all(&self, routes: OpenApiRouter<App>) -> OpenApiRouter<App> {
-        match self.0.clone() {
-            Some(limit) => routes.route_layer(middleware::from_fn_with_state(limit, enforce)),
-            None => routes,
-        }
-    }
-}
-
-async fn enforce(State(Enforced { app, rule }): State<Enforced>, request: Request, next: Next) -> Response {
+async fn enforce(State(Limit { app, rule }): State<Limit>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let usage = match authenticate(&mut parts, &app) {
         Ok(Authenticated { key, .. }) => admit(&app, rule, &key, &parts),

@@ -1,7 +1,7 @@
 //! Every refusal of the engine as a [`Problem`], once for all contracts: which status, which stable word, which fields. The
 //! contracts render it in their own words.
 
-use crate::input::not_supported;
+use crate::input::value_not_supported;
 use crate::problem::Problem;
 use http::StatusCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
             Error::Invalid(faults) => faults.into_iter().fold(Self::invalid(), Self::with_fault),
-            Error::NotSupported(field) => not_supported(field),
+            Error::NotSupported(field) => value_not_supported(field),
             Error::TooLarge(fault) => {
                 let detail = format!("{} {}.", fault.field, fault.rule);
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", detail)
@@ -36,7 +36,7 @@ impl From<Error> for Problem {
             }
             Error::EndpointLimit(most) => {
                 let detail =
-                    format!("The tenant has {most} endpoints, the most it may have. Delete one first.");
+                    format!("The limit of {most} endpoints is reached. Delete what is not needed first.");
                 Self::new(StatusCode::CONFLICT, "endpoint_limit_reached", detail)
             }
             Error::Conflict { code, detail } => Self::new(StatusCode::CONFLICT, code, detail),

@@ -5,7 +5,7 @@
 //! tenant is replaced as a whole: a reader sees it before a change or after it, never in between.
 
 use crate::error::Result;
-use crate::projects::read_prefix;
+use crate::projects::{read_formats, read_prefix};
 use crate::seal::MasterKeys;
 use crate::tx::{Row, Tx, values};
 use crate::{endpoints, keys};
@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use stentor_domain::endpoint::Endpoint;
 use stentor_domain::id::{ProjectId, TenantId};
 use stentor_domain::key::Key;
+use stentor_domain::payload_format::PayloadFormats;
 use stentor_domain::secret::SigningSecret;
 use stentor_domain::signature_prefix::SignaturePrefix;
 
@@ -69,6 +70,8 @@ pub struct ProjectConfig {
     pub sandbox: bool,
     /// What the names of its own signature headers begin with.
     pub signature_prefix: SignaturePrefix,
+    /// What the bodies of new endpoints' deliveries look like.
+    pub payload_formats: PayloadFormats,
     /// The number that the configuration had when it was changed last.
     pub version: i64,
 }
@@ -194,7 +197,7 @@ impl Config {
 
 /// In the order of their changes: a name that one gave up may be another one's since.
 const PROJECTS: &str =
-    "SELECT n, tag, name, deleted_at, sandbox, signature_prefix, config_version FROM projects WHERE config_version > ?1
+    "SELECT n, tag, name, deleted_at, sandbox, signature_prefix, config_version, payload_formats FROM projects WHERE config_version > ?1
      ORDER BY config_version";
 const TENANTS: &str =
     "SELECT n, tag, project, (SELECT tag FROM projects WHERE n = tenants.project), uid, config_version, deleted_at
@@ -208,6 +211,7 @@ fn read_project(row: &Row<'_>) -> Result<(ProjectConfig, bool)> {
             name: row.text(2)?,
             sandbox: row.flag(4)?,
             signature_prefix: read_prefix(row, 5)?,
+            payload_formats: read_formats(row, 7)?,
             version: row.int(6)?,
         },
         row.int_or_null(3)?.is_some(),

@@ -44,7 +44,7 @@ pub enum EndpointError {
     #[error("the uid is taken")]
     UidTaken,
     /// The tenant has as many endpoints as it may.
-    #[error("the tenant has {0} endpoints already")]
+    #[error("the limit of {0} endpoints is reached")]
     LimitReached(u32),
     /// There is no such endpoint.
     #[error("there is no such endpoint")]

@@ -215,6 +215,15 @@ pub struct ClaimedEvent {
     pub event_type: EventTypeName,
     /// Its payload, byte for byte.
     pub payload: Bytes,
+    /// When it happened, where its producer said so.
+    pub occurred_at: Option<Timestamp>,
+}
+
+impl ClaimedEvent {
+    /// When it happened: when it was accepted, where its producer said nothing.
+    pub fn happened_at(&self) -> Timestamp {
+        self.occurred_at.unwrap_or_else(|| self.id.0.made_at())
+    }
 }
 
 /// Payload bytes that one claim brings into memory: what a full cap of the largest payloads takes.
@@ -260,6 +269,8 @@ pub struct Finish {
     pub event: i64,
     /// The endpoint's key.
     pub endpoint: i64,
+    /// The version of the endpoint that the attempt was made for. A later one may be somewhere else.
+    pub endpoint_version: i64,
     /// The endpoint's shard.
     pub shard: u16,
     /// The tenant's key.

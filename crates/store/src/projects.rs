@@ -8,6 +8,7 @@ use crate::once::{self, Done, Once};
 use crate::tx::{Row, Tx, values};
 use stentor_domain::Timestamp;
 use stentor_domain::id::ProjectId;
+use stentor_domain::payload_format::PayloadFormats;
 use stentor_domain::signature_prefix::SignaturePrefix;
 
 /// A project, as an operator knows it.
@@ -32,6 +33,8 @@ pub struct ProjectSettings {
     pub name: String,
     /// What the names of its own signature headers begin with.
     pub signature_prefix: SignaturePrefix,
+    /// What the bodies of new endpoints' deliveries look like.
+    pub payload_formats: PayloadFormats,
 }
 
 /// A project to be made.
@@ -74,6 +77,7 @@ impl Store {
             settings: ProjectSettings {
                 name: new.name,
                 signature_prefix: SignaturePrefix::default(),
+                payload_formats: PayloadFormats::default(),
             },
             created_at: by.at,
             updated_at: by.at,
@@ -93,7 +97,7 @@ impl Store {
         self.ask(move |tx| {
             Box::pin(async move {
                 tx.rows(
-                    "SELECT n, tag, name, sandbox, signature_prefix, created_at, updated_at
+                    "SELECT n, tag, name, sandbox, signature_prefix, created_at, updated_at, payload_formats
                      FROM projects WHERE n < ?1 AND deleted_at IS NULL ORDER BY n DESC LIMIT ?2",
                     values![before.unwrap_or(i64::MAX), limit],
                     read,
@@ -123,7 +127,7 @@ impl Store {
 /// The project with this id, unless it was deleted.
 pub(crate) async fn find(tx: &mut Tx<'_>, id: ProjectId) -> Result<Option<Project>> {
     tx.row(
-        "SELECT n, tag, name, sandbox, signature_prefix, created_at, updated_at
+        "SELECT n, tag, name, sandbox, signature_prefix, created_at, updated_at, payload_formats
          FROM projects WHERE n = ?1 AND tag = ?2 AND deleted_at IS NULL",
         values![id.n(), id.0.tag],
         read,
@@ -173,13 +177,15 @@ async fn update(
     project.updated_at = by.at;
     check_name_is_free(tx, &project).await?;
     tx.execute_one(
-        "UPDATE projects SET name = ?1, signature_prefix = ?2, updated_at = ?3, config_version = ?4 WHERE n = ?5",
+        "UPDATE projects SET name = ?1, signature_prefix = ?2, updated_at = ?3, config_version = ?4, payload_formats = ?6
+         WHERE n = ?5",
         values![
             project.settings.name.as_str(),
             kept_prefix(&project.settings),
             by.at,
             version,
-            id.n()
+            id.n(),
+            project.settings.payload_formats.text().as_str(),
         ],
     )
     .await?;
@@ -249,10 +255,18 @@ fn read(row: &Row<'_>) -> Result<Project> {
         settings: ProjectSettings {
             name: row.text(2)?,
             signature_prefix: read_prefix(row, 4)?,
+            payload_formats: read_formats(row, 7)?,
         },
         created_at: row.time(5)?,
         updated_at: row.time(6)?,
     })
+}
+
+/// The formats as they are stored: nothing where all are raw.
+pub(crate) fn read_formats(row: &Row<'_>, at: usize) -> Result<PayloadFormats> {
+    let text = row.text_or_null(at)?.unwrap_or_default();
+    let read = PayloadFormats::parse(&text);
+    read.ok_or_else(|| StoreError::Unreadable(format!("{text:?} names no payload formats")))
 }
 
 /// The prefix as it is stored: a project without one of its own goes with the default.

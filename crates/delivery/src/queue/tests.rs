@@ -47,6 +47,7 @@ fn claimed(n: i64, endpoint: i64, trigger: Trigger) -> Claimed {
             tenant: tenant_of(endpoint),
             event_type: EventTypeName::parse("order.paid").unwrap(),
             payload: vec![b'1'; 3].into(),
+            occurred_at: None,
         }),
         endpoint,
         shard: 0,

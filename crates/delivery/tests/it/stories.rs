@@ -5,6 +5,7 @@
 //! - `hourly`: the schedule that counts from the first attempt, hour after hour;
 //! - `signing`: what a request carries, and how secrets change;
 //! - `matching`: which endpoints an event goes to;
+//! - `formats`: what the body looks like;
 //! - `sandboxes`: projects that reach only what the operator allows;
 //! - `endpoints`: endpoints that are paused, gone, edited or deleted while deliveries are under way;
 //! - `steering`: cancelling and retrying by hand;
@@ -16,6 +17,7 @@
 
 mod endpoints;
 mod fairness;
+mod formats;
 mod handover;
 mod hourly;
 mod matching;

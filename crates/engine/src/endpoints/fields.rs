@@ -16,6 +16,7 @@ use stentor_domain::limits::{
     DESCRIPTION_CHARACTERS_MAX, IN_FLIGHT_SET_BY_OWNER_MAX, NAME_CHARACTERS_MAX, TIMEOUT_SECONDS_MAX,
 };
 use stentor_domain::name::{Invalid, check_name, check_uid};
+use stentor_domain::payload_format::PayloadFormat;
 use stentor_domain::schedule::{Anchor, Schedule};
 use stentor_domain::secret::{Secret, SecretError};
 use stentor_domain::subscription::{Subscription, Types};
@@ -53,6 +54,8 @@ pub struct EndpointFields {
     pub retry_anchor: Option<String>,
     /// How its deliveries are signed.
     pub header_styles: Option<Vec<String>>,
+    /// What its deliveries' bodies look like.
+    pub payload_format: Option<String>,
     /// The most requests at once.
     pub max_in_flight: Option<Option<i64>>,
     /// `ACTIVE` or `PAUSED`.
@@ -80,6 +83,7 @@ pub(super) struct Checked {
     schedule: Option<Schedule>,
     anchor: Option<Anchor>,
     header_styles: Option<HeaderStyles>,
+    payload_format: Option<PayloadFormat>,
     max_in_flight: Option<Option<u16>>,
     status: Option<NewStatus>,
     switch: Option<Switch>,
@@ -157,6 +161,9 @@ impl EndpointFields {
                 .header_styles
                 .filter(|_| supported("header_styles"))
                 .and_then(|words| faults.take_item("header_styles", HeaderStyles::parse(&words))),
+            payload_format: take(faults, "payload_format", self.payload_format, |word| {
+                PayloadFormat::parse(&word)
+            }),
             max_in_flight: take_clearing(faults, "max_in_flight", self.max_in_flight, |most| {
                 bounded(most, IN_FLIGHT_SET_BY_OWNER_MAX, "")
             }),
@@ -165,7 +172,7 @@ impl EndpointFields {
         };
         check.done()?;
         match unsupported {
-            Some(field) => Err(Error::NotSupported(field.to_owned())),
+            Some(field) => Err(Error::NotSupported(field)),
             None => Ok(checked),
         }
     }
@@ -188,6 +195,7 @@ impl Checked {
     pub(super) fn made_of_nothing(
         mut self,
         defaults: Defaults,
+        payload_format: PayloadFormat,
     ) -> Result<(EndpointSettings, Option<Secret>)> {
         let Some(url) = self.url.take() else {
             return Err(Error::invalid("url", "is required"));
@@ -206,6 +214,7 @@ impl Checked {
             schedule: defaults.schedule,
             anchor: defaults.anchor,
             header_styles: defaults.header_styles,
+            payload_format,
             max_in_flight: None,
             metadata: None,
         };
@@ -249,6 +258,7 @@ impl Checked {
         put(&mut settings.schedule, self.schedule);
         put(&mut settings.anchor, self.anchor);
         put(&mut settings.header_styles, self.header_styles);
+        put(&mut settings.payload_format, self.payload_format);
         put(&mut settings.max_in_flight, self.max_in_flight);
         Ok(())
     }

@@ -1,5 +1,5 @@
 //! Contract apps, `/apps/{appId}/webhooks`: the endpoints of a tenant, which it calls an app.
-//! - [`routes`]: its operations;
+//! - [`mod@routes`]: its operations;
 //! - [`wire`]: what it takes and shows;
 //! - [`errors`]: how it says no.
 
@@ -35,7 +35,7 @@ pub(super) const DIALECT: Dialect = Dialect {
 };
 
 fn routes(app: &App) -> OpenApiRouter<App> {
-    let operations = rate_limit::layer(app, rate_limit::APPS).before_all(routes::routes());
+    let operations = rate_limit::before(app, rate_limit::APPS, routes::routes());
     OpenApiRouter::with_openapi(Document::openapi()).merge(operations)
 }
 

@@ -1,5 +1,5 @@
 //! Contract organization, `/webhooks`: up to ten endpoints for each tenant, which it calls an organization.
-//! - [`routes`]: its operations;
+//! - [`mod@routes`]: its operations;
 //! - [`wire`]: what it takes and shows;
 //! - [`errors`]: how it says no.
 
@@ -37,8 +37,8 @@ pub(super) const DIALECT: Dialect = Dialect {
 };
 
 fn routes(app: &App) -> OpenApiRouter<App> {
-    let limit = rate_limit::layer(app, rate_limit::ORGANIZATION);
-    OpenApiRouter::with_openapi(Document::openapi()).merge(limit.before_all(routes::routes()))
+    let operations = rate_limit::before(app, rate_limit::ORGANIZATION, routes::routes());
+    OpenApiRouter::with_openapi(Document::openapi()).merge(operations)
 }
 
 fn document(generated: utoipa::openapi::OpenApi) -> Value {

@@ -74,5 +74,5 @@ fn routes(app: &App) -> OpenApiRouter<App> {
         .merge(deliveries::routes());
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(health::routes())
-        .merge(rate_limit::layer(app, rate_limit::V1).before_all(resources))
+        .merge(rate_limit::before(app, rate_limit::V1, resources))
 }

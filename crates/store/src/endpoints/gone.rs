@@ -6,7 +6,10 @@ use crate::tx::{Tx, values};
 use stentor_domain::endpoint::DisabledReason;
 
 /// Disables the endpoint of an attempt and leaves a notice; the configuration's clock has been raised already. Of several
-/// such answers only the first finds the endpoint active: tells whether this one did.
+/// such answers only the first finds the endpoint as it was asked: tells whether this one did.
+///
+/// One that was changed meanwhile stays as its owner made it: it may have moved away from where it is gone, or have been
+/// switched on again. The delivery is due at once, and so it is asked as it is now.
 pub(crate) async fn disable(tx: &mut Tx<'_>, finish: &Finish) -> Result<bool> {
     let reason = DisabledReason::Gone.as_str();
     let at = finish.ended_at;
@@ -14,8 +17,8 @@ pub(crate) async fn disable(tx: &mut Tx<'_>, finish: &Finish) -> Result<bool> {
         .execute(
             "UPDATE endpoints SET status = 'disabled', disabled_reason = ?1, paused_at = NULL, updated_at = ?2,
                     config_version = (SELECT seq FROM config_clock)
-             WHERE n = ?3 AND status <> 'disabled' AND deleted_at IS NULL",
-            values![reason, at, finish.endpoint],
+             WHERE n = ?3 AND config_version = ?4 AND status <> 'disabled' AND deleted_at IS NULL",
+            values![reason, at, finish.endpoint, finish.endpoint_version],
         )
         .await?;
     if disabled == 0 {

@@ -13,6 +13,7 @@ use stentor_domain::endpoint::{DisabledReason, Endpoint, EndpointSettings, Statu
 use stentor_domain::endpoint_url::EndpointUrl;
 use stentor_domain::header_styles::HeaderStyles;
 use stentor_domain::id::{EndpointId, Id, ProjectId, TenantId};
+use stentor_domain::payload_format::PayloadFormat;
 use stentor_domain::schedule::{Anchor, Schedule};
 use stentor_domain::subscription::{Subscription, Types};
 
@@ -33,7 +34,7 @@ macro_rules! endpoints {
                     e.shard, e.header_set, e.config_version, e.deleted_at, coalesce(o.consecutive_failures, 0),
                     e.status, e.paused_at, e.disabled_reason, e.uid, e.name, e.description, e.url, e.events,
                     h.sealed, e.timeout_seconds, e.retry_schedule, e.retry_anchor, e.max_in_flight, e.metadata,
-                    e.header_styles, e.channels
+                    e.header_styles, e.payload_format, e.channels
              FROM endpoints e
              JOIN tenants t ON t.n = e.tenant
              JOIN projects p ON p.n = e.project
@@ -119,7 +120,7 @@ pub(super) async fn write(tx: &mut Tx<'_>, config: &EndpointConfig) -> Result<()
         "UPDATE endpoints SET uid = ?2, name = ?3, description = ?4, url = ?5, events = ?6, metadata = ?7,
                 header_set = ?8, timeout_seconds = ?9, retry_schedule = ?10, retry_anchor = ?11, max_in_flight = ?12,
                 status = ?13, paused_at = ?14, disabled_reason = ?15, updated_at = ?16, config_version = ?17,
-                header_styles = ?18, channels = ?19
+                header_styles = ?18, payload_format = ?19, channels = ?20
          WHERE n = ?1",
         values![
             endpoint.id.n(),
@@ -140,6 +141,7 @@ pub(super) async fn write(tx: &mut Tx<'_>, config: &EndpointConfig) -> Result<()
             endpoint.updated_at,
             config.version,
             settings.header_styles.words().join(",").as_str(),
+            settings.payload_format.as_str(),
             channels_text(&settings.subscription.channels).as_deref(),
         ],
     )
@@ -199,7 +201,7 @@ fn read_settings(row: &Row<'_>, custom_headers: CustomHeaders) -> Result<Endpoin
     let styles: Vec<&str> = styles.split(',').collect();
     let subscription = Subscription {
         types: Types::parse(&events).map_err(|(_, rule)| unreadable(rule))?,
-        channels: read_channels(row.text_or_null(29)?.as_deref())?,
+        channels: read_channels(row.text_or_null(30)?.as_deref())?,
     };
     Ok(EndpointSettings {
         uid: row.text_or_null(17)?,
@@ -212,6 +214,7 @@ fn read_settings(row: &Row<'_>, custom_headers: CustomHeaders) -> Result<Endpoin
         schedule: read_schedule(&row.text(24)?)?,
         anchor: row.word(25, Anchor::parse)?,
         header_styles: HeaderStyles::parse(&styles).map_err(|(_, rule)| unreadable(rule))?,
+        payload_format: row.word(29, |word| PayloadFormat::parse(word).ok())?,
         max_in_flight: row.int_or_null(26)?.map(small).transpose()?,
         metadata: row.text_or_null(27)?,
     })

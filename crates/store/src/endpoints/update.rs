@@ -136,6 +136,7 @@ fn changed_fields(before: &Endpoint, after: &Endpoint, secret: bool) -> String {
         ("retry_schedule", old.schedule != new.schedule),
         ("retry_anchor", old.anchor != new.anchor),
         ("header_styles", old.header_styles != new.header_styles),
+        ("payload_format", old.payload_format != new.payload_format),
         ("max_in_flight", old.max_in_flight != new.max_in_flight),
     ];
     let changed: Vec<&str> = fields

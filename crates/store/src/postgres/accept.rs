@@ -459,6 +459,7 @@ impl Rows {
             tenant: event.tenant.n(),
             event_type: event.event_type.clone(),
             payload: event.payload.clone(),
+            occurred_at: event.occurred_at,
         });
         for delivery in &event.deliveries {
             let room = core.outside.room_for(event, delivery);

@@ -28,7 +28,7 @@ UPDATE work w SET owner = $1 FROM due WHERE w.n = ANY(ARRAY(SELECT n FROM due)) 
 RETURNING due.place, w.n, w.tag, w.event, w.attempt, w.failed, w.first_at, w.due_at, w.cause,
           (SELECT octet_length(payload) FROM events WHERE events.n = w.event)";
 const EVENTS: &str =
-    "SELECT n, tag, tenant, type, payload FROM events WHERE n = ANY($1) AND payload IS NOT NULL";
+    "SELECT n, tag, tenant, type, payload, occurred_at FROM events WHERE n = ANY($1) AND payload IS NOT NULL";
 const NEXT_DUE: &str = "
 SELECT c.place, (SELECT due_at FROM work WHERE shard = c.shard AND endpoint = c.endpoint AND owner IS NULL
                  ORDER BY due_at LIMIT 1)
@@ -351,6 +351,7 @@ async fn events(session: &mut Session, owned: &[Owned]) -> Result<HashMap<i64, A
             tenant: row.try_get(2)?,
             event_type: EventTypeName::parse(name).map_err(|_| unknown(name))?,
             payload: payload.into(),
+            occurred_at: row.try_get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
         };
         events.insert(n, Arc::new(event));
     }

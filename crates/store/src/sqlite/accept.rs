@@ -192,6 +192,7 @@ impl Writer {
             tenant: event.tenant.n(),
             event_type: event.event_type.clone(),
             payload: event.payload.clone(),
+            occurred_at: event.occurred_at,
         });
         for delivery in &event.deliveries {
             let ticket = self.outside.room_for(event, delivery);

@@ -134,7 +134,7 @@ impl Writer {
 
     fn event(&mut self, n: i64) -> Result<Option<ClaimedEvent>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT tag, tenant, type, payload FROM events WHERE n = ?1 AND payload IS NOT NULL",
+            "SELECT tag, tenant, type, payload, occurred_at FROM events WHERE n = ?1 AND payload IS NOT NULL",
         )?;
         let event = statement
             .query_row([n], |row| {
@@ -143,10 +143,11 @@ impl Writer {
                     row.get(1)?,
                     row.get::<_, String>(2)?,
                     row.get::<_, Vec<u8>>(3)?,
+                    row.get::<_, Option<i64>>(4)?,
                 ))
             })
             .optional()?;
-        let Some((tag, tenant, event_type, payload)) = event else {
+        let Some((tag, tenant, event_type, payload, occurred_at)) = event else {
             return Ok(None);
         };
         let event_type = EventTypeName::parse(&event_type).map_err(|_| unknown(&event_type))?;
@@ -155,6 +156,7 @@ impl Writer {
             tenant,
             event_type,
             payload: payload.into(),
+            occurred_at: occurred_at.map(Timestamp::from_micros),
         }))
     }
 

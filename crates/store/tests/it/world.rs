@@ -148,10 +148,13 @@ impl Scene {
             };
             (retry, Effect::Failed)
         };
+        // It may be deleted by now: whoever made the attempt knew it.
+        let configured = self.store().config().endpoint(claimed.endpoint);
         let finish = Finish {
             delivery: claimed.delivery,
             event: claimed.event.id.n(),
             endpoint: claimed.endpoint,
+            endpoint_version: configured.map_or(0, |configured| configured.version),
             shard: claimed.shard,
             tenant: claimed.event.tenant,
             attempt: Attempt {

@@ -181,6 +181,28 @@ async fn what_is_in_flight_when_its_endpoint_moves_ends_where_it_was_and_is_retr
 }
 
 #[tokio::test]
+async fn gone_from_where_an_endpoint_was_does_not_disable_it_where_it_is() {
+    let mut world = world().await;
+    let endpoint = world.endpoint("acme", URL).await;
+    world.receivers.script(URL, &[Reply::Status(410)]);
+    let event = world.publish("acme", "{}").await;
+    world.launch(1).await;
+    let moved = EndpointFields {
+        url: Some("https://receiver.example/moved".into()),
+        switch: Some(Switch::Active(true)),
+        ..EndpointFields::default()
+    };
+    world.change(endpoint, moved).await;
+    world.land().await;
+    assert_eq!(status(&world, endpoint).await, Status::Active);
+    world.settle().await;
+    assert_eq!(
+        world.timeline(event).await,
+        ["1 event 410", "2 event 200", "delivered"]
+    );
+}
+
+#[tokio::test]
 async fn what_its_owner_switches_off_is_held_and_matches_nothing_until_it_is_switched_on() {
     let mut world = world().await;
     let endpoint = world.endpoint("acme", URL).await;

@@ -6,10 +6,10 @@ use stentor_domain::Timestamp;
 use stentor_domain::secret::{Secret, SigningSecret};
 use stentor_testkit::{EndpointFields, Received, Reply};
 
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OTHER: &str = "a secret of plain text";
 
-fn with_secret(secret: &str) -> EndpointFields {
+pub(super) fn with_secret(secret: &str) -> EndpointFields {
     EndpointFields {
         secret: Some(secret.into()),
         ..EndpointFields::default()
@@ -17,12 +17,12 @@ fn with_secret(secret: &str) -> EndpointFields {
 }
 
 /// The signatures that a request carries.
-fn signatures(received: &Received) -> Vec<&str> {
+pub(super) fn signatures(received: &Received) -> Vec<&str> {
     received.header("webhook-signature").split(' ').collect()
 }
 
 /// The signature that `secret` gives a request.
-fn signature_by(secret: &str, received: &Received) -> String {
+pub(super) fn signature_by(secret: &str, received: &Received) -> String {
     let secret = SigningSecret {
         secret: Secret::parse(secret).unwrap(),
         created_at: Timestamp::EPOCH,

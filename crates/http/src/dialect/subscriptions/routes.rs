@@ -38,7 +38,7 @@ pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
         .routes(routes!(types))
         .routes(routes!(list, create))
         .routes(routes!(get, update, delete));
-    let routes = rate_limit::layer(app, rate_limit::SUBSCRIPTIONS).before_all(routes);
+    let routes = rate_limit::before(app, rate_limit::SUBSCRIPTIONS, routes);
     OpenApiRouter::with_openapi(Document::openapi()).merge(routes)
 }
 

@@ -4,14 +4,16 @@ use super::pages::{PageOut, PageQuery};
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::call::{Call, Named, answer};
-use crate::input::{self, Field, NotYet};
+use crate::input::{self, Field, Object};
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use stentor_domain::contract::Contract;
 use stentor_domain::key::Scope;
+use stentor_domain::payload_format::PayloadFormats;
 use stentor_engine::projects::ProjectPatch;
 use stentor_store::projects::{NewProject, Project};
 use utoipa::ToSchema;
@@ -47,9 +49,9 @@ struct ProjectChange {
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 64)]
     signature_prefix: Field<String>,
-    #[serde(default)]
-    #[schema(ignore)]
-    payload_formats: NotYet,
+    /// What the bodies of deliveries look like to endpoints that are made from now on, by contract; null is `raw`.
+    #[schema(value_type = Option<FormatsIn>)]
+    payload_formats: Option<Object<FormatsIn>>,
 }
 
 /// A project: an isolated world of tenants, event types and keys.
@@ -61,6 +63,8 @@ struct ProjectOut {
     sandbox: bool,
     /// What the headers of style `apps` begin with.
     signature_prefix: String,
+    /// What the bodies of deliveries look like to new endpoints, by contract.
+    payload_formats: FormatsOut,
     created_at: String,
     updated_at: String,
 }
@@ -72,8 +76,62 @@ impl From<&Project> for ProjectOut {
             name: project.settings.name.clone(),
             sandbox: project.sandbox,
             signature_prefix: project.settings.signature_prefix.to_string(),
+            payload_formats: (&project.settings.payload_formats).into(),
             created_at: project.created_at.iso_millis(),
             updated_at: project.updated_at.iso_millis(),
+        }
+    }
+}
+
+/// Formats by contract, to be changed.
+#[derive(Deserialize, ToSchema)]
+struct FormatsIn {
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    organization: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    apps: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    subscriptions: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    v1: Field<String>,
+}
+
+impl FormatsIn {
+    /// What was sent.
+    fn changes(self) -> Vec<(Contract, Option<String>)> {
+        let all = [
+            (Contract::Organization, self.organization),
+            (Contract::Apps, self.apps),
+            (Contract::Subscriptions, self.subscriptions),
+            (Contract::V1, self.v1),
+        ];
+        let sent = all.into_iter();
+        sent.filter_map(|(contract, word)| Some((contract, word.clearing()?)))
+            .collect()
+    }
+}
+
+/// Formats by contract.
+#[derive(Serialize, ToSchema)]
+struct FormatsOut {
+    organization: &'static str,
+    apps: &'static str,
+    subscriptions: &'static str,
+    v1: &'static str,
+}
+
+impl From<&PayloadFormats> for FormatsOut {
+    fn from(formats: &PayloadFormats) -> Self {
+        let of = |contract| formats.of(contract).as_str();
+        Self {
+            organization: of(Contract::Organization),
+            apps: of(Contract::Apps),
+            subscriptions: of(Contract::Subscriptions),
+            v1: of(Contract::V1),
         }
     }
 }
@@ -133,11 +191,13 @@ async fn update(
     JsonBytes(body): JsonBytes,
 ) -> Result<Json<ProjectOut>, Problem> {
     let input: ProjectChange = input::json(&body)?;
-    NotYet::refuse(&[("payload_formats", input.payload_formats)])?;
     let patch = ProjectPatch {
         name: input.name.required("name")?,
         sandbox: input.sandbox,
         signature_prefix: input.signature_prefix.clearing(),
+        payload_formats: input
+            .payload_formats
+            .map_or_else(Vec::new, |formats| formats.0.changes()),
     };
     let project = app.engine().update_project(&call.caller, &id, patch).await?;
     Ok(Json(ProjectOut::from(&project)))

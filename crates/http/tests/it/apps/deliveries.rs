@@ -37,10 +37,12 @@ async fn publish(world: &mut World, app: &str, event_type: &str) -> Claimed {
 /// Records an attempt.
 async fn record(world: &World, claimed: &Claimed, outcome: Outcome, next: Next) {
     let now = world.store.clock().now();
+    let configured = world.store.config().endpoint(claimed.endpoint).unwrap();
     let finish = Finish {
         delivery: claimed.delivery,
         event: claimed.event.id.n(),
         endpoint: claimed.endpoint,
+        endpoint_version: configured.version,
         shard: claimed.shard,
         tenant: claimed.event.tenant,
         attempt: Attempt {
@@ -174,6 +176,15 @@ async fn the_filter_takes_the_words_that_are_shown() {
         assert_eq!(field.as_deref(), Some("status"), "{word}");
         assert!(message.contains("PENDING, DELIVERED or FAILED"), "{message}");
     }
+    let twice = world
+        .with(&key)
+        .get(&format!("{list}?status=PENDING&status=FAILED"))
+        .await;
+    let (_, message, field) = refused(&twice, 422);
+    assert_eq!(
+        (message.as_str(), field.as_deref()),
+        ("status: must be given once", Some("status"))
+    );
     let both = world.with(&key).get(&format!("{list}?status=x&limit=0")).await;
     let (_, message, field) = refused(&both, 422);
     assert_eq!(field.as_deref(), Some("status"));
@@ -260,7 +271,7 @@ async fn a_cursor_is_good_for_the_list_that_gave_it_alone() {
         .await
         .text("next_cursor");
 
-    let tenant = world.with(&key).get("/v1/tenants/acme").await.text("id");
+    let tenant = world.root().get("/v1/tenants/acme").await.text("id");
     let by_id = list.replace("/acme/", &format!("/{tenant}/"));
     for (list, key) in [(&list, &key), (&by_id, &key), (&list, &world.root)] {
         let (found, next) = page(&world, key, &format!("{list}?cursor={cursor}")).await;

@@ -141,7 +141,7 @@ async fn an_app_is_named_by_id_or_uid_with_a_slash_behind_or_none() {
     let (world, key) = world().await;
     let asker = world.with(&key);
     let made = made(&asker, plain()).await;
-    let tenant = asker.get("/v1/tenants/acme").await.text("id");
+    let tenant = world.root().get("/v1/tenants/acme").await.text("id");
     for app in ["acme", &tenant] {
         for slash in ["", "/"] {
             let list = data(&asker.get(&format!("/apps/{app}/webhooks{slash}")).await, 200);

@@ -58,7 +58,7 @@ async fn what_is_not_the_callers_does_not_exist_whatever_the_request_names() {
     let (world, key) = world().await;
     let made = made(&world.with(&key), plain()).await;
     let id = text(&made, "id");
-    let tenant = world.with(&key).get("/v1/tenants/acme").await.text("id");
+    let tenant = world.root().get("/v1/tenants/acme").await.text("id");
     let other = world.tenant_key("other").await;
     world.project("shop").await;
     let shop = world.key(json!({"role": "project", "project": "shop"})).await;

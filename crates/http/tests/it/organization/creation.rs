@@ -256,3 +256,19 @@ async fn the_last_place_is_given_once_in_a_crowd() {
     let native = json!({"name": "native", "url": "https://example.com/"});
     asker.post("/v1/endpoints", native).await.expect(201);
 }
+
+#[tokio::test]
+async fn a_tenant_that_has_more_than_may_be_made_here_is_told_the_limit_and_not_that_it_has_so_many() {
+    let (world, key) = world().await;
+    let asker = world.with(&key);
+    for _ in 0..=ORGANIZATION_ENDPOINTS_MAX {
+        let native = json!({"name": "native", "url": "https://example.com/"});
+        asker.post("/v1/endpoints", native).await.expect(201);
+    }
+    let refused = asker.post("/webhooks", published()).await;
+    assert_eq!(refused.verdict(), (409, "webhook_limit_reached"));
+    assert_eq!(
+        refused.text("message"),
+        "The limit of 10 endpoints is reached. Delete what is not needed first."
+    );
+}

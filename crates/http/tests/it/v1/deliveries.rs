@@ -47,11 +47,12 @@ async fn publish(world: &mut World, tenant: &str, event_type: &str) -> (String, 
 /// Records the attempt of a delivery in this node's memory.
 async fn answer(world: &World, claimed: &Claimed, status: u16, next: Next) {
     let now = world.store.clock().now();
-    let configured = world.store.config().endpoint(claimed.endpoint);
+    let configured = world.store.config().endpoint(claimed.endpoint).unwrap();
     let finish = Finish {
         delivery: claimed.delivery,
         event: claimed.event.id.n(),
         endpoint: claimed.endpoint,
+        endpoint_version: configured.version,
         shard: claimed.shard,
         tenant: claimed.event.tenant,
         attempt: Attempt {
@@ -61,7 +62,7 @@ async fn answer(world: &World, claimed: &Claimed, status: u16, next: Next) {
             outcome: Outcome::Answered(status),
             exchange: Exchange {
                 sent_headers: format!("webhook-id: {}\n", claimed.event.id),
-                header_set: configured.and_then(|configured| configured.header_set),
+                header_set: configured.header_set,
                 answer: Some(Answer {
                     headers: "content-type: text/plain\n".into(),
                     body: Bytes::from_static(b"hello"),

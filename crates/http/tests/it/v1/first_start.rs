@@ -125,10 +125,8 @@ async fn the_command_line_keeps_the_rules_of_keys() {
             .await
             .unwrap();
         let key = made.text.expose();
-        assert_eq!(
-            world.with(key).get(&format!("/v1/tenants/{tenant}")).await.status,
-            200
-        );
+        let path = format!("/v1/endpoints?tenant={tenant}");
+        assert_eq!(world.with(key).get(&path).await.status, 200);
     }
     let refused = |new: NewKey| async { world.engine.create_key_offline(new).await.unwrap_err() };
     assert!(matches!(refused(of_other(None)).await, Error::TenantRequired));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::world::World;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_project_is_made_read_renamed_and_deleted() {
@@ -20,6 +20,7 @@ async fn a_project_is_made_read_renamed_and_deleted() {
             "name": name,
             "sandbox": false,
             "signature_prefix": "x-webhook",
+            "payload_formats": {"organization": "raw", "apps": "raw", "subscriptions": "raw", "v1": "raw"},
             "created_at": "2024-01-01T00:00:00.000Z",
             "updated_at": updated_at,
         })
@@ -206,13 +207,49 @@ async fn what_breaks_a_rule_is_named() {
     let both = json!({ "name": "", "signature_prefix": "stripe" });
     let refused = world.root().patch(&path, both).await;
     assert_eq!(refused.faults(), ["name", "signature_prefix"]);
-    let formats = json!({ "payload_formats": { "v1": "raw" } });
+    let formats = json!({ "payload_formats": { "v1": "xml", "apps": 7 } });
     assert_eq!(
-        world.root().patch(&path, formats).await.verdict(),
-        (422, "not_supported")
+        world.root().patch(&path, formats).await.refusal(422).1,
+        ["payload_formats.apps"]
+    );
+    let formats = json!({ "payload_formats": { "v1": "xml" } });
+    assert_eq!(
+        world.root().patch(&path, formats).await.refusal(422).1,
+        ["payload_formats.v1"]
+    );
+    let formats = json!({ "payload_formats": ["raw"] });
+    assert_eq!(
+        world.root().patch(&path, formats).await.refusal(422).1,
+        ["payload_formats"]
     );
     let unchanged = json!({ "signature_prefix": null, "sandbox": false, "unknown": 1 });
     assert_eq!(world.root().patch(&path, unchanged).await.text("name"), "one");
+}
+
+#[tokio::test]
+async fn formats_are_changed_one_by_one_and_null_is_raw() {
+    let world = World::start().await;
+    let change = async |formats: Value| {
+        let body = json!({ "payload_formats": formats });
+        let changed = world.root().patch("/v1/projects/default", body).await;
+        changed.expect(200)["payload_formats"].clone()
+    };
+    let all =
+        |apps: &str, v1: &str| json!({"organization": "raw", "apps": apps, "subscriptions": "raw", "v1": v1});
+    assert_eq!(change(json!({})).await, all("raw", "raw"));
+    assert_eq!(change(json!({"apps": "apps"})).await, all("apps", "raw"));
+    assert_eq!(
+        change(json!({"v1": "thin", "other": "x"})).await,
+        all("apps", "thin")
+    );
+    assert_eq!(change(json!({"apps": null})).await, all("raw", "thin"));
+    assert_eq!(
+        change(Value::Null).await,
+        all("raw", "thin"),
+        "null leaves all alone"
+    );
+    let shown = world.root().get("/v1/projects/default").await.expect(200);
+    assert_eq!(shown["payload_formats"], all("raw", "thin"));
 }
 
 #[tokio::test]

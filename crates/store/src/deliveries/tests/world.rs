@@ -197,10 +197,13 @@ impl World {
         header_set: Option<i64>,
     ) {
         let now = self.store.clock().now();
+        // It may be deleted by now: whoever made the attempt knew it.
+        let configured = self.store.config().endpoint(claimed.endpoint);
         let finish = Finish {
             delivery: claimed.delivery,
             event: claimed.event.id.n(),
             endpoint: claimed.endpoint,
+            endpoint_version: configured.map_or(0, |configured| configured.version),
             shard: claimed.shard,
             tenant: claimed.event.tenant,
             attempt: Attempt {

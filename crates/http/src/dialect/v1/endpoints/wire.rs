@@ -1,6 +1,6 @@
 //! What an endpoint looks like on the wire: in, changed, and out.
 
-use crate::input::{Field, NotYet, json_text};
+use crate::input::{NotYet, Noted, json_text};
 use crate::problem::Problem;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -16,46 +16,66 @@ use utoipa::ToSchema;
 #[derive(Deserialize, ToSchema)]
 pub(super) struct EndpointIn {
     /// Its display name.
+    #[serde(default)]
     #[schema(required = true, value_type = String, min_length = 1, max_length = 255)]
-    name: Option<String>,
+    name: Noted<String>,
     /// Where it is: a public HTTPS URL.
+    #[serde(default)]
     #[schema(required = true, value_type = String, max_length = 2083)]
-    url: Option<String>,
+    url: Noted<String>,
     /// Its signing secret: `whsec_` and base64 of 24 to 64 bytes, or any 16 to 255 printable characters. Without one it
     /// gets a new one, which the answer shows.
-    #[schema(min_length = 16, max_length = 255)]
-    secret: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 16, max_length = 255)]
+    secret: Noted<String>,
     /// Headers that are added to every request.
-    headers_json: Option<Headers>,
+    #[serde(default)]
+    #[schema(value_type = Option<Headers>)]
+    headers_json: Noted<Headers>,
     /// The deadline of one exchange.
-    #[schema(minimum = 1, maximum = 60, default = 10)]
-    timeout_seconds: Option<i64>,
+    #[serde(default)]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 60, default = 10)]
+    timeout_seconds: Noted<i64>,
     /// Your own id for it, unique among the tenant's endpoints.
-    #[schema(min_length = 1, max_length = 256, pattern = "^[A-Za-z0-9_.-]+$")]
-    uid: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 256, pattern = "^[A-Za-z0-9_.-]+$")]
+    uid: Noted<String>,
     /// What it is for.
-    #[schema(max_length = 1000)]
-    description: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 1000)]
+    description: Noted<String>,
     /// The event types that it wants: names, and prefixes such as `order.*`; `["*"]` is all.
-    events: Option<Vec<String>>,
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
+    events: Noted<Vec<String>>,
     /// Only events that have at least one of these channels; null is all events.
-    #[schema(min_items = 1, max_items = 10)]
-    channels: Option<Vec<String>>,
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 10)]
+    channels: Noted<Vec<String>>,
     /// Your own notes about it.
+    #[serde(default)]
     #[schema(value_type = Option<Object>)]
-    metadata: Option<Box<RawValue>>,
+    metadata: Noted<Box<RawValue>>,
     /// The waits between attempts, in seconds; empty is no retry.
-    #[schema(max_items = 64)]
-    retry_schedule: Option<Vec<i64>>,
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<i64>>, max_items = 64)]
+    retry_schedule: Noted<Vec<i64>>,
     /// Where a wait starts: at the failed attempt before it (`previous`), or the waits add up from the `first` attempt.
-    #[schema(pattern = "^(previous|first)$", default = "previous")]
-    retry_anchor: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^(previous|first)$", default = "previous")]
+    retry_anchor: Noted<String>,
     /// How its deliveries are signed: `standard`, and at most one of `organization`, `apps` and `v1` beside it.
-    #[schema(value_type = Option<Vec<String>>, default = json!(["standard"]))]
-    header_styles: Option<Vec<String>>,
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>, default = json!(["standard", "v1"]))]
+    header_styles: Noted<Vec<String>>,
+    /// What the bodies of its deliveries look like; by default as its project says.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^(raw|standard|cloudevents|cloudevents_binary|thin|organization|apps|subscriptions)$")]
+    payload_format: Noted<String>,
     /// The most requests at once; null is the server's default.
-    #[schema(minimum = 1, maximum = 1000)]
-    max_in_flight: Option<i64>,
+    #[serde(default)]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 1000)]
+    max_in_flight: Noted<i64>,
     /// The tenant, by id or uid; root and project keys only.
     pub(super) tenant: Option<String>,
     #[serde(default)]
@@ -67,9 +87,6 @@ pub(super) struct EndpointIn {
     #[serde(default)]
     #[schema(ignore)]
     filter: NotYet,
-    #[serde(default)]
-    #[schema(ignore)]
-    payload_format: NotYet,
 }
 
 /// What to change of an endpoint.
@@ -78,63 +95,67 @@ pub(super) struct EndpointChange {
     /// Its display name.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    name: Field<String>,
+    name: Noted<String>,
     /// Where it is.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    url: Field<String>,
+    url: Noted<String>,
     /// A new signing secret; all earlier ones end at once.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    secret: Field<String>,
+    secret: Noted<String>,
     /// Headers that are added to every request: the whole map. `***` keeps what is stored under the name.
     #[serde(default)]
     #[schema(value_type = Option<Headers>)]
-    headers_json: Field<Headers>,
+    headers_json: Noted<Headers>,
     /// The deadline of one exchange.
     #[serde(default)]
     #[schema(value_type = Option<i64>)]
-    timeout_seconds: Field<i64>,
+    timeout_seconds: Noted<i64>,
     /// `PAUSED` holds deliveries, `ACTIVE` resumes them.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    status: Field<String>,
+    status: Noted<String>,
     /// Your own id for it; null clears it.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    uid: Field<String>,
+    uid: Noted<String>,
     /// What it is for; null clears it.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    description: Field<String>,
+    description: Noted<String>,
     /// The event types that it wants: names, and prefixes such as `order.*`; `["*"]` is all.
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>)]
-    events: Field<Vec<String>>,
+    events: Noted<Vec<String>>,
     /// Only events that have at least one of these channels; null is all events.
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 10)]
-    channels: Field<Vec<String>>,
+    channels: Noted<Vec<String>>,
     /// Your own notes about it; null clears them.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
-    metadata: Field<Box<RawValue>>,
+    metadata: Noted<Box<RawValue>>,
     /// The waits between attempts, in seconds; empty is no retry.
     #[serde(default)]
     #[schema(value_type = Option<Vec<i64>>)]
-    retry_schedule: Field<Vec<i64>>,
+    retry_schedule: Noted<Vec<i64>>,
     /// `previous` or `first`.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    retry_anchor: Field<String>,
+    retry_anchor: Noted<String>,
     /// How its deliveries are signed.
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>)]
-    header_styles: Field<Vec<String>>,
+    header_styles: Noted<Vec<String>>,
+    /// What the bodies of its deliveries look like.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    payload_format: Noted<String>,
     /// The most requests at once; null is the server's default.
     #[serde(default)]
     #[schema(value_type = Option<i64>)]
-    max_in_flight: Field<i64>,
+    max_in_flight: Noted<i64>,
     #[serde(default)]
     #[schema(ignore)]
     rate_limit: NotYet,
@@ -144,9 +165,6 @@ pub(super) struct EndpointChange {
     #[serde(default)]
     #[schema(ignore)]
     filter: NotYet,
-    #[serde(default)]
-    #[schema(ignore)]
-    payload_format: NotYet,
 }
 
 /// An endpoint: a URL that events are delivered to.
@@ -180,6 +198,7 @@ pub(super) struct EndpointOut {
     retry_schedule: Vec<u32>,
     retry_anchor: &'static str,
     header_styles: Vec<&'static str>,
+    payload_format: &'static str,
     #[schema(required)]
     max_in_flight: Option<u16>,
     /// Why it is disabled: `gone` (its receiver answered 410) or `owner`.
@@ -219,27 +238,31 @@ impl EndpointIn {
             ("rate_limit", self.rate_limit),
             ("ordered", self.ordered),
             ("filter", self.filter),
-            ("payload_format", self.payload_format),
         ])?;
+        let mut misread = vec![];
+        let faults = &mut misread;
         Ok(EndpointFields {
-            name: self.name,
-            url: self.url,
-            secret: self.secret,
-            custom_headers: self.headers_json.map(|headers| headers.0),
-            timeout_seconds: self.timeout_seconds,
-            events: self.events,
-            channels: Some(self.channels),
-            uid: Some(self.uid),
-            description: Some(self.description),
-            metadata: Some(self.metadata.map(json_text)),
-            retry_schedule: self.retry_schedule,
-            retry_anchor: self.retry_anchor,
-            header_styles: self.header_styles,
-            max_in_flight: Some(self.max_in_flight),
-            status: None,
-            switch: None,
-            only_registered: false,
-            misread: vec![],
+            name: self.name.read("name", faults).or_absent(),
+            url: self.url.read("url", faults).or_absent(),
+            secret: self.secret.read("secret", faults).or_absent(),
+            custom_headers: self
+                .headers_json
+                .read("headers_json", faults)
+                .or_absent()
+                .map(|headers| headers.0),
+            timeout_seconds: self.timeout_seconds.read("timeout_seconds", faults).or_absent(),
+            events: self.events.read("events", faults).or_absent(),
+            channels: Some(self.channels.read("channels", faults).or_absent()),
+            uid: Some(self.uid.read("uid", faults).or_absent()),
+            description: Some(self.description.read("description", faults).or_absent()),
+            metadata: Some(self.metadata.read("metadata", faults).or_absent().map(json_text)),
+            retry_schedule: self.retry_schedule.read("retry_schedule", faults).or_absent(),
+            retry_anchor: self.retry_anchor.read("retry_anchor", faults).or_absent(),
+            header_styles: self.header_styles.read("header_styles", faults).or_absent(),
+            payload_format: self.payload_format.read("payload_format", faults).or_absent(),
+            max_in_flight: Some(self.max_in_flight.read("max_in_flight", faults).or_absent()),
+            misread,
+            ..EndpointFields::default()
         })
     }
 }
@@ -250,28 +273,35 @@ impl EndpointChange {
             ("rate_limit", self.rate_limit),
             ("ordered", self.ordered),
             ("filter", self.filter),
-            ("payload_format", self.payload_format),
         ])?;
-        let headers = self.headers_json.required("headers_json")?;
+        let mut misread = vec![];
+        let faults = &mut misread;
         Ok(EndpointFields {
-            name: self.name.required("name")?,
-            url: self.url.required("url")?,
-            secret: self.secret.required("secret")?,
-            custom_headers: headers.map(|headers| headers.0),
-            timeout_seconds: self.timeout_seconds.required("timeout_seconds")?,
-            events: self.events.required("events")?,
-            channels: self.channels.clearing(),
-            uid: self.uid.clearing(),
-            description: self.description.clearing(),
-            metadata: self.metadata.clearing().map(|json| json.map(json_text)),
-            retry_schedule: self.retry_schedule.required("retry_schedule")?,
-            retry_anchor: self.retry_anchor.required("retry_anchor")?,
-            header_styles: self.header_styles.required("header_styles")?,
-            max_in_flight: self.max_in_flight.clearing(),
-            status: self.status.required("status")?,
-            switch: None,
-            only_registered: false,
-            misread: vec![],
+            name: self.name.value("name", faults),
+            url: self.url.value("url", faults),
+            secret: self.secret.value("secret", faults),
+            custom_headers: self
+                .headers_json
+                .value("headers_json", faults)
+                .map(|headers| headers.0),
+            timeout_seconds: self.timeout_seconds.value("timeout_seconds", faults),
+            events: self.events.value("events", faults),
+            channels: self.channels.read("channels", faults).clearing(),
+            uid: self.uid.read("uid", faults).clearing(),
+            description: self.description.read("description", faults).clearing(),
+            metadata: self
+                .metadata
+                .read("metadata", faults)
+                .clearing()
+                .map(|json| json.map(json_text)),
+            retry_schedule: self.retry_schedule.value("retry_schedule", faults),
+            retry_anchor: self.retry_anchor.value("retry_anchor", faults),
+            header_styles: self.header_styles.value("header_styles", faults),
+            payload_format: self.payload_format.value("payload_format", faults),
+            max_in_flight: self.max_in_flight.read("max_in_flight", faults).clearing(),
+            status: self.status.value("status", faults),
+            misread,
+            ..EndpointFields::default()
         })
     }
 }
@@ -309,6 +339,7 @@ impl From<&EndpointWithHealth> for EndpointOut {
             retry_schedule: settings.schedule.waits().to_vec(),
             retry_anchor: settings.anchor.as_str(),
             header_styles: settings.header_styles.words(),
+            payload_format: settings.payload_format.as_str(),
             max_in_flight: settings.max_in_flight,
             disabled_reason,
             consecutive_failures: known.consecutive_failures,

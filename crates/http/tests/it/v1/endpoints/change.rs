@@ -77,6 +77,18 @@ async fn null_is_refused_where_nothing_can_be_cleared() {
         let answer = call(&world, &key, &path("PATCH", &endpoint), json!({field: null})).await;
         assert_eq!(answer.refusal(422).1, [field]);
     }
+    let all = fields
+        .iter()
+        .map(|field| ((*field).to_owned(), json!(null)))
+        .collect();
+    let answer = call(&world, &key, &path("PATCH", &endpoint), Value::Object(all)).await;
+    assert_eq!(answer.refusal(422).1, fields);
+    let types = json!({"name": 7, "status": 7, "timeout_seconds": "x", "uid": "ep_x"});
+    let answer = call(&world, &key, &path("PATCH", &endpoint), types).await;
+    assert_eq!(
+        answer.refusal(422).1,
+        ["name", "timeout_seconds", "status", "uid"]
+    );
 }
 
 #[tokio::test]

@@ -47,10 +47,12 @@ async fn attempt(world: &mut World, endpoint: &Value, status: u16, effect: Effec
             Handover::Waiting(_) | Handover::CancelRequested(_) => {}
         }
     };
+    let configured = world.store.config().endpoint(claimed[0].endpoint).unwrap();
     let finish = Finish {
         delivery: claimed[0].delivery,
         event: claimed[0].event.id.n(),
         endpoint: claimed[0].endpoint,
+        endpoint_version: configured.version,
         shard: claimed[0].shard,
         tenant: tenant.n(),
         attempt: Attempt {
