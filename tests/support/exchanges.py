@@ -28,6 +28,7 @@ MASKS = [
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:{port}"),
     (re.compile(r"\bcursor=[A-Za-z0-9_-]{20,}"), "cursor={cursor}"),
     (re.compile(r"v1,[A-Za-z0-9+/]{43}="), "v1,{signature}"),
+    (re.compile(r"v1=[0-9a-f]{64}\b"), "v1={signature}"),
     (re.compile(r"try again in \d+ s\b"), "try again in {seconds} s"),
     (re.compile(r"(;r=\d+;t=)\d+\b"), r"\1{seconds}"),
 ]
@@ -39,6 +40,7 @@ MASKED_FIELDS = {
     "nextCursor": "{cursor}",
     "next_cursor": "{cursor}",
     "webhook-timestamp": "{unix seconds}",
+    "x-webhook-timestamp": "{unix seconds}",
     "connect_ms": "{milliseconds}",
     "first_byte_ms": "{milliseconds}",
     "total_ms": "{milliseconds}",
