@@ -193,9 +193,15 @@ impl World {
         }
     }
 
-    /// Drops what the store hands over: from now on the dispatcher has only its own looks into the store.
-    pub fn drop_fresh(&mut self) {
+    /// Drops what the store hands over: from now on the dispatcher has only its own looks into the store. Returns once what
+    /// was handed over is given back.
+    pub async fn drop_fresh(&mut self) {
         self.fresh = None;
+        // Goes the way of what is given back, behind it.
+        self.store
+            .release(Vec::new())
+            .await
+            .expect("the store takes back");
     }
 
     /// What its clock says.
@@ -289,7 +295,7 @@ impl World {
     pub async fn stop_and_restart(mut self) -> Self {
         self.dispatcher.finish(std::future::ready(())).await;
         self.land().await;
-        self.drop_fresh();
+        self.drop_fresh().await;
         self.kill_and_restart().await
     }
 }

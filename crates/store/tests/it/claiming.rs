@@ -83,7 +83,7 @@ async fn a_record_of_an_earlier_life_leaves_the_state_alone() {
         let stale = scene.claim(1).await.deliveries.remove(0);
         let endpoint = scene.endpoint;
         let mut world = scene.world.kill_and_restart().await;
-        world.drop_fresh();
+        world.drop_fresh().await;
         let scene = Scene { world, endpoint };
         assert_eq!(scene.finish(&stale, status).await, Recorded::Fenced);
         scene.store().release(vec![stale.release()]).await.unwrap();

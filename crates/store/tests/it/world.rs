@@ -51,7 +51,7 @@ impl Scene {
     /// The same without anybody who takes what is handed over: everything waits in the store.
     pub(crate) async fn unattended() -> Self {
         let mut scene = Self::new().await;
-        scene.world.drop_fresh();
+        scene.world.drop_fresh().await;
         scene
     }
 

@@ -25,7 +25,7 @@ fn assert_all_received_once(world: &World, events: &[EventId]) {
 async fn dropping_it_at_once_delivers_everything_all_the_same() {
     let mut world = world().await;
     world.endpoint("acme", URL).await;
-    world.drop_fresh();
+    world.drop_fresh().await;
     let events = world.publish_many("acme", 100).await;
     world.after(seconds(1)).await;
     assert_all_received_once(&world, &events);
@@ -36,7 +36,7 @@ async fn dropping_it_unread_delivers_everything_all_the_same() {
     let mut world = world().await;
     world.endpoint("acme", URL).await;
     let before = world.publish_many("acme", 100).await;
-    world.drop_fresh();
+    world.drop_fresh().await;
     let after = world.publish_many("acme", 100).await;
     world.after(seconds(1)).await;
     assert_all_received_once(&world, &[before, after].concat());
@@ -62,7 +62,7 @@ async fn dropping_it_after_the_endpoint_was_deleted_leaves_nothing_behind() {
     let event = world.publish("acme", "{}").await;
     world.delete(endpoint).await;
     while world.tick_jobs().await > 0 {}
-    world.drop_fresh();
+    world.drop_fresh().await;
     world.after(seconds(10)).await;
 
     assert_eq!(world.timeline(event).await, ["cancelled: endpoint_deleted"]);

@@ -86,7 +86,7 @@ async fn what_is_cancelled_in_memory_and_then_given_back_is_not_sent_later() {
     let event = world.publish("acme", "{}").await;
     world.cancel(event).await.unwrap();
     world.pause(endpoint).await;
-    world.drop_fresh();
+    world.drop_fresh().await;
     world.after(seconds(10)).await;
     world.resume(endpoint).await;
     world.after(seconds(10)).await;

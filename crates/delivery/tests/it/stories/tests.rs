@@ -106,7 +106,7 @@ async fn the_caller_of_a_test_that_is_given_back_hears_so_at_once() {
     let test = async move { engine.test_endpoint(&root, endpoint, None).await };
     let test = tokio::spawn(test);
     world.until_something_is_unfinished().await;
-    world.drop_fresh();
+    world.drop_fresh().await;
     assert!(test.await.unwrap().is_err());
     world.after(seconds(10)).await;
 
