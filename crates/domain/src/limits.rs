@@ -26,6 +26,16 @@ pub const SUBSCRIPTION_TYPES_MAX: usize = 500;
 pub const CHANNELS_MAX: usize = 10;
 /// Length of a channel's name.
 pub const CHANNEL_CHARACTERS_MAX: usize = 128;
+/// Size of an endpoint's filter as JSON.
+pub const FILTER_BYTES_MAX: usize = 4 * 1024;
+/// Filters within filters (`$and`, `$or`, `$not`), the outermost included.
+pub const FILTER_DEPTH_MAX: usize = 8;
+/// What a filter asks for: operators and plain values.
+pub const FILTER_TESTS_MAX: usize = 50;
+/// Names in one path of a filter.
+pub const FILTER_PATH_STEPS_MAX: usize = 16;
+/// Items of arrays that one path of a filter looks at.
+pub const FILTER_ITEMS_MAX: usize = 100;
 /// Length of a uid, and of a producer's own event id (contract v1).
 pub const UID_CHARACTERS_MAX: usize = 256;
 /// Length of an idempotency key.

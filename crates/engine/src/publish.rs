@@ -1,7 +1,8 @@
 //! Publishing: events are checked, matched against the snapshot of the configuration, and accepted in one durable commit.
 
 use crate::error::{Check, Error, Result};
-use crate::matching::{Candidate, matching};
+use crate::filter::payload::Lazy;
+use crate::matching::{self, Candidate};
 use crate::{Caller, Engine, fingerprint};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -155,10 +156,7 @@ impl Engine {
     }
 
     fn check(&self, caller: &Caller, publication: &Publication) -> Result<Checked> {
-        if publication.payload.len() > self.settings.payload_bytes_max {
-            let rule = format!("must be at most {} bytes", self.settings.payload_bytes_max);
-            return Err(Error::TooLarge(Invalid::new("payload", rule)));
-        }
+        check_size(&publication.payload, self.settings.payload_bytes_max)?;
         let tenant = self.tenant(caller, publication.tenant.as_deref())?;
         let mut check = Check::default();
         if let Some(event_id) = &publication.event_id {
@@ -195,8 +193,10 @@ impl Engine {
         let event = Candidate {
             event_type: &checked.event_type,
             channels: &checked.channels,
+            payload: &Lazy::new(&checked.payload),
         };
-        for configured in matching(&checked.tenant, event) {
+        let endpoints = checked.tenant.endpoints().iter();
+        for configured in endpoints.filter(|configured| matching::check(configured, event).is_ok()) {
             matched = matched.saturating_add(1);
             // The rest follows from a fan-out row, written in the same commit.
             if deliveries.len() < FANOUT_INLINE_MAX {
@@ -222,6 +222,15 @@ impl Engine {
             trigger: Trigger::Event,
         }
     }
+}
+
+/// Refuses a payload beyond the limit.
+pub(crate) fn check_size(payload: &[u8], most: usize) -> Result<()> {
+    if payload.len() > most {
+        let rule = format!("must be at most {most} bytes");
+        return Err(Error::TooLarge(Invalid::new("payload", rule)));
+    }
+    Ok(())
 }
 
 /// What is answered for events, of which those in `known` were there already.

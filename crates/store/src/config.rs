@@ -10,9 +10,10 @@ use crate::seal::MasterKeys;
 use crate::tx::{Row, Tx, values};
 use crate::{endpoints, keys};
 use parking_lot::RwLock;
+use std::any::Any;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use stentor_domain::endpoint::Endpoint;
 use stentor_domain::id::{ProjectId, TenantId};
 use stentor_domain::key::Key;
@@ -40,6 +41,16 @@ impl TenantConfig {
     pub fn endpoints(&self) -> &[Arc<EndpointConfig>] {
         &self.endpoints
     }
+
+    /// Those with a key above `after` and below `before`, oldest first.
+    pub fn endpoints_between(&self, after: i64, before: i64) -> &[Arc<EndpointConfig>] {
+        let place = |key: i64| {
+            self.endpoints
+                .partition_point(|known| known.endpoint.id.n() < key)
+        };
+        let (from, to) = (place(after.saturating_add(1)), place(before));
+        self.endpoints.get(from..to).unwrap_or_default()
+    }
 }
 
 /// An endpoint, as sending sees it.
@@ -57,6 +68,20 @@ pub struct EndpointConfig {
     pub header_set: Option<i64>,
     /// The number that the configuration had when it was changed last.
     pub version: i64,
+    /// What was made of its filter.
+    pub made: Made,
+}
+
+/// What a layer above has made of the text of one version of something: made when it is first asked for, kept beside that
+/// version, and gone with it. The store keeps text and does not read it.
+#[derive(Clone, Debug, Default)]
+pub struct Made(OnceLock<Arc<dyn Any + Send + Sync>>);
+
+impl Made {
+    /// What `make` makes. `None` where something of another type is kept.
+    pub fn get_or_make<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Option<&T> {
+        self.0.get_or_init(|| Arc::new(make())).downcast_ref()
+    }
 }
 
 /// A project.

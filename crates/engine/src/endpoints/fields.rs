@@ -1,6 +1,7 @@
 //! What a caller says about an endpoint, new or known, and the rules of every field.
 
 use crate::error::{Check, Error, Result};
+use crate::filter::Filter;
 use crate::tenants::check_metadata;
 use std::mem;
 use stentor_domain::Timestamp;
@@ -42,6 +43,8 @@ pub struct EndpointFields {
     pub events: Option<Vec<String>>,
     /// Which channels it wants.
     pub channels: Option<Option<Vec<String>>>,
+    /// What it asks of payloads: a JSON object as text.
+    pub filter: Option<Option<String>>,
     /// The owner's own id for it.
     pub uid: Option<Option<String>>,
     /// What it is for.
@@ -77,6 +80,7 @@ pub(super) struct Checked {
     timeout_seconds: Option<u16>,
     types: Option<Types>,
     channels: Option<Option<Channels>>,
+    filter: Option<Option<String>>,
     uid: Option<Option<String>>,
     description: Option<Option<String>>,
     metadata: Option<Option<String>>,
@@ -141,6 +145,9 @@ impl EndpointFields {
             channels: self
                 .channels
                 .map(|channels| faults.take_item("channels", check_channels(&channels?))),
+            filter: self
+                .filter
+                .map(|filter| faults.take_checked(check_filter(filter?))),
             uid: take_clearing(faults, "uid", self.uid, |uid| {
                 check_uid(&uid, EndpointId::PREFIX).map(|()| uid)
             }),
@@ -209,6 +216,7 @@ impl Checked {
             description: None,
             url,
             subscription: Subscription::all(),
+            filter: None,
             custom_headers: CustomHeaders::default(),
             timeout_seconds: defaults.timeout_seconds,
             schedule: defaults.schedule,
@@ -252,6 +260,7 @@ impl Checked {
             &mut settings.subscription.channels,
             self.channels.map(Option::unwrap_or_default),
         );
+        put(&mut settings.filter, self.filter);
         put(&mut settings.uid, self.uid);
         put(&mut settings.description, self.description);
         put(&mut settings.metadata, self.metadata);
@@ -314,6 +323,10 @@ fn check_channels(texts: &[String]) -> Result<Channels, (Option<usize>, String)>
         return Err((None, "must name at least one channel; null is all events".into()));
     }
     Channels::parse(texts)
+}
+
+fn check_filter(text: String) -> Result<String, Invalid> {
+    Filter::parse(&text).map(|_| text)
 }
 
 fn check_description(text: String) -> Result<String, String> {

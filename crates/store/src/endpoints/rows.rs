@@ -2,7 +2,7 @@
 
 use super::header_sets;
 use crate::channels::{channels_text, read_channels};
-use crate::config::EndpointConfig;
+use crate::config::{EndpointConfig, Made};
 use crate::error::{Result, StoreError};
 use crate::seal::MasterKeys;
 use crate::tx::{Row, Tx, values};
@@ -34,7 +34,7 @@ macro_rules! endpoints {
                     e.shard, e.header_set, e.config_version, e.deleted_at, coalesce(o.consecutive_failures, 0),
                     e.status, e.paused_at, e.disabled_reason, e.uid, e.name, e.description, e.url, e.events,
                     h.sealed, e.timeout_seconds, e.retry_schedule, e.retry_anchor, e.max_in_flight, e.metadata,
-                    e.header_styles, e.payload_format, e.channels
+                    e.header_styles, e.payload_format, e.channels, e.filter
              FROM endpoints e
              JOIN tenants t ON t.n = e.tenant
              JOIN projects p ON p.n = e.project
@@ -120,7 +120,7 @@ pub(super) async fn write(tx: &mut Tx<'_>, config: &EndpointConfig) -> Result<()
         "UPDATE endpoints SET uid = ?2, name = ?3, description = ?4, url = ?5, events = ?6, metadata = ?7,
                 header_set = ?8, timeout_seconds = ?9, retry_schedule = ?10, retry_anchor = ?11, max_in_flight = ?12,
                 status = ?13, paused_at = ?14, disabled_reason = ?15, updated_at = ?16, config_version = ?17,
-                header_styles = ?18, payload_format = ?19, channels = ?20
+                header_styles = ?18, payload_format = ?19, channels = ?20, filter = ?21
          WHERE n = ?1",
         values![
             endpoint.id.n(),
@@ -143,6 +143,7 @@ pub(super) async fn write(tx: &mut Tx<'_>, config: &EndpointConfig) -> Result<()
             settings.header_styles.words().join(",").as_str(),
             settings.payload_format.as_str(),
             channels_text(&settings.subscription.channels).as_deref(),
+            settings.filter.as_deref(),
         ],
     )
     .await
@@ -178,6 +179,7 @@ fn read(row: &Row<'_>, master: &MasterKeys) -> Result<Stored> {
             secrets: Vec::new(),
             header_set,
             version: row.int(11)?,
+            made: Made::default(),
         },
         deleted: row.int_or_null(12)?.is_some(),
         consecutive_failures: row.count(13)?,
@@ -209,6 +211,7 @@ fn read_settings(row: &Row<'_>, custom_headers: CustomHeaders) -> Result<Endpoin
         description: row.text_or_null(19)?,
         url: EndpointUrl::stored(&row.text(20)?).map_err(unreadable)?,
         subscription,
+        filter: row.text_or_null(31)?,
         custom_headers,
         timeout_seconds: small(row.int(23)?)?,
         schedule: read_schedule(&row.text(24)?)?,

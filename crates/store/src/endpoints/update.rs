@@ -132,6 +132,7 @@ fn changed_fields(before: &Endpoint, after: &Endpoint, secret: bool) -> String {
         ("description", old.description != new.description),
         ("events", old.subscription.types != new.subscription.types),
         ("channels", old.subscription.channels != new.subscription.channels),
+        ("filter", old.filter != new.filter),
         ("metadata", old.metadata != new.metadata),
         ("retry_schedule", old.schedule != new.schedule),
         ("retry_anchor", old.anchor != new.anchor),

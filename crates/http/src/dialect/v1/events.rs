@@ -23,7 +23,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 /// What an event's body may have around its payload.
-const ENVELOPE_BYTES_MAX: usize = 16 * 1024;
+pub(super) const ENVELOPE_BYTES_MAX: usize = 16 * 1024;
 
 pub(super) fn routes(payload_bytes_max: usize) -> OpenApiRouter<App> {
     let limits = |bytes_max| {

@@ -52,6 +52,11 @@ pub(super) struct EndpointIn {
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 10)]
     channels: Noted<Vec<String>>,
+    /// What it asks of payloads: an object of paths and what is asked of them, such as `{"data.total": {"$gte": 100}}`
+    /// (docs/filters.md); null is nothing.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    filter: Noted<Box<RawValue>>,
     /// Your own notes about it.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
@@ -84,9 +89,6 @@ pub(super) struct EndpointIn {
     #[serde(default)]
     #[schema(ignore)]
     ordered: NotYet,
-    #[serde(default)]
-    #[schema(ignore)]
-    filter: NotYet,
 }
 
 /// What to change of an endpoint.
@@ -132,6 +134,10 @@ pub(super) struct EndpointChange {
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 10)]
     channels: Noted<Vec<String>>,
+    /// What it asks of payloads; null clears it.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    filter: Noted<Box<RawValue>>,
     /// Your own notes about it; null clears them.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
@@ -162,9 +168,6 @@ pub(super) struct EndpointChange {
     #[serde(default)]
     #[schema(ignore)]
     ordered: NotYet,
-    #[serde(default)]
-    #[schema(ignore)]
-    filter: NotYet,
 }
 
 /// An endpoint: a URL that events are delivered to.
@@ -193,6 +196,8 @@ pub(super) struct EndpointOut {
     events: Vec<String>,
     #[schema(required)]
     channels: Option<Vec<String>>,
+    #[schema(required, value_type = Option<Object>)]
+    filter: Option<Box<RawValue>>,
     #[schema(required, value_type = Option<Object>)]
     metadata: Option<Box<RawValue>>,
     retry_schedule: Vec<u32>,
@@ -234,11 +239,7 @@ struct Headers(Vec<(String, String)>);
 
 impl EndpointIn {
     pub(super) fn fields(self) -> Result<EndpointFields, Problem> {
-        NotYet::refuse(&[
-            ("rate_limit", self.rate_limit),
-            ("ordered", self.ordered),
-            ("filter", self.filter),
-        ])?;
+        NotYet::refuse(&[("rate_limit", self.rate_limit), ("ordered", self.ordered)])?;
         let mut misread = vec![];
         let faults = &mut misread;
         Ok(EndpointFields {
@@ -255,6 +256,7 @@ impl EndpointIn {
             channels: Some(self.channels.read("channels", faults).or_absent()),
             uid: Some(self.uid.read("uid", faults).or_absent()),
             description: Some(self.description.read("description", faults).or_absent()),
+            filter: Some(self.filter.read("filter", faults).or_absent().map(json_text)),
             metadata: Some(self.metadata.read("metadata", faults).or_absent().map(json_text)),
             retry_schedule: self.retry_schedule.read("retry_schedule", faults).or_absent(),
             retry_anchor: self.retry_anchor.read("retry_anchor", faults).or_absent(),
@@ -269,11 +271,7 @@ impl EndpointIn {
 
 impl EndpointChange {
     pub(super) fn fields(self) -> Result<EndpointFields, Problem> {
-        NotYet::refuse(&[
-            ("rate_limit", self.rate_limit),
-            ("ordered", self.ordered),
-            ("filter", self.filter),
-        ])?;
+        NotYet::refuse(&[("rate_limit", self.rate_limit), ("ordered", self.ordered)])?;
         let mut misread = vec![];
         let faults = &mut misread;
         Ok(EndpointFields {
@@ -289,6 +287,11 @@ impl EndpointChange {
             channels: self.channels.read("channels", faults).clearing(),
             uid: self.uid.read("uid", faults).clearing(),
             description: self.description.read("description", faults).clearing(),
+            filter: self
+                .filter
+                .read("filter", faults)
+                .clearing()
+                .map(|json| json.map(json_text)),
             metadata: self
                 .metadata
                 .read("metadata", faults)
@@ -332,10 +335,8 @@ impl From<&EndpointWithHealth> for EndpointOut {
             events: owned(settings.subscription.types.texts()),
             channels: Some(owned(settings.subscription.channels.texts()))
                 .filter(|channels| !channels.is_empty()),
-            metadata: settings
-                .metadata
-                .clone()
-                .and_then(|text| RawValue::from_string(text).ok()),
+            filter: stored_json(&settings.filter),
+            metadata: stored_json(&settings.metadata),
             retry_schedule: settings.schedule.waits().to_vec(),
             retry_anchor: settings.anchor.as_str(),
             header_styles: settings.header_styles.words(),
@@ -346,6 +347,11 @@ impl From<&EndpointWithHealth> for EndpointOut {
             secret: None,
         }
     }
+}
+
+/// JSON that is stored as text.
+fn stored_json(text: &Option<String>) -> Option<Box<RawValue>> {
+    text.clone().and_then(|text| RawValue::from_string(text).ok())
 }
 
 fn owned(texts: Vec<&str>) -> Vec<String> {
