@@ -1,4 +1,6 @@
-"""Which endpoints an event goes to: prefixes of event types, channels."""
+"""Which endpoints an event goes to: prefixes of event types, channels, filters."""
+
+import json
 
 import pytest
 
@@ -70,3 +72,56 @@ def test_channels_of_each_event_of_a_batch_count_for_itself(client: Client, tena
     assert [event["deliveries"] for event in answered] == [1, 0, 0]
     items[2]["channels"] = ["e u"]
     assert client.post("/v1/events/batch", {"events": items}).fields() == ["events.2.channels.0"]
+
+
+# --- Filters -------------------------------------------------------------------------------------------------------
+
+
+def test_an_endpoint_with_a_filter_gets_only_payloads_for_which_it_holds(
+    client: Client, tenant: str, receiver: Receiver
+):
+    wanted = {"data.total": {"$gte": 100}, "data.items.sku": {"$startsWith": "book-"}}
+    endpoint = make_endpoint(client, receiver.url("/books"), filter=wanted)
+    assert endpoint["filter"] == wanted
+    for payload, deliveries in [
+        ('{"data": {"total": 100.0, "items": [{"sku": "pen-1"}, {"sku": "book-7"}]}}', 1),
+        ('{"data": {"total": 99, "items": [{"sku": "book-7"}]}}', 0),
+        ('{"data": {"total": 100, "items": [{"sku": "pen-1"}]}}', 0),
+        ('{"data": {"total": 1E400, "items": {"sku": "book-"}, "text": "\\ud800"}}', 1),
+        ("[]", 0),
+        ('"text"', 0),
+    ]:
+        event = publish(client, tenant, payload).expect(202)
+        assert event["deliveries"] == deliveries, payload
+        body = {"type": "order.completed", "payload": 0}
+        asked = json.dumps(body).replace('"payload": 0', f'"payload": {payload}')
+        told = client.post(f"/v1/endpoints/{endpoint['id']}/match", asked.encode()).expect(200)
+        assert told["matches"] == bool(deliveries), told
+    bodies = sorted(request.body for request in receiver.wait_for(2))
+    assert bodies[0].startswith(b'{"data": {"total": 100.0') and b"1E400" in bodies[1]
+    assert client.patch(f"/v1/endpoints/{endpoint['id']}", {"filter": None}).expect(200)["filter"] is None
+    assert publish(client, tenant, "[]").expect(202)["deliveries"] == 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "field"),
+    [
+        ('{"a": {"$regex": "(a+)+$"}}', "filter.a.$regex"),
+        ('{"$where": "1"}', "filter.$where"),
+        ('{"a": 1, "a": 2}', "filter.a"),
+        ('{"a": {"$in": []}}', "filter.a.$in"),
+        ('{"$not":' * 100 + "{}" + "}" * 100, "filter" + ".$not" * 8),
+        ('{"$and":[' * 500 + "{}" + "]}" * 500, "filter"),
+        ('{"a":{"$in":[' * 10_000, None),
+        ('{"a": "' + "x" * 100_000 + '"}', "filter"),
+        ('{"' + "a." * 16 + 'a": 1}', "filter." + "a." * 16 + "a"),
+    ],
+    ids=range(9),
+)
+def test_a_filter_that_asks_for_too_much_is_refused_at_once(client: Client, bad: str, field: str | None):
+    body = ('{"name": "a", "url": "https://example.com/", "filter": ' + bad + "}").encode()
+    answer = client.post("/v1/endpoints", body)
+    if field is None:
+        answer.problem(400, "malformed_json")
+    else:
+        assert answer.fields() == [field]

@@ -29,6 +29,7 @@ ADDED = {
     "description": (str, type(None)),
     "events": list,
     "channels": (list, type(None)),
+    "filter": (dict, type(None)),
     "metadata": (dict, type(None)),
     "retry_schedule": list,
     "retry_anchor": str,
@@ -41,7 +42,6 @@ ADDED = {
 NOT_BUILT = {
     "rate_limit": 10,
     "ordered": True,
-    "filter": {"amount": 1},
     "header_styles": ["stripe"],
 }
 NEVER_SHOWN = ["breaker", "public_key", *(name for name in NOT_BUILT if name not in ADDED)]

@@ -108,6 +108,76 @@ async fn what_an_endpoint_wants_counts_from_the_moment_it_is_changed() {
     assert_eq!(reached(&mut world, of_type("user.made")).await, [""]);
 }
 
+fn filtered(filter: &str) -> EndpointFields {
+    EndpointFields {
+        filter: Some(Some(filter.into())),
+        ..EndpointFields::default()
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_with_a_filter_gets_only_payloads_for_which_it_holds() {
+    let mut world = world().await;
+    world.endpoint("acme", &format!("{URL}/all")).await;
+    for (end, filter) in [
+        ("large", r#"{"total": {"$gte": 100}}"#),
+        ("vip", r#"{"customer.tags": {"$in": ["vip", "staff"]}}"#),
+        ("nothing", r#"{"$not": {}}"#),
+    ] {
+        world
+            .endpoint_with("acme", &format!("{URL}/{end}"), filtered(filter))
+            .await;
+    }
+    for (payload, ends) in [
+        (r#"{"total": 100.00}"#, &["all", "large"][..]),
+        (r#"{"total": 99.99}"#, &["all"]),
+        (r#"{"total": "100"}"#, &["all"]),
+        (
+            r#"{"total": 1E400, "customer": {"tags": ["new", "vip"]}}"#,
+            &["all", "large", "vip"],
+        ),
+        (r#"{"total": 1, "total": 200}"#, &["all", "large"]),
+        (
+            r#"{"text": "\ud800", "customer": {"tags": "staff"}}"#,
+            &["all", "vip"],
+        ),
+        ("7", &["all"]),
+    ] {
+        let publication = order_paid("acme", payload);
+        assert_eq!(reached(&mut world, publication).await, ends, "{payload}");
+    }
+}
+
+#[tokio::test]
+async fn a_filter_counts_from_the_moment_it_is_changed_and_after_a_restart() {
+    let mut world = world().await;
+    let endpoint = world.endpoint_with("acme", URL, filtered(r#"{"n": 1}"#)).await;
+    let with = |n: u8| order_paid("acme", &format!(r#"{{"n": {n}}}"#));
+    assert_eq!(reached(&mut world, with(2)).await, [""; 0]);
+    world.change(endpoint, filtered(r#"{"n": 2}"#)).await;
+    assert_eq!(reached(&mut world, with(2)).await, [""]);
+    let mut world = world.kill_and_restart().await;
+    assert_eq!(reached(&mut world, with(1)).await, [""; 0]);
+    assert_eq!(reached(&mut world, with(2)).await, [""]);
+    let none = EndpointFields {
+        filter: Some(None),
+        ..EndpointFields::default()
+    };
+    world.change(endpoint, none).await;
+    assert_eq!(reached(&mut world, with(1)).await, [""]);
+}
+
+#[tokio::test]
+async fn a_filter_that_cannot_be_read_lets_nothing_through() {
+    let world = world().await;
+    world.endpoint_with("acme", URL, filtered("{}")).await;
+    world
+        .database()
+        .execute(r#"UPDATE endpoints SET filter = '{"a": {"$from_the_future": 1}}'"#);
+    let mut world = world.kill_and_restart().await;
+    assert_eq!(reached(&mut world, of_type("order.paid")).await, [""; 0]);
+}
+
 /// A tenant with so many copies of an endpoint, every other one with `even`, those between with `odd`. Nobody sends.
 async fn crowd(copies: usize, even: &str, odd: &str) -> World {
     let world = world().await;
@@ -124,7 +194,7 @@ async fn crowd(copies: usize, even: &str, odd: &str) -> World {
     ));
     // Only a start reads what was changed behind the store's back.
     let mut world = world.kill_and_restart().await;
-    world.drop_fresh();
+    world.drop_fresh().await;
     world.clock.step(seconds(1));
     world
 }
@@ -143,6 +213,17 @@ async fn what_follows_after_the_first_thousand_asks_for_the_same_channels() {
     let world = crowd(5_000, "channels = 'eu'", "channels = 'us'").await;
     let published = world.publish_all(vec![through(&["asia", "eu"])]).await.unwrap();
     assert_eq!(published[0].deliveries, 2_500);
+    assert_eq!(delivered_to(&world), (1_000, 0));
+    while world.tick_jobs().await > 0 {}
+    assert_eq!(delivered_to(&world), (2_500, 0));
+    assert_eq!(world.unfinished(), 2_500);
+}
+
+#[tokio::test]
+async fn what_follows_after_the_first_thousand_asks_for_the_same_filters() {
+    let world = crowd(5_000, r#"filter = '{"n": 1}'"#, r#"filter = '{"n": {"$ne": 1}}'"#).await;
+    let published = world.publish_all(vec![order_paid("acme", r#"{"n": 1.0}"#)]).await;
+    assert_eq!(published.unwrap()[0].deliveries, 2_500);
     assert_eq!(delivered_to(&world), (1_000, 0));
     while world.tick_jobs().await > 0 {}
     assert_eq!(delivered_to(&world), (2_500, 0));

@@ -3,10 +3,11 @@
 
 use super::super::Filter;
 use super::super::payload::Lazy;
-use super::asked;
+use super::{asked, asked_of};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::cmp::Ordering;
+use stentor_domain::limits::FILTER_ITEMS_MAX;
 
 /// All values that a path finds. (Payloads here have fewer items than are looked at.)
 fn found<'v>(value: &'v Value, steps: &[&str]) -> Vec<&'v Value> {
@@ -184,5 +185,33 @@ proptest! {
         let _ = Filter::parse(&text);
         let payload = Lazy::new(text.as_bytes());
         let _ = Filter::parse(r#"{"a": {"$exists": true}, "0.a": 1}"#).unwrap().check(&payload);
+    }
+
+    #[test]
+    fn not_and_or_are_what_they_are_in_logic(one in filter(), other in filter(), payload in payload()) {
+        let payload = payload.to_string();
+        let holds = |json: Value| asked(&Filter::parse(&json.to_string()).unwrap(), &payload).is_ok();
+        let (first, second) = (holds(one.clone()), holds(other.clone()));
+        prop_assert_eq!(holds(json!({"$not": one})), !first);
+        prop_assert_eq!(holds(json!({"$and": [one, other]})), first && second);
+        prop_assert_eq!(holds(json!({"$or": [one, other]})), first || second);
+        let neither = json!({"$not": {"$or": [one, other]}});
+        let none = json!({"$and": [{"$not": one}, {"$not": other}]});
+        prop_assert_eq!(holds(neither), holds(none));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn no_payload_makes_a_path_ask_more_than_it_may(
+        payload in payload(),
+        copies in prop::collection::vec(1_usize..40, 2),
+        path in prop::collection::vec(name(), 1..4),
+    ) {
+        let wide = vec![vec![payload; copies[0]]; copies[1]];
+        let wide = json!({"a": {"b": wide}, "b": wide[0], "c": [{"a": wide[0]}, {"b": wide}]});
+        prop_assert!(asked_of(&path.join("."), &wide.to_string()) <= FILTER_ITEMS_MAX);
     }
 }

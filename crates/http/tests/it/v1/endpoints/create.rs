@@ -62,6 +62,14 @@ async fn every_bad_value_is_refused_by_the_name_of_its_field() {
         (json!({"channels": "eu"}), "channels"),
         (json!({"channels": ["eu", "a b"]}), "channels.1"),
         (json!({"channels": vec!["eu"; 11]}), "channels"),
+        (json!({"filter": []}), "filter"),
+        (json!({"filter": "{}"}), "filter"),
+        (json!({"filter": {"a": {"$regex": "(a+)+$"}}}), "filter.a.$regex"),
+        (
+            json!({"filter": {"$or": [{"a": 1}, {"b.c": {"$gt": true}}]}}),
+            "filter.$or.1.b.c.$gt",
+        ),
+        (json!({"filter": {"a": long(4_096)}}), "filter"),
         (json!({"uid": "ep_mine"}), "uid"),
         (json!({"uid": "a b"}), "uid"),
         (json!({"uid": long(257)}), "uid"),
@@ -145,7 +153,6 @@ async fn what_is_not_built_yet_is_refused_by_name_and_unknown_fields_are_ignored
     let cases = [
         json!({"rate_limit": 5}),
         json!({"ordered": true}),
-        json!({"filter": {}}),
         json!({"header_styles": ["svix"]}),
         json!({"secret": "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbc="}),
     ];
