@@ -6,7 +6,8 @@
 //! - [`prepare`]: what a start finds or makes;
 //! - [`projects`], [`keys`], [`tenants`], [`event_types`], [`endpoints`]: managing them, a file and an `impl Engine` for each
 //!   resource;
-//! - `filter`: what endpoints ask of payloads;
+//! - `schema`: what event types ask of payloads;
+//! - `filter`: what endpoints ask of them;
 //! - `matching`: which endpoints an event goes to; [`dry_run`]: whether and why, in words;
 //! - [`publish`], [`test_send`]: what makes deliveries;
 //! - [`fingerprint`]: the short hashes that repeated requests are known by;
@@ -29,6 +30,7 @@ mod matching;
 pub mod prepare;
 pub mod projects;
 pub mod publish;
+mod schema;
 pub mod tenants;
 pub mod test_send;
 

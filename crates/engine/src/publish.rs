@@ -166,6 +166,7 @@ impl Engine {
         let channels = check.take_item("channels", Channels::parse(&publication.channels));
         check.done()?;
         let event_type = event_type.ok_or_else(|| Error::invalid("type", "is required"))?;
+        self.check_schema(tenant.project, &event_type, &publication.payload)?;
         let event_id = publication.event_id.as_ref().map(|text| EventKey {
             hash: fingerprint::of(&[b"event_id", &tenant.id.n().to_be_bytes(), text.as_bytes()]),
             body_hash: fingerprint::of(&[event_type.as_str().as_bytes(), b"\0", &publication.payload]),

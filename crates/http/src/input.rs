@@ -265,6 +265,11 @@ pub(crate) fn json_text(json: Box<RawValue>) -> String {
     Box::<str>::from(json).into_string()
 }
 
+/// JSON that is stored as text.
+pub(crate) fn stored_json(text: &Option<String>) -> Option<Box<RawValue>> {
+    text.clone().and_then(|text| RawValue::from_string(text).ok())
+}
+
 /// 422 for a field that this version lacks.
 pub(crate) fn not_supported(field: &str) -> Problem {
     lacking(

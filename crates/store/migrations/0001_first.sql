@@ -93,20 +93,17 @@ CREATE TABLE event_types (
     project     BIGINT NOT NULL,
     name        TEXT   NOT NULL,
     description TEXT   NOT NULL,
+    -- A JSON Schema.
+    schema      TEXT,
+    -- Is it enforced when an event is published?
     validate    BIGINT NOT NULL DEFAULT 0,
     created_at  BIGINT NOT NULL,
     updated_at  BIGINT NOT NULL,
-    archived_at BIGINT
+    archived_at BIGINT,
+    config_version BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX event_types_name ON event_types (project, name);
-
-CREATE TABLE event_type_schemas (
-    event_type BIGINT NOT NULL,
-    version    BIGINT NOT NULL,
-    schema     TEXT   NOT NULL,
-    created_at BIGINT NOT NULL,
-    PRIMARY KEY (event_type, version)
-);
+CREATE INDEX event_types_changed ON event_types (config_version);
 
 CREATE TABLE endpoints (
     n               BIGINT PRIMARY KEY,

@@ -5,6 +5,7 @@
 //! tenant is replaced as a whole: a reader sees it before a change or after it, never in between.
 
 use crate::error::Result;
+use crate::event_types::{self, EventType};
 use crate::projects::{read_formats, read_prefix};
 use crate::seal::MasterKeys;
 use crate::tx::{Row, Tx, values};
@@ -17,6 +18,7 @@ use std::sync::{Arc, OnceLock};
 use stentor_domain::endpoint::Endpoint;
 use stentor_domain::id::{ProjectId, TenantId};
 use stentor_domain::key::Key;
+use stentor_domain::name::EventTypeName;
 use stentor_domain::payload_format::PayloadFormats;
 use stentor_domain::secret::SigningSecret;
 use stentor_domain::signature_prefix::SignaturePrefix;
@@ -68,7 +70,7 @@ pub struct EndpointConfig {
     pub header_set: Option<i64>,
     /// The number that the configuration had when it was changed last.
     pub version: i64,
-    /// What was made of its filter.
+    /// What the engine made of its filter.
     pub made: Made,
 }
 
@@ -82,6 +84,15 @@ impl Made {
     pub fn get_or_make<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Option<&T> {
         self.0.get_or_init(|| Arc::new(make())).downcast_ref()
     }
+}
+
+/// An event type whose schema is enforced, as publishing sees it.
+#[derive(Debug)]
+pub struct EnforcedType {
+    /// Its JSON Schema.
+    pub schema: String,
+    /// What was made of it.
+    pub made: Made,
 }
 
 /// A project.
@@ -116,6 +127,8 @@ struct Maps {
     tenants: HashMap<i64, Arc<TenantConfig>>,
     tenants_by_uid: HashMap<(i64, String), i64>,
     endpoints: HashMap<i64, Arc<EndpointConfig>>,
+    /// By project and name; no project is here that enforces none.
+    enforced_types: HashMap<i64, HashMap<EventTypeName, Arc<EnforcedType>>>,
     keys: HashMap<[u8; 32], Arc<Key>>,
     key_hashes: HashMap<i64, [u8; 32]>,
 }
@@ -172,6 +185,12 @@ impl Config {
         maps.tenants.get(n).cloned()
     }
 
+    /// The event type of a project with this name, where its schema is enforced.
+    pub fn enforced_type(&self, project: ProjectId, name: &EventTypeName) -> Option<Arc<EnforcedType>> {
+        let maps = self.maps.read();
+        maps.enforced_types.get(&project.n())?.get(name).cloned()
+    }
+
     /// The endpoint with this key, unless it or its tenant was deleted.
     pub fn endpoint(&self, n: i64) -> Option<Arc<EndpointConfig>> {
         self.maps.read().endpoints.get(&n).cloned()
@@ -204,6 +223,7 @@ impl Config {
         let projects = tx.rows(PROJECTS, values![since], read_project).await?;
         let keys = keys::changed(tx, since).await?;
         let tenants = tx.rows(TENANTS, values![since], read_tenant).await?;
+        let event_types = event_types::changed(tx, since).await?;
         let endpoints = endpoints::changed(tx, since, &self.master).await?;
         let mut maps = self.maps.write();
         projects
@@ -214,6 +234,9 @@ impl Config {
         tenants
             .into_iter()
             .for_each(|(tenant, deleted)| maps.put_tenant(tenant, deleted));
+        event_types
+            .into_iter()
+            .for_each(|event_type| maps.put_event_type(event_type));
         maps.put_endpoints(endpoints);
         self.applied.store(seq, Ordering::Relaxed);
         Ok(())
@@ -297,6 +320,32 @@ impl Maps {
             self.tenants_by_uid.insert((tenant.project.n(), uid.clone()), n);
         }
         self.tenants.insert(n, Arc::new(tenant));
+    }
+
+    fn put_event_type(&mut self, event_type: EventType) {
+        let n = event_type.project.n();
+        let settings = event_type.settings;
+        let schema = settings
+            .schema
+            .filter(|_| settings.validate && event_type.archived_at.is_none());
+        match schema {
+            Some(schema) => {
+                let enforced = EnforcedType {
+                    schema,
+                    made: Made::default(),
+                };
+                let names = self.enforced_types.entry(n).or_default();
+                names.insert(event_type.name, Arc::new(enforced));
+            }
+            None => {
+                if let Some(names) = self.enforced_types.get_mut(&n) {
+                    names.remove(&event_type.name);
+                    if names.is_empty() {
+                        self.enforced_types.remove(&n);
+                    }
+                }
+            }
+        }
     }
 
     fn put_endpoints(&mut self, changed: Vec<(EndpointConfig, bool)>) {

@@ -1,6 +1,6 @@
 //! What an endpoint looks like on the wire: in, changed, and out.
 
-use crate::input::{NotYet, Noted, json_text};
+use crate::input::{NotYet, Noted, json_text, stored_json};
 use crate::problem::Problem;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -347,11 +347,6 @@ impl From<&EndpointWithHealth> for EndpointOut {
             secret: None,
         }
     }
-}
-
-/// JSON that is stored as text.
-fn stored_json(text: &Option<String>) -> Option<Box<RawValue>> {
-    text.clone().and_then(|text| RawValue::from_string(text).ok())
 }
 
 fn owned(texts: Vec<&str>) -> Vec<String> {
