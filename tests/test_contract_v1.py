@@ -41,6 +41,9 @@ EVERYTHING = LEAST | {
     "header_styles": ["standard", "v1"],
     "max_in_flight": 4,
 }
+# The example of Standard Webhooks.
+KEY_PAIR = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
+STYLES = ["standard", "svix", "stripe", "github", "shopify", "v1", "prefix:X-Acme"]
 UNKNOWN = "/v1/endpoints/ep_550e8400-e29b-41d4-a716-446655440000"
 ENDPOINTS_MAX = 50
 BODY_BYTES_MAX = 288 * 1024
@@ -92,6 +95,8 @@ def test_making(owner: Owner, recorded: Exchanges):
         "create-without-secret": LEAST,
         "create-with-headers": LEAST | {"headers_json": HEADERS},
         "create-with-everything": EVERYTHING,
+        "create-with-key-pair": LEAST | {"secret": KEY_PAIR},
+        "create-with-styles": LEAST | {"header_styles": STYLES},
         "create-with-unknown-fields": LEAST | {"id": "ep_x", "number": 9, "status": "PAUSED", "colour": "blue"},
         "create-with-nulls": LEAST | {"secret": None, "headers_json": None, "timeout_seconds": None, "uid": None},
     }.items():
@@ -156,6 +161,11 @@ def test_rotating(owner: Owner, recorded: Exchanges):
     recorded.exchange("rotate-secret-once-repeated", client, "POST", f"{path}/rotate-secret/", week, once)
     longer = {"grace_seconds": 604_801}
     recorded.exchange("rotate-secret-beyond-the-limit", client, "POST", f"{path}/rotate-secret", longer)
+    pair = {"secret": KEY_PAIR}
+    recorded.exchange("rotate-secret-to-key-pair-beside-v1", client, "POST", f"{path}/rotate-secret", pair)
+    client.patch(path, {"header_styles": ["standard"]}).expect(200)
+    recorded.exchange("rotate-secret-to-key-pair", client, "POST", f"{path}/rotate-secret", pair)
+    recorded.exchange("rotate-secret-of-key-pair", client, "POST", f"{path}/rotate-secret")
 
 
 def test_matching(owner: Owner, recorded: Exchanges):
@@ -285,7 +295,14 @@ BEYOND = {
     "secret-too-long": {"secret": "s" * 256},
     "secret-too-short": {"secret": "s" * 15},
     "secret-base64-of-another-length": {"secret": "whsec_MDEyMzQ1Njc4OWFiY2RlZg=="},
-    "secret-ed25519": {"secret": "whsk_" + "A" * 43 + "="},
+    "secret-key-pair-that-does-not-fit": {"secret": "whsk_" + "A" * 86 + "=="},
+    "styles-in-one-header": {"header_styles": ["standard", "v1", "organization"]},
+    "styles-without-standard": {"header_styles": ["svix"]},
+    "styles-unknown": {"header_styles": ["standard", "paypal"]},
+    "styles-beside-a-header-of-theirs": {
+        "header_styles": ["standard", "prefix:acme"],
+        "headers_json": {"Acme-Signature": "x"},
+    },
     "headers-too-many": {"headers_json": {f"X-{number}": "" for number in range(21)}},
     "header-too-large": {"headers_json": {"X-Long": "h" * 4_091}},
     "headers-reserved": {"headers_json": {"Host": "example.com", "webhook-id": "1"}},

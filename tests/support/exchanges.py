@@ -21,6 +21,7 @@ UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 MASKS = [
     (re.compile(r"whs_[0-9a-f]{42}\b"), "whs_{42 hex}"),
     (re.compile(r"whsec_[A-Za-z0-9+/]{43}="), "whsec_{32 bytes}"),
+    (re.compile(r"whsk_[A-Za-z0-9+/]{86}=="), "whsk_{64 bytes}"),
     (re.compile(r"stn_(\w+?)_[0-9A-Za-z]{43}"), r"stn_\1_{key}"),
     (re.compile(UUID), "{uuid}"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "{time with milliseconds}"),

@@ -2,7 +2,7 @@
 
 use crate::format::Formatter;
 use crate::sign::Signer;
-use crate::styles::Styled;
+use crate::styles::{Sending, Styled};
 use crate::transport::{Outgoing, Permission};
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -11,6 +11,7 @@ use std::time::Duration;
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
 use stentor_domain::endpoint_url::EndpointUrl;
+use stentor_domain::header_styles::{HeaderStyle, HeaderStyles};
 use stentor_domain::limits::{ANSWER_BYTES_FAILED_MAX, ANSWER_BYTES_SUCCEEDED_MAX};
 use stentor_store::config::{EndpointConfig, ProjectConfig};
 use stentor_store::hot::Claimed;
@@ -18,6 +19,11 @@ use stentor_store::hot::Claimed;
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const SVIX_ID: HeaderName = HeaderName::from_static("svix-id");
+const SVIX_TIMESTAMP: HeaderName = HeaderName::from_static("svix-timestamp");
+const SVIX_SIGNATURE: HeaderName = HeaderName::from_static("svix-signature");
+/// About as many bytes as the lines of the three headers have, beside the signature.
+const LINES_BYTES: usize = 160;
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("Stentor/", env!("CARGO_PKG_VERSION")));
 
 /// What every request to one version of an endpoint, in one version of its project, has in common.
@@ -28,12 +34,79 @@ pub(crate) struct Prepared {
     timeout: Duration,
     formatter: Formatter,
     signer: Signer,
+    names: Names,
     styled: Option<Styled>,
     /// Content type, agent and custom headers.
     headers: HeaderMap,
     /// The lines of `headers` that may be kept with an attempt: all but the custom ones.
     lines: String,
     header_set: Option<i64>,
+}
+
+/// The names under which the id, the timestamp and the signature of Standard Webhooks are sent: its own, and those of styles
+/// that sign the same.
+struct Names {
+    ids: Vec<HeaderName>,
+    timestamps: Vec<HeaderName>,
+    signatures: Vec<HeaderName>,
+}
+
+impl Names {
+    fn of(styles: &HeaderStyles) -> Self {
+        let mut names = Self {
+            ids: vec![WEBHOOK_ID],
+            timestamps: vec![WEBHOOK_TIMESTAMP],
+            signatures: vec![WEBHOOK_SIGNATURE],
+        };
+        for style in styles.beside() {
+            match style {
+                HeaderStyle::Svix => names.push([SVIX_ID, SVIX_TIMESTAMP, SVIX_SIGNATURE]),
+                HeaderStyle::Prefixed(prefix) => {
+                    let own = prefix.names().map(HeaderName::try_from);
+                    // A prefix is always part of a valid name.
+                    if let [Ok(id), Ok(timestamp), Ok(signature)] = own {
+                        names.push([id, timestamp, signature]);
+                    }
+                }
+                // Those of `Styled`.
+                _ => {}
+            }
+        }
+        names
+    }
+
+    fn push(&mut self, [id, timestamp, signature]: [HeaderName; 3]) {
+        self.ids.push(id);
+        self.timestamps.push(timestamp);
+        self.signatures.push(signature);
+    }
+}
+
+/// The headers of a request, and their lines as far as they may be kept with the attempt.
+struct Written {
+    headers: HeaderMap,
+    lines: String,
+}
+
+impl Written {
+    fn put(&mut self, name: &HeaderName, value: String) {
+        self.put_under(std::slice::from_ref(name), value);
+    }
+
+    /// Puts one value under several names. What stood under one of them, a custom header, is gone.
+    fn put_under(&mut self, names: &[HeaderName], value: String) {
+        for name in names {
+            note(&mut self.lines, name, &value);
+        }
+        // Ids, names of event types, numbers, base64 and hex are always valid values.
+        let (Some((first, others)), Ok(value)) = (names.split_first(), HeaderValue::try_from(value)) else {
+            return;
+        };
+        for name in others {
+            self.headers.insert(name.clone(), value.clone());
+        }
+        self.headers.insert(first.clone(), value);
+    }
 }
 
 /// A request, and what is kept of its headers.
@@ -66,8 +139,12 @@ impl Prepared {
             timeout: settings.timeout(),
             formatter,
             signer: Signer::new(&configured.secrets),
-            styled: (settings.header_styles.beside())
-                .map(|style| Styled::new(style, &configured.secrets, &project.signature_prefix)),
+            names: Names::of(&settings.header_styles),
+            styled: Styled::new(
+                &settings.header_styles,
+                &configured.secrets,
+                &project.signature_prefix,
+            ),
             headers,
             lines,
             header_set: configured.header_set,
@@ -85,31 +162,27 @@ impl Prepared {
         let id = claimed.event.id.to_string();
         let body = self.formatter.body(&claimed.event);
         let timestamp = now.seconds().to_string();
-        let signature = self.signer.sign(&id, now, &body);
-        let mut headers = self.headers.clone();
-        let mut sent_headers = String::with_capacity(self.lines.len() + 160 + signature.len());
-        sent_headers.push_str(&self.lines);
-        let standard = [
-            (WEBHOOK_ID, id),
-            (WEBHOOK_TIMESTAMP, timestamp),
-            (WEBHOOK_SIGNATURE, signature),
-        ];
-        let beside = self
-            .styled
-            .as_ref()
-            .map(|styled| styled.headers(claimed, &body, now));
-        let attributes = self.formatter.headers(&claimed.event);
-        // Last, so that no custom header can stand in the place of one.
-        for (name, value) in standard
-            .into_iter()
-            .chain(beside.into_iter().flatten())
-            .chain(attributes)
-        {
-            note(&mut sent_headers, &name, &value);
-            // Ids, names of event types, numbers, base64 and hex are always valid values.
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(name, value);
-            }
+        let signature = self.signer.sign(&id, &timestamp, &body, now);
+        let room = (LINES_BYTES + signature.len()) * self.names.ids.len();
+        let mut written = Written {
+            headers: self.headers.clone(),
+            lines: String::with_capacity(self.lines.len() + room),
+        };
+        written.lines.push_str(&self.lines);
+        written.put_under(&self.names.ids, id);
+        written.put_under(&self.names.timestamps, timestamp.clone());
+        written.put_under(&self.names.signatures, signature);
+        if let Some(styled) = &self.styled {
+            let sending = Sending {
+                claimed,
+                body: &body,
+                now,
+                timestamp: &timestamp,
+            };
+            styled.headers(&sending, &mut |name, value| written.put(name, value));
+        }
+        for (name, value) in self.formatter.headers(&claimed.event) {
+            written.put(&name, value);
         }
         let keep = if claimed.trigger == Trigger::Test {
             ANSWER_BYTES_FAILED_MAX
@@ -118,7 +191,7 @@ impl Prepared {
         };
         let outgoing = Outgoing {
             url: self.url.clone(),
-            headers,
+            headers: written.headers,
             body,
             timeout: self.timeout,
             keep,
@@ -126,7 +199,7 @@ impl Prepared {
         };
         Built {
             outgoing,
-            sent_headers,
+            sent_headers: written.lines,
             header_set: self.header_set,
         }
     }

@@ -1,7 +1,7 @@
-//! Signatures of Standard Webhooks 1.0.0: HMAC-SHA256 over `id.timestamp.body`.
+//! Signatures of Standard Webhooks 1.0.0 over `id.timestamp.body`: HMAC-SHA256 and ed25519.
 //!
-//! A [`Signer`] is made once for a version of an endpoint and keeps the HMAC states already keyed, so that a signature
-//! costs one small copy of a state and the hashing itself. The body is hashed where it lies.
+//! A [`Signer`] is made once for a version of an endpoint and keeps the keys ready, so that a signature by HMAC costs one small
+//! copy of a state and the hashing itself. The body is hashed where it lies.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,25 +9,34 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use std::cmp::Reverse;
 use std::fmt;
-use std::fmt::Write as _;
 use stentor_domain::Timestamp;
+use stentor_domain::key_pair::KeyPair;
 use stentor_domain::limits::SECRETS_VALID_MAX;
-use stentor_domain::secret::SigningSecret;
+use stentor_domain::secret::{SecretKey, SigningSecret};
 
-/// What stands before each signature: the version of the scheme.
-const VERSION: &str = "v1,";
-/// Characters of one signature: the version and the base64 of 32 bytes.
-const SIGNATURE_CHARACTERS: usize = VERSION.len() + 44;
+/// What stands before a signature: the version of its scheme.
+const VERSION_HMAC: &str = "v1,";
+const VERSION_ED25519: &str = "v1a,";
+/// Characters of one signature: the version and the base64 of 32 or 64 bytes.
+const HMAC_CHARACTERS: usize = VERSION_HMAC.len() + 44;
+const ED25519_CHARACTERS: usize = VERSION_ED25519.len() + 88;
 
 /// Signs for one endpoint with every secret that is valid. Its `Debug` shows no key.
 pub struct Signer {
     /// The newest first.
     keys: Vec<Key>,
+    /// Characters of the signatures of all of them.
+    characters: usize,
 }
 
 struct Key {
-    state: Hmac<Sha256>,
+    scheme: Scheme,
     expires_at: Option<Timestamp>,
+}
+
+enum Scheme {
+    Hmac(Hmac<Sha256>),
+    Ed25519(KeyPair),
 }
 
 impl Signer {
@@ -35,60 +44,78 @@ impl Signer {
     pub fn new(secrets: &[SigningSecret]) -> Self {
         let mut newest_first: Vec<&SigningSecret> = secrets.iter().collect();
         newest_first.sort_by_key(|secret| Reverse(secret.created_at));
-        let keys = newest_first
+        let keys: Vec<Key> = newest_first
             .into_iter()
             .take(SECRETS_VALID_MAX)
-            // An HMAC takes keys of every length: no secret is lost here.
-            .filter_map(|signing| {
-                let state = Hmac::new_from_slice(&signing.secret.hmac_key()).ok()?;
-                Some(Key {
-                    state,
-                    expires_at: signing.expires_at,
-                })
-            })
+            .filter_map(Key::of)
             .collect();
-        Self { keys }
+        let with_space = keys.iter().map(|key| key.characters() + 1).sum::<usize>();
+        Self {
+            keys,
+            characters: with_space.saturating_sub(1),
+        }
     }
 
-    /// The value of `webhook-signature` for a body sent at `now`: one signature per secret valid then, the newest first,
+    /// The value of the signature's header for a body sent at `now`: one signature per secret valid then, the newest first,
     /// separated by spaces. Empty where no secret is valid.
     ///
-    /// `id` is the value of `webhook-id`, and `webhook-timestamp` must be the seconds of `now`.
-    pub fn sign(&self, id: &str, now: Timestamp, body: &[u8]) -> String {
-        let mut signatures = String::with_capacity((SIGNATURE_CHARACTERS + 1) * self.keys.len());
+    /// `id` and `timestamp`, which is the seconds of `now`, are the values of the other two headers.
+    pub fn sign(&self, id: &str, timestamp: &str, body: &[u8], now: Timestamp) -> String {
+        let content: [&[u8]; 5] = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body];
+        let mut signatures = String::with_capacity(self.characters);
         for key in self.keys.iter().filter(|key| key.valid(now)) {
             if !signatures.is_empty() {
                 signatures.push(' ');
             }
-            signatures.push_str(VERSION);
-            STANDARD.encode_string(key.authenticate(id, now, body), &mut signatures);
+            key.sign(&content, &mut signatures);
         }
         signatures
     }
 }
 
 impl Key {
+    fn of(signing: &SigningSecret) -> Option<Self> {
+        let scheme = match signing.secret.key() {
+            // An HMAC takes keys of every length: no secret is lost here.
+            SecretKey::Hmac(key) => Scheme::Hmac(Hmac::new_from_slice(&key).ok()?),
+            SecretKey::Ed25519(pair) => Scheme::Ed25519(pair),
+        };
+        Some(Self {
+            scheme,
+            expires_at: signing.expires_at,
+        })
+    }
+
     fn valid(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| now < end)
     }
 
-    fn authenticate(&self, id: &str, now: Timestamp, body: &[u8]) -> impl AsRef<[u8]> {
-        let mut hashed = Hashed(self.state.clone());
-        // Hashing cannot fail, so that neither can writing into it.
-        let _ = write!(hashed, "{id}.{}.", now.seconds());
-        hashed.0.update(body);
-        hashed.0.finalize().into_bytes()
+    fn characters(&self) -> usize {
+        match self.scheme {
+            Scheme::Hmac(_) => HMAC_CHARACTERS,
+            Scheme::Ed25519(_) => ED25519_CHARACTERS,
+        }
+    }
+
+    fn sign(&self, content: &[&[u8]], signatures: &mut String) {
+        match &self.scheme {
+            Scheme::Hmac(keyed) => {
+                signatures.push_str(VERSION_HMAC);
+                STANDARD.encode_string(authenticate(keyed, content), signatures);
+            }
+            Scheme::Ed25519(pair) => {
+                signatures.push_str(VERSION_ED25519);
+                STANDARD.encode_string(pair.sign(content), signatures);
+            }
+        }
     }
 }
 
-/// Hashes the text that is written into it, so that numbers need no string of their own.
-struct Hashed(Hmac<Sha256>);
-
-impl fmt::Write for Hashed {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.update(text.as_bytes());
-        Ok(())
-    }
+/// The HMAC of a content that is given in parts.
+pub(crate) fn authenticate(keyed: &Hmac<Sha256>, content: &[&[u8]]) -> [u8; 32] {
+    let mut state = keyed.clone();
+    content.iter().for_each(|part| state.update(part));
+    state.finalize().into_bytes().into()
 }
 
 impl fmt::Debug for Signer {

@@ -69,6 +69,16 @@ impl Contract {
         }
     }
 
+    /// Draws the secret that follows one at a rotation. The native contract leaves the format open, so that receivers who
+    /// verify with a public key go on doing so; the others document what they draw.
+    pub fn draw_successor(self, of_key_pair: bool, chance: &dyn Chance) -> Secret {
+        if self == Self::V1 && of_key_pair {
+            Secret::draw_whsk(chance)
+        } else {
+            self.draw_secret(chance)
+        }
+    }
+
     /// Draws a secret in the format that its receivers know. A secret keeps its format, whoever looks at the endpoint.
     pub fn draw_secret(self, chance: &dyn Chance) -> Secret {
         match self {
@@ -81,6 +91,7 @@ impl Contract {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::SecretKey;
 
     struct Counting;
     impl Chance for Counting {
@@ -116,11 +127,27 @@ mod tests {
     fn a_secret_has_the_format_of_the_contract_that_draws_it_and_keys_as_it_says() {
         let short = Contract::Organization.draw_secret(&Counting);
         assert_eq!(short.expose(), "whs_000102030405060708090a0b0c0d0e0f1011121314");
-        assert_eq!(short.hmac_key(), short.expose().as_bytes());
+        assert!(matches!(short.key(), SecretKey::Hmac(key) if key == short.expose().as_bytes()));
         for contract in [Contract::V1, Contract::Apps, Contract::Subscriptions] {
             let secret = contract.draw_secret(&Counting);
             assert!(secret.expose().starts_with("whsec_"));
-            assert_eq!(secret.hmac_key().len(), 32);
+            assert!(matches!(secret.key(), SecretKey::Hmac(key) if key.len() == 32));
+        }
+    }
+
+    #[test]
+    fn a_key_pair_is_followed_by_a_key_pair_unless_the_contract_documents_another_format() {
+        for (contract, after_pair, after_hmac) in [
+            (Contract::V1, "whsk_", "whsec_"),
+            (Contract::Organization, "whs_", "whs_"),
+            (Contract::Apps, "whsec_", "whsec_"),
+            (Contract::Subscriptions, "whsec_", "whsec_"),
+        ] {
+            for (of_key_pair, prefix) in [(true, after_pair), (false, after_hmac)] {
+                let drawn = contract.draw_successor(of_key_pair, &Counting);
+                assert!(drawn.expose().starts_with(prefix), "{contract:?} {of_key_pair}");
+                assert_eq!(Secret::parse(drawn.expose()), Ok(drawn.clone()));
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::custom_headers::CustomHeaders;
 use crate::endpoint_url::EndpointUrl;
 use crate::header_styles::HeaderStyles;
 use crate::id::{EndpointId, TenantId};
+use crate::name::Invalid;
 use crate::payload_format::PayloadFormat;
 use crate::schedule::{Anchor, Schedule};
 use crate::subscription::Subscription;
@@ -21,6 +22,8 @@ pub struct Endpoint {
     pub number: i64,
     /// What its owner set.
     pub settings: EndpointSettings,
+    /// The public key that its receivers verify with, where its newest secret is an ed25519 one.
+    pub public_key: Option<String>,
     /// Is it sent to?
     pub status: Status,
     /// When it was made.
@@ -62,7 +65,34 @@ pub struct EndpointSettings {
     pub metadata: Option<String>,
 }
 
+impl Endpoint {
+    /// Do its newest secret and its header styles go together? The fault lies with the secret where that is what changed.
+    pub fn check_signing(&self, secret_changed: bool) -> Result<(), Invalid> {
+        let field = if secret_changed { "secret" } else { "header_styles" };
+        match self.public_key {
+            None => Ok(()),
+            Some(_) => {
+                (self.settings.header_styles.check_with_key_pair()).map_err(|rule| Invalid::new(field, rule))
+            }
+        }
+    }
+}
+
 impl EndpointSettings {
+    /// Does no custom header stand where a style under the endpoint's own prefix signs? (All other signature headers are
+    /// reserved for every endpoint.)
+    pub fn check_headers(&self) -> Result<(), Invalid> {
+        let mut names = self.custom_headers.pairs().iter().map(|(name, _)| name);
+        let taken = names.find_map(|name| Some((name, self.header_styles.setter_of(name)?)));
+        match taken {
+            None => Ok(()),
+            Some((name, style)) => {
+                let rule = format!("is what header style {style} sets; leave out one of them");
+                Err(Invalid::new(name, rule).within("headers_json"))
+            }
+        }
+    }
+
     /// The deadline of one exchange.
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(u64::from(self.timeout_seconds))
@@ -139,6 +169,8 @@ pub enum Switch {
 pub enum DisabledReason {
     /// The receiver answered 410 Gone.
     Gone,
+    /// It failed for days without one success.
+    Failing,
     /// Its owner did, through a contract that has such a switch.
     Owner,
 }
@@ -148,13 +180,14 @@ impl DisabledReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Gone => "gone",
+            Self::Failing => "failing",
             Self::Owner => "owner",
         }
     }
 
     /// The reason that `word` names.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Gone, Self::Owner]
+        [Self::Gone, Self::Failing, Self::Owner]
             .into_iter()
             .find(|reason| reason.as_str() == word)
     }
@@ -163,6 +196,9 @@ impl DisabledReason {
     pub const fn sentence(self) -> &'static str {
         match self {
             Self::Gone => "The receiver answered 410 Gone. Set the status to ACTIVE when it is back.",
+            Self::Failing => {
+                "It failed for days without one success. Set the status to ACTIVE when the receiver works again."
+            }
             Self::Owner => "The endpoint's owner disabled it.",
         }
     }

@@ -7,12 +7,12 @@
 //! - [`name`]: event types, uids and display names, and how a bad value is reported ([`name::Invalid`]);
 //! - [`key`]: API keys, their roles, and who acts ([`key::Actor`]);
 //! - [`endpoint_url`], [`address`]: where an endpoint may be, judged at save and again at connect;
-//! - [`custom_headers`], [`secret`], [`header_styles`], [`signature_prefix`], [`channels`], [`subscription`], [`schedule`],
-//!   [`payload_format`]: what an endpoint is made of;
+//! - [`custom_headers`], [`secret`], [`key_pair`], [`header_styles`], [`signature_prefix`], [`channels`], [`subscription`],
+//!   [`schedule`], [`payload_format`]: what an endpoint is made of;
 //! - [`contract`]: what each published contract documents for the endpoints made through it;
 //! - [`endpoint`]: the endpoint itself and its status;
 //! - [`delivery`], [`attempt`]: one event for one endpoint, and one HTTP try of it;
-//! - [`retry_after`], [`judge`]: what follows from an attempt.
+//! - [`retry_after`], [`judge`], [`health`]: what follows from an attempt, for its delivery and for its endpoint.
 
 pub mod address;
 pub mod attempt;
@@ -24,9 +24,11 @@ pub mod delivery;
 pub mod endpoint;
 pub mod endpoint_url;
 pub mod header_styles;
+pub mod health;
 pub mod id;
 pub mod judge;
 pub mod key;
+pub mod key_pair;
 pub mod limits;
 pub mod name;
 pub mod payload_format;

@@ -1,5 +1,6 @@
 //! Signing secrets.
 
+use crate::key_pair::{KeyPair, KeyPairError};
 use crate::limits::{SECRET_CHARACTERS_MAX, SECRET_CHARACTERS_MIN, WHSEC_BYTES_MAX, WHSEC_BYTES_MIN};
 use crate::{Chance, Timestamp};
 use base64::Engine as _;
@@ -7,7 +8,6 @@ use base64::engine::general_purpose::STANDARD;
 use std::fmt::{self, Write as _};
 
 const WHSEC_PREFIX: &str = "whsec_";
-const WHSK_PREFIX: &str = "whsk_";
 const WHSEC_DRAWN_BYTES: usize = 32;
 const WHS_PREFIX: &str = "whs_";
 /// 42 hexadecimal characters (contract organization).
@@ -22,13 +22,22 @@ pub enum SecretError {
     /// Standard Webhooks fixes the length of the key.
     #[error("whsec_ must be followed by base64 of 24 to 64 bytes")]
     KeyLength,
-    /// Signing with ed25519 is not offered yet.
-    #[error("ed25519 secrets (whsk_) are not supported yet; use whsec_")]
-    Ed25519,
+    /// It begins as an ed25519 secret does.
+    #[error(transparent)]
+    KeyPair(#[from] KeyPairError),
 }
 
-/// A signing key as text: `whsec_` and base64, or any 16 to 255 printable characters (contract v1). Its `Debug` shows
-/// nothing.
+/// What a secret signs with.
+#[derive(Debug)]
+pub enum SecretKey {
+    /// HMAC-SHA256, keyed with these bytes.
+    Hmac(Vec<u8>),
+    /// ed25519.
+    Ed25519(KeyPair),
+}
+
+/// A signing key as text: `whsec_` and base64, `whsk_` and base64, or any 16 to 255 printable characters (contract v1). Its
+/// `Debug` shows nothing.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -39,8 +48,9 @@ impl Secret {
         if !length.contains(&text.len()) || !text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
             return Err(SecretError::Characters);
         }
-        if text.starts_with(WHSK_PREFIX) {
-            return Err(SecretError::Ed25519);
+        if let Some(pair) = KeyPair::parse(text) {
+            pair?;
+            return Ok(Self(text.to_owned()));
         }
         match decoded(text) {
             Some(key) if !(WHSEC_BYTES_MIN..=WHSEC_BYTES_MAX).contains(&key.len()) => {
@@ -57,6 +67,11 @@ impl Secret {
         Self(format!("{WHSEC_PREFIX}{}", STANDARD.encode(key)))
     }
 
+    /// Draws a new `whsk_` secret.
+    pub fn draw_whsk(chance: &dyn Chance) -> Self {
+        Self(KeyPair::draw(chance).expose())
+    }
+
     /// Draws a new `whs_` secret: 21 random bytes in hexadecimal. It keys with its whole text (contract organization).
     pub fn draw_whs(chance: &dyn Chance) -> Self {
         let mut key = [0; WHS_DRAWN_BYTES];
@@ -69,12 +84,24 @@ impl Secret {
         Self(hex)
     }
 
-    /// The bytes that key the HMAC: what follows `whsec_` decoded, where it is base64 of a fitting length; the bytes of
-    /// the whole text otherwise (contract v1).
-    pub fn hmac_key(&self) -> Vec<u8> {
-        decoded(&self.0)
+    /// What it signs with: the key pair of `whsk_`; what follows `whsec_` decoded, where it is base64 of a fitting length;
+    /// the bytes of the whole text otherwise (contract v1).
+    pub fn key(&self) -> SecretKey {
+        if let Some(Ok(pair)) = KeyPair::parse(&self.0) {
+            return SecretKey::Ed25519(pair);
+        }
+        let key = decoded(&self.0)
             .filter(|key| (WHSEC_BYTES_MIN..=WHSEC_BYTES_MAX).contains(&key.len()))
-            .unwrap_or_else(|| self.0.as_bytes().to_vec())
+            .unwrap_or_else(|| self.0.as_bytes().to_vec());
+        SecretKey::Hmac(key)
+    }
+
+    /// The public key of an ed25519 secret, which its receivers verify with.
+    pub fn public_key(&self) -> Option<String> {
+        match self.key() {
+            SecretKey::Ed25519(pair) => Some(pair.public_key()),
+            SecretKey::Hmac(_) => None,
+        }
     }
 
     /// The text, to be sealed, or shown once.
@@ -115,10 +142,17 @@ impl SigningSecret {
 mod tests {
     use super::*;
 
+    fn hmac_key(secret: &Secret) -> Vec<u8> {
+        match secret.key() {
+            SecretKey::Hmac(key) => key,
+            SecretKey::Ed25519(pair) => panic!("{pair:?}"),
+        }
+    }
+
     #[test]
     fn a_whsec_secret_keys_with_its_bytes() {
         let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        assert_eq!(secret.hmac_key().len(), 24);
+        assert_eq!(hmac_key(&secret).len(), 24);
         assert_eq!(
             Secret::parse("whsec_c2hvcnQgc2hvcnQ="),
             Err(SecretError::KeyLength)
@@ -132,7 +166,7 @@ mod tests {
             "sixteen letters.",
             "whs_0123456789abcdef",
         ] {
-            assert_eq!(Secret::parse(text).unwrap().hmac_key(), text.as_bytes());
+            assert_eq!(hmac_key(&Secret::parse(text).unwrap()), text.as_bytes());
         }
     }
 
@@ -146,9 +180,19 @@ mod tests {
         ] {
             assert_eq!(Secret::parse(text), Err(SecretError::Characters), "{text}");
         }
+    }
+
+    #[test]
+    fn a_whsk_secret_is_a_key_pair_or_refused_and_never_the_text_of_an_hmac() {
+        let seed = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbc=";
+        let secret = Secret::parse(seed).unwrap();
+        assert!(matches!(secret.key(), SecretKey::Ed25519(_)));
+        assert_eq!(secret.expose(), seed, "as its owner wrote it");
+        let public = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=";
+        assert_eq!(secret.public_key().as_deref(), Some(public));
         assert_eq!(
-            Secret::parse("whsk_6Xb/dCcHpPea21PS1N9V"),
-            Err(SecretError::Ed25519)
+            Secret::parse("whsk_your_signing_secret"),
+            Err(SecretError::KeyPair(KeyPairError::Bytes))
         );
     }
 

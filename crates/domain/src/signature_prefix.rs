@@ -1,5 +1,5 @@
-//! The prefix of a project's own signature headers, which style `apps` signs under: `<prefix>-signature` and
-//! `<prefix>-timestamp`.
+//! Prefixes of signature headers that somebody chose: the project's, which style `apps` signs under, and an endpoint's own,
+//! under which it gets the headers of Standard Webhooks once more.
 
 use crate::custom_headers::is_reserved;
 use crate::limits::SIGNATURE_PREFIX_CHARACTERS_MAX;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 const DEFAULT: &str = "x-webhook";
 /// Prefixes of styles that receivers know already, and of headers that mean something else: none of these, nor what goes on
 /// from one with a hyphen, can be a project's own.
-const TAKEN: [&str; 9] = [
+const TAKEN: [&str; 10] = [
     "webhook",
     "x-webhook",
     "svix",
@@ -18,6 +18,7 @@ const TAKEN: [&str; 9] = [
     "x-hub",
     "x-shopify",
     "x-stentor",
+    "ce",
     "proxy",
     "x-forwarded",
 ];
@@ -27,8 +28,23 @@ const TAKEN: [&str; 9] = [
 pub struct SignaturePrefix(Arc<str>);
 
 impl SignaturePrefix {
-    /// Takes `text` in any case where it keeps the rules, or says which rule it breaks.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Takes the prefix of a project in any case where it keeps the rules, or says which rule it breaks.
+    pub fn of_project(text: &str) -> Result<Self, String> {
+        Self::well_formed(text).and_then(|prefix| {
+            if prefix.is_default() {
+                Ok(prefix)
+            } else {
+                prefix.own()
+            }
+        })
+    }
+
+    /// Takes the prefix of an endpoint, which cannot be the one that projects have by default.
+    pub fn of_endpoint(text: &str) -> Result<Self, String> {
+        Self::well_formed(text).and_then(Self::own)
+    }
+
+    fn well_formed(text: &str) -> Result<Self, String> {
         if text.is_empty() || text.len() > SIGNATURE_PREFIX_CHARACTERS_MAX {
             return Err(format!(
                 "must be 1 to {SIGNATURE_PREFIX_CHARACTERS_MAX} characters"
@@ -42,9 +58,12 @@ impl SignaturePrefix {
                 "must be letters, digits and hyphens, begin with a letter and not end with a hyphen".into(),
             );
         }
-        let prefix = Self(lower.into());
-        if prefix.is_default() || !prefix.collides() {
-            Ok(prefix)
+        Ok(Self(lower.into()))
+    }
+
+    fn own(self) -> Result<Self, String> {
+        if !self.collides() {
+            Ok(self)
         } else {
             Err(
                 "makes headers that another signature style or the protocol has; choose a name of your own"
@@ -63,6 +82,11 @@ impl SignaturePrefix {
         &self.0
     }
 
+    /// The name of the header that holds the event's id.
+    pub fn id_header(&self) -> String {
+        format!("{self}-id")
+    }
+
     /// The name of the header that holds the signature.
     pub fn signature_header(&self) -> String {
         format!("{self}-signature")
@@ -73,14 +97,17 @@ impl SignaturePrefix {
         format!("{self}-timestamp")
     }
 
+    /// All these names.
+    pub fn names(&self) -> [String; 3] {
+        [self.id_header(), self.timestamp_header(), self.signature_header()]
+    }
+
     fn collides(&self) -> bool {
         let is_of = |taken: &str| {
             let rest = self.0.strip_prefix(taken);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         };
-        TAKEN.into_iter().any(is_of)
-            || is_reserved(&self.signature_header())
-            || is_reserved(&self.timestamp_header())
+        TAKEN.into_iter().any(is_of) || self.names().iter().any(|name| is_reserved(name))
     }
 }
 
@@ -118,9 +145,9 @@ mod tests {
             ("x", "x"),
             ("X-Webhook", "x-webhook"),
         ] {
-            assert_eq!(SignaturePrefix::parse(text).unwrap().as_str(), prefix);
+            assert_eq!(SignaturePrefix::of_project(text).unwrap().as_str(), prefix);
         }
-        assert!(SignaturePrefix::parse("x-webhook").unwrap() == SignaturePrefix::default());
+        assert!(SignaturePrefix::of_project("x-webhook").unwrap() == SignaturePrefix::default());
         assert_eq!(
             SignaturePrefix::default().signature_header(),
             "x-webhook-signature"
@@ -133,9 +160,9 @@ mod tests {
         for text in [
             "", "-x", "x-", "1x", "x y", "x_y", "x:", "x\r\ny", "ü", "x.y", &long,
         ] {
-            assert!(SignaturePrefix::parse(text).is_err(), "{text:?}");
+            assert!(SignaturePrefix::of_project(text).is_err(), "{text:?}");
         }
-        assert!(SignaturePrefix::parse(&long[1..]).is_ok());
+        assert!(SignaturePrefix::of_project(&long[1..]).is_ok());
     }
 
     #[test]
@@ -152,22 +179,33 @@ mod tests {
             "x-shopify-hmac",
             "x-stentor",
             "x-stentor-v2",
+            "ce",
             "proxy",
             "x-forwarded",
         ] {
-            let refused = SignaturePrefix::parse(text).unwrap_err();
-            assert!(refused.contains("choose a name of your own"), "{text}: {refused}");
+            for refused in [
+                SignaturePrefix::of_project(text),
+                SignaturePrefix::of_endpoint(text),
+            ] {
+                let refused = refused.unwrap_err();
+                assert!(refused.contains("choose a name of your own"), "{text}: {refused}");
+            }
         }
+        assert!(
+            SignaturePrefix::of_endpoint("X-Webhook").is_err(),
+            "style apps has it"
+        );
     }
 
     proptest! {
         /// What a customer could set as a custom header is what nothing else sets.
         #[test]
         fn its_headers_are_names_that_nothing_else_sets(text in "[A-Za-z0-9_: -]{0,8}|(x-|webhook|svix|-|proxy|hub|stripe|a){1,5}|.{0,70}") {
-            if let Ok(prefix) = SignaturePrefix::parse(&text) {
+            if let Ok(prefix) = SignaturePrefix::of_project(&text) {
                 prop_assert_eq!(prefix.as_str(), text.to_ascii_lowercase());
-                prop_assert_eq!(&SignaturePrefix::parse(prefix.as_str()).unwrap(), &prefix);
-                for name in [prefix.signature_header(), prefix.timestamp_header()] {
+                prop_assert_eq!(&SignaturePrefix::of_project(prefix.as_str()).unwrap(), &prefix);
+                prop_assert_eq!(SignaturePrefix::of_endpoint(&text).is_ok(), !prefix.is_default());
+                for name in prefix.names() {
                     let custom = CustomHeaders::new(vec![(name.clone(), "x".into())]);
                     prop_assert!(custom.is_ok() != prefix.is_default(), "{}", name);
                 }

@@ -4,8 +4,9 @@ pub mod fields;
 
 pub use fields::EndpointFields;
 
-use crate::error::{Error, Result};
+use crate::error::{Check, Error, Result};
 use crate::{Caller, Engine, Page, page};
+use fields::Checked;
 use std::sync::Arc;
 use std::time::Duration;
 use stentor_domain::contract::Contract;
@@ -24,6 +25,15 @@ pub struct MadeEndpoint {
     pub made: EndpointWithHealth,
     /// Its secret, to be shown this once, where the caller gave none.
     pub drawn: Option<Secret>,
+}
+
+/// What a caller says about an endpoint's new secret.
+#[derive(Clone, Default)]
+pub struct RotationFields {
+    /// The secret; without it one is drawn.
+    pub secret: Option<String>,
+    /// How long the earlier ones go on signing, by default a day; 0 ends them at once.
+    pub grace_seconds: Option<i64>,
 }
 
 /// How a request names an endpoint. `None` is what names nobody's.
@@ -57,6 +67,7 @@ impl Engine {
         caller.may_change()?;
         let tenant = self.tenant(caller, tenant)?;
         let checked = fields.check_new(through, &self.settings.allow)?;
+        self.check_styles(&checked, tenant.project)?;
         let (settings, given) =
             checked.made_of_nothing(through.defaults(), self.payload_format(tenant.project, through))?;
         let (secret, drawn) = match given {
@@ -75,6 +86,14 @@ impl Engine {
         };
         let done = self.store.create_endpoint(self.by(caller), new, once).await?;
         Ok(done.map(|made| MadeEndpoint { made, drawn }))
+    }
+
+    /// Refuses styles that sign in the same headers in this project.
+    fn check_styles(&self, checked: &Checked, project: ProjectId) -> Result<()> {
+        match self.store.config().project(project) {
+            Some(project) => checked.check_in_project(&project.signature_prefix),
+            None => Ok(()),
+        }
     }
 
     /// The format that a project starts endpoints with that are made `through` a contract.
@@ -134,6 +153,7 @@ impl Engine {
                 .await?;
         }
         let mut checked = fields.check_change(&self.settings.allow)?;
+        self.check_styles(&checked, known.project)?;
         let by = self.by(caller);
         let (at, secret) = (by.at, checked.secret.take());
         Ok(self
@@ -144,36 +164,33 @@ impl Engine {
             .await?)
     }
 
-    /// Gives an endpoint a new secret in the format of the contract `through` which it is asked for, to be shown this once.
-    /// The earlier ones go on signing for `grace_seconds`, by default a day.
+    /// Gives an endpoint a new secret: the one in `fields`, else one drawn in the format of the contract `through` which it is
+    /// asked for, to be shown this once. The earlier ones go on signing until the grace ends.
     pub async fn rotate_secret<'a>(
         &self,
         caller: &Caller,
         which: impl Into<Which<'a>>,
         through: Contract,
-        grace_seconds: Option<i64>,
+        fields: RotationFields,
         once: Option<Once<()>>,
-    ) -> Result<Done<Secret>> {
+    ) -> Result<Done<Option<Secret>>> {
         caller.may_change()?;
-        let id = self.endpoint(caller, which)?.endpoint.id;
-        let grace_seconds = grace_seconds.unwrap_or(i64::from(ROTATION_GRACE_SECONDS));
-        let grace = u32::try_from(grace_seconds)
-            .ok()
-            .filter(|grace| *grace <= ROTATION_GRACE_SECONDS_MAX)
-            .ok_or_else(|| {
-                let rule = format!("must be 0 to {ROTATION_GRACE_SECONDS_MAX} seconds");
-                Error::invalid("grace_seconds", rule)
-            })?;
-        let secret = through.draw_secret(self.store.chance());
-        let rotation = Rotation {
-            secret: secret.clone(),
-            grace: Duration::from_secs(u64::from(grace)),
+        let known = self.endpoint(caller, which)?;
+        let (given, grace) = fields.check()?;
+        let (secret, drawn) = match given {
+            Some(secret) => (secret, None),
+            None => {
+                let of_key_pair = known.endpoint.public_key.is_some();
+                let secret = through.draw_successor(of_key_pair, self.store.chance());
+                (secret.clone(), Some(secret))
+            }
         };
+        let rotation = Rotation { secret, grace };
         let done = self
             .store
-            .rotate_secret(self.by(caller), id, rotation, once)
+            .rotate_secret(self.by(caller), known.endpoint.id, rotation, once)
             .await?;
-        Ok(done.map(|()| secret))
+        Ok(done.map(|()| drawn))
     }
 
     /// Deletes an endpoint; what is unfinished is cancelled.
@@ -216,6 +233,24 @@ impl Engine {
         } else {
             Ok(known)
         }
+    }
+}
+
+impl RotationFields {
+    fn check(self) -> Result<(Option<Secret>, Duration)> {
+        let mut check = Check::default();
+        let secret = (self.secret).and_then(|text| {
+            let parsed = Secret::parse(&text);
+            check.take("secret", parsed.map_err(|error| error.to_string()))
+        });
+        let grace = self.grace_seconds.unwrap_or(i64::from(ROTATION_GRACE_SECONDS));
+        let grace = u32::try_from(grace).unwrap_or(u32::MAX);
+        if grace > ROTATION_GRACE_SECONDS_MAX {
+            let rule = format!("must be 0 to {ROTATION_GRACE_SECONDS_MAX} seconds");
+            check.broken("grace_seconds", rule);
+        }
+        check.done()?;
+        Ok((secret, Duration::from_secs(u64::from(grace))))
     }
 }
 

@@ -70,7 +70,7 @@ impl Engine {
             check_project_name(&mut check, name);
         }
         let prefix = patch.signature_prefix.and_then(|text| match text {
-            Some(text) => check.take("signature_prefix", SignaturePrefix::parse(&text)),
+            Some(text) => check.take("signature_prefix", SignaturePrefix::of_project(&text)),
             None => Some(SignaturePrefix::default()),
         });
         let mut formats = Vec::with_capacity(patch.payload_formats.len());

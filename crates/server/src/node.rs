@@ -81,6 +81,7 @@ impl Node {
             Arc::clone(&clock),
             chance,
             allow.clone(),
+            config.patience,
         );
         let limits = DispatchLimits {
             in_flight_max: sockets.in_flight_max,

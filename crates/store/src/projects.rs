@@ -278,7 +278,7 @@ fn kept_prefix(settings: &ProjectSettings) -> Option<&str> {
 /// Reads what `kept_prefix` wrote.
 pub(crate) fn read_prefix(row: &Row<'_>, at: usize) -> Result<SignaturePrefix> {
     match row.text_or_null(at)? {
-        Some(_) => row.word(at, |text| SignaturePrefix::parse(text).ok()),
+        Some(_) => row.word(at, |text| SignaturePrefix::of_project(text).ok()),
         None => Ok(SignaturePrefix::default()),
     }
 }

@@ -3,7 +3,6 @@
 use crate::error::{Result, StoreError};
 use crate::seal::MasterKeys;
 use crate::tx::{Tx, values};
-use std::collections::HashMap;
 use stentor_domain::{Chance, Timestamp};
 
 /// What the check value in the database says, sealed: a start with the wrong master key cannot open it.
@@ -128,16 +127,4 @@ async fn give_back(tx: &mut Tx<'_>) -> Result<()> {
     )
     .await?;
     Ok(())
-}
-
-/// Failures in a row of the endpoints that have any.
-pub(crate) async fn read_health(tx: &mut Tx<'_>) -> Result<HashMap<i64, u32>> {
-    let rows = tx
-        .rows(
-            "SELECT endpoint, consecutive_failures FROM endpoint_health WHERE consecutive_failures > 0",
-            values![],
-            |row| Ok((row.int(0)?, row.count(1)?)),
-        )
-        .await?;
-    Ok(rows.into_iter().collect())
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use stentor_delivery::attempt::Attempting;
 use stentor_delivery::dispatch::{DispatchLimits, Dispatcher};
-use stentor_domain::limits::{IN_FLIGHT_MAX, IN_FLIGHT_PER_ENDPOINT_MAX};
+use stentor_domain::limits::{DISABLE_AFTER_DAYS, IN_FLIGHT_MAX, IN_FLIGHT_PER_ENDPOINT_MAX};
 use stentor_domain::{Chance, Clock, Timestamp};
 use stentor_engine::{Caller, Engine, Settings};
 use stentor_store::{Fresh, MasterKey, MasterKeys, Options, Purpose, Store, StoreError};
@@ -51,6 +51,8 @@ pub struct Setup {
     pub settings: Settings,
     /// About the dispatcher.
     pub limits: DispatchLimits,
+    /// How long an endpoint may fail without one success before it is disabled; `None` is for ever.
+    pub patience: Option<Duration>,
 }
 
 impl Default for Setup {
@@ -61,6 +63,7 @@ impl Default for Setup {
                 in_flight_max: IN_FLIGHT_MAX,
                 in_flight_per_endpoint_max: IN_FLIGHT_PER_ENDPOINT_MAX,
             },
+            patience: Some(Duration::from_secs(u64::from(DISABLE_AFTER_DAYS) * 24 * 3600)),
         }
     }
 }
@@ -176,6 +179,7 @@ impl World {
             Arc::clone(&clock) as _,
             chance,
             setup.settings.allow.clone(),
+            setup.patience,
         );
         let dispatcher = Dispatcher::new(store.clone(), Arc::clone(&clock) as _, attempting, setup.limits);
         Self {

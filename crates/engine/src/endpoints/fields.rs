@@ -19,11 +19,9 @@ use stentor_domain::limits::{
 use stentor_domain::name::{Invalid, check_name, check_uid};
 use stentor_domain::payload_format::PayloadFormat;
 use stentor_domain::schedule::{Anchor, Schedule};
-use stentor_domain::secret::{Secret, SecretError};
+use stentor_domain::secret::Secret;
+use stentor_domain::signature_prefix::SignaturePrefix;
 use stentor_domain::subscription::{Subscription, Types};
-
-/// Styles of signatures that are not built yet.
-const STYLES_NOT_YET: [&str; 4] = ["svix", "stripe", "github", "shopify"];
 
 /// What a caller says about an endpoint. `None` leaves alone (of a new one: the default); where there is an inner `None`,
 /// it clears. Numbers are as wide as callers may send them, so that one out of bounds is a fault among others.
@@ -120,8 +118,6 @@ impl EndpointFields {
     }
 
     fn check_with(self, mut check: Check, allow: &AllowList) -> Result<Checked> {
-        let unsupported = self.unsupported();
-        let supported = |field: &'static str| unsupported != Some(field);
         let faults = &mut check;
         let checked = Checked {
             name: take(faults, "name", self.name, |name| check_name(&name).map(|()| name)),
@@ -129,12 +125,9 @@ impl EndpointFields {
                 let parsed = EndpointUrl::parse(&url, allow);
                 faults.take_checked(parsed.map_err(|error| Invalid::destination("url", error.to_string())))
             }),
-            secret: take(
-                faults,
-                "secret",
-                self.secret.filter(|_| supported("secret")),
-                |secret| Secret::parse(&secret).map_err(|error| error.to_string()),
-            ),
+            secret: take(faults, "secret", self.secret, |secret| {
+                Secret::parse(&secret).map_err(|error| error.to_string())
+            }),
             custom_headers: self.custom_headers.and_then(|pairs| take_headers(faults, pairs)),
             timeout_seconds: take(faults, "timeout_seconds", self.timeout_seconds, |seconds| {
                 bounded(seconds, TIMEOUT_SECONDS_MAX, " seconds")
@@ -166,7 +159,6 @@ impl EndpointFields {
             }),
             header_styles: self
                 .header_styles
-                .filter(|_| supported("header_styles"))
                 .and_then(|words| faults.take_item("header_styles", HeaderStyles::parse(&words))),
             payload_format: take(faults, "payload_format", self.payload_format, |word| {
                 PayloadFormat::parse(&word)
@@ -178,26 +170,21 @@ impl EndpointFields {
             switch: self.switch,
         };
         check.done()?;
-        match unsupported {
-            Some(field) => Err(Error::NotSupported(field)),
-            None => Ok(checked),
-        }
-    }
-
-    /// The first field, if any, whose value asks for what is not built yet.
-    fn unsupported(&self) -> Option<&'static str> {
-        let secret = self.secret.as_deref().map(Secret::parse);
-        if matches!(secret, Some(Err(SecretError::Ed25519))) {
-            return Some("secret");
-        }
-        let mut styles = self.header_styles.iter().flatten();
-        styles
-            .any(|word| STYLES_NOT_YET.contains(&word.as_str()))
-            .then_some("header_styles")
+        Ok(checked)
     }
 }
 
 impl Checked {
+    /// Refuses styles of which two sign in the same header in a project with this prefix.
+    pub(super) fn check_in_project(&self, prefix: &SignaturePrefix) -> Result<()> {
+        match &self.header_styles {
+            None => Ok(()),
+            Some(styles) => {
+                (styles.check_in_project(prefix)).map_err(|rule| Error::invalid("header_styles", rule))
+            }
+        }
+    }
+
     /// What the fields of a new endpoint make of it, and the secret that they give it.
     pub(super) fn made_of_nothing(
         mut self,
@@ -210,6 +197,10 @@ impl Checked {
         let name = self.name.take();
         let name =
             name.unwrap_or_else(|| name_of(self.description.as_ref().and_then(Option::as_deref), &url));
+        let of_key_pair = self
+            .secret
+            .as_ref()
+            .is_some_and(|secret| secret.public_key().is_some());
         let mut settings = EndpointSettings {
             uid: None,
             name,
@@ -221,7 +212,11 @@ impl Checked {
             timeout_seconds: defaults.timeout_seconds,
             schedule: defaults.schedule,
             anchor: defaults.anchor,
-            header_styles: defaults.header_styles,
+            header_styles: if of_key_pair {
+                defaults.header_styles.without_hmac()
+            } else {
+                defaults.header_styles
+            },
             payload_format,
             max_in_flight: None,
             metadata: None,
@@ -269,7 +264,7 @@ impl Checked {
         put(&mut settings.header_styles, self.header_styles);
         put(&mut settings.payload_format, self.payload_format);
         put(&mut settings.max_in_flight, self.max_in_flight);
-        Ok(())
+        settings.check_headers()
     }
 }
 

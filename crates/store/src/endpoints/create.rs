@@ -11,6 +11,7 @@ use crate::seal::Sealer;
 use crate::tx::{Tx, values};
 use stentor_domain::contract::Contract;
 use stentor_domain::endpoint::{Endpoint, EndpointSettings, Status};
+use stentor_domain::health::Health;
 use stentor_domain::id::{EndpointId, ProjectId, TenantId};
 use stentor_domain::limits::SHARDS;
 use stentor_domain::secret::Secret;
@@ -76,10 +77,12 @@ pub(super) async fn create(
         tenant: new.tenant,
         number,
         settings: new.settings,
+        public_key: secret.public_key.clone(),
         status: Status::Active,
         created_at: by.at,
         updated_at: by.at,
     };
+    endpoint.check_signing(true)?;
     check_uid_is_free(tx, &endpoint).await?;
     let headers = &endpoint.settings.custom_headers;
     let config = EndpointConfig {
@@ -96,7 +99,7 @@ pub(super) async fn create(
     conclude(tx, &by, "endpoint.created", &config, None).await?;
     let made = EndpointWithHealth {
         endpoint: config.endpoint,
-        consecutive_failures: 0,
+        health: Health::default(),
     };
     once::keep(tx, once, &made).await?;
     Ok(Done::Now(made))

@@ -4,6 +4,7 @@ use super::header_sets;
 use crate::channels::{channels_text, read_channels};
 use crate::config::{EndpointConfig, Made};
 use crate::error::{Result, StoreError};
+use crate::health;
 use crate::seal::MasterKeys;
 use crate::tx::{Row, Tx, values};
 use std::fmt::Display;
@@ -12,6 +13,7 @@ use stentor_domain::custom_headers::CustomHeaders;
 use stentor_domain::endpoint::{DisabledReason, Endpoint, EndpointSettings, Status};
 use stentor_domain::endpoint_url::EndpointUrl;
 use stentor_domain::header_styles::HeaderStyles;
+use stentor_domain::health::Health;
 use stentor_domain::id::{EndpointId, Id, ProjectId, TenantId};
 use stentor_domain::payload_format::PayloadFormat;
 use stentor_domain::schedule::{Anchor, Schedule};
@@ -23,21 +25,28 @@ pub(super) struct Stored {
     pub(super) config: EndpointConfig,
     /// Was it deleted?
     pub(super) deleted: bool,
-    pub(super) consecutive_failures: u32,
+    pub(super) health: Health,
 }
 
-/// A question about endpoints `e` of tenants `t`, whose rows [`read`] reads.
+/// Where the columns of its health begin.
+const HEALTH: usize = 33;
+
+/// A question about endpoints `e` of tenants `t`, whose rows [`read`] reads. Of an endpoint's secrets the newest alone has no
+/// end.
 macro_rules! endpoints {
     ($rest:literal) => {
         concat!(
             "SELECT e.n, e.tag, e.tenant, t.tag, e.project, p.tag, e.number, e.created_at, e.updated_at,
-                    e.shard, e.header_set, e.config_version, e.deleted_at, coalesce(o.consecutive_failures, 0),
+                    e.shard, e.header_set, e.config_version, e.deleted_at, e.kind,
                     e.status, e.paused_at, e.disabled_reason, e.uid, e.name, e.description, e.url, e.events,
                     h.sealed, e.timeout_seconds, e.retry_schedule, e.retry_anchor, e.max_in_flight, e.metadata,
-                    e.header_styles, e.payload_format, e.channels, e.filter
+                    e.header_styles, e.payload_format, s.public_key, e.channels, e.filter, ",
+            health::columns!(),
+            "
              FROM endpoints e
              JOIN tenants t ON t.n = e.tenant
              JOIN projects p ON p.n = e.project
+             LEFT JOIN secrets s ON s.endpoint = e.n AND s.expires_at IS NULL
              LEFT JOIN header_sets h ON h.n = e.header_set
              LEFT JOIN endpoint_health o ON o.endpoint = e.n
              WHERE t.deleted_at IS NULL AND ",
@@ -167,6 +176,7 @@ fn read(row: &Row<'_>, master: &MasterKeys) -> Result<Stored> {
         tenant: TenantId(id(2)?),
         number: row.int(6)?,
         settings: read_settings(row, custom_headers)?,
+        public_key: row.text_or_null(30)?,
         status: read_status(row)?,
         created_at: row.time(7)?,
         updated_at: row.time(8)?,
@@ -182,7 +192,7 @@ fn read(row: &Row<'_>, master: &MasterKeys) -> Result<Stored> {
             made: Made::default(),
         },
         deleted: row.int_or_null(12)?.is_some(),
-        consecutive_failures: row.count(13)?,
+        health: health::read(row, HEALTH)?,
     })
 }
 
@@ -203,7 +213,7 @@ fn read_settings(row: &Row<'_>, custom_headers: CustomHeaders) -> Result<Endpoin
     let styles: Vec<&str> = styles.split(',').collect();
     let subscription = Subscription {
         types: Types::parse(&events).map_err(|(_, rule)| unreadable(rule))?,
-        channels: read_channels(row.text_or_null(30)?.as_deref())?,
+        channels: read_channels(row.text_or_null(31)?.as_deref())?,
     };
     Ok(EndpointSettings {
         uid: row.text_or_null(17)?,
@@ -211,7 +221,7 @@ fn read_settings(row: &Row<'_>, custom_headers: CustomHeaders) -> Result<Endpoin
         description: row.text_or_null(19)?,
         url: EndpointUrl::stored(&row.text(20)?).map_err(unreadable)?,
         subscription,
-        filter: row.text_or_null(31)?,
+        filter: row.text_or_null(32)?,
         custom_headers,
         timeout_seconds: small(row.int(23)?)?,
         schedule: read_schedule(&row.text(24)?)?,

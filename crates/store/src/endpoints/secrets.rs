@@ -12,6 +12,7 @@ use stentor_domain::secret::{Secret, SigningSecret};
 /// A new secret, ready to be written.
 pub(super) struct Sealed {
     n: i64,
+    pub(super) public_key: Option<String>,
     master_key: i64,
     sealed: Vec<u8>,
 }
@@ -21,6 +22,7 @@ pub(super) fn seal(store: &Store, secret: &Secret) -> Result<Sealed> {
     let master = store.master();
     Ok(Sealed {
         n,
+        public_key: secret.public_key(),
         master_key: master.current_id(),
         sealed: master.seal(&identity(n), secret.expose().as_bytes(), store.chance())?,
     })
@@ -28,8 +30,15 @@ pub(super) fn seal(store: &Store, secret: &Secret) -> Result<Sealed> {
 
 pub(super) async fn insert(tx: &mut Tx<'_>, endpoint: i64, new: &Sealed, at: Timestamp) -> Result<()> {
     tx.execute_one(
-        "INSERT INTO secrets (n, endpoint, master_key, sealed, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-        values![new.n, endpoint, new.master_key, &new.sealed[..], at],
+        "INSERT INTO secrets (n, endpoint, public_key, master_key, sealed, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        values![
+            new.n,
+            endpoint,
+            new.public_key.as_deref(),
+            new.master_key,
+            &new.sealed[..],
+            at
+        ],
     )
     .await
 }

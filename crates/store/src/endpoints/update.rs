@@ -5,6 +5,7 @@ use super::{EndpointError, EndpointWithHealth, check_uid_is_free, conclude, head
 use crate::Store;
 use crate::change::{By, tick};
 use crate::error::Result;
+use crate::health;
 use crate::once::{self, Done, Once};
 use crate::seal::{MasterKeys, Sealer};
 use crate::tx::{Tx, values};
@@ -28,6 +29,8 @@ pub(super) struct Updated {
     pub(super) shard: u16,
     /// Is it sent to now, and was not before?
     pub(super) resumed: bool,
+    /// Does what is known of its health say nothing any more?
+    pub(super) forgiven: bool,
 }
 
 pub(super) fn prepare(store: &Store, id: EndpointId, secret: Option<Secret>) -> Result<Prepared> {
@@ -53,6 +56,10 @@ pub(super) async fn update(
     let before = stored.config.endpoint.clone();
     let endpoint = &mut stored.config.endpoint;
     change(&mut endpoint.settings, &mut endpoint.status)?;
+    if let Some(secret) = &prepared.secret {
+        endpoint.public_key.clone_from(&secret.public_key);
+    }
+    endpoint.check_signing(prepared.secret.is_some())?;
     endpoint.updated_at = by.at;
     check_uid_is_free(tx, endpoint).await?;
     let headers = &endpoint.settings.custom_headers;
@@ -68,9 +75,17 @@ pub(super) async fn update(
     }
     let changed = changed_fields(&before, &stored.config.endpoint, prepared.secret.is_some());
     conclude(tx, &by, "endpoint.updated", &stored.config, Some(&changed)).await?;
+    let after = &stored.config.endpoint;
+    let resumed = after.status.sends() && !before.status.sends();
+    let forgiven = resumed || after.settings.url != before.settings.url;
+    if forgiven {
+        health::forgive(tx, id.n()).await?;
+        stored.health = stored.health.forgiven();
+    }
     Ok(Updated {
         shard: stored.config.shard,
-        resumed: stored.config.endpoint.status.sends() && !before.status.sends(),
+        resumed,
+        forgiven,
         endpoint: stored.into(),
     })
 }
@@ -88,6 +103,8 @@ pub(super) async fn rotate(
     }
     let stored = rows::find(tx, id, master).await?;
     let mut config = stored.ok_or(EndpointError::NotFound)?.config;
+    config.endpoint.public_key.clone_from(&secret.public_key);
+    config.endpoint.check_signing(true)?;
     secrets::end_later(tx, id.n(), by.at, ends_at).await?;
     secrets::insert(tx, id.n(), &secret, by.at).await?;
     config.version = version;

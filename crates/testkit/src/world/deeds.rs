@@ -7,7 +7,8 @@ use stentor_domain::contract::Contract;
 use stentor_domain::delivery::Delivery;
 use stentor_domain::id::{EndpointId, EventId};
 use stentor_domain::limits::BATCH_EVENTS_MAX;
-use stentor_engine::endpoints::EndpointFields;
+use stentor_domain::secret::Secret;
+use stentor_engine::endpoints::{EndpointFields, RotationFields};
 use stentor_engine::projects::ProjectPatch;
 use stentor_engine::publish::{Publication, Published, Publishing};
 use stentor_engine::tenants::NewTenant;
@@ -122,11 +123,28 @@ impl World {
 
     /// Draws a new secret beside the earlier ones, which go on for `grace_seconds`. Answers its text.
     pub async fn rotate(&self, endpoint: EndpointId, grace_seconds: i64) -> String {
+        let drawn = self.rotate_to(endpoint, None, grace_seconds).await;
+        let drawn = drawn.expect("the secret is rotated");
+        drawn.expect("no secret was given").expose().to_owned()
+    }
+
+    /// Gives an endpoint a secret beside the earlier ones, which go on for `grace_seconds`. Answers the one drawn where none
+    /// is given.
+    pub async fn rotate_to(
+        &self,
+        endpoint: EndpointId,
+        secret: Option<&str>,
+        grace_seconds: i64,
+    ) -> Result<Option<Secret>> {
+        let fields = RotationFields {
+            secret: secret.map(str::to_owned),
+            grace_seconds: Some(grace_seconds),
+        };
         let rotated = self
             .engine
-            .rotate_secret(&self.root, endpoint, Contract::V1, Some(grace_seconds), None)
+            .rotate_secret(&self.root, endpoint, Contract::V1, fields, None)
             .await;
-        now(rotated).expose().to_owned()
+        rotated.map(now_of)
     }
 
     /// Publishes an `order.paid` with this payload.
@@ -149,6 +167,13 @@ impl World {
             events.extend(published.iter().map(|one| one.id));
         }
         events
+    }
+
+    /// Lets a tenant's endpoints answer an event, so that they are trusted with more than one request at once.
+    pub async fn acquaint(&mut self, tenant: &str) {
+        self.publish(tenant, "{}").await;
+        self.settle().await;
+        self.receivers.take();
     }
 
     /// Publishes events together.

@@ -7,6 +7,9 @@ use stentor_domain::secret::{Secret, SigningSecret};
 use stentor_testkit::{EndpointFields, Received, Reply};
 
 pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const PAIR: &str =
+    "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==";
+const PUBLIC: &str = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=";
 const OTHER: &str = "a secret of plain text";
 
 pub(super) fn with_secret(secret: &str) -> EndpointFields {
@@ -28,8 +31,9 @@ pub(super) fn signature_by(secret: &str, received: &Received) -> String {
         created_at: Timestamp::EPOCH,
         expires_at: None,
     };
-    let sent_at = Timestamp::from_seconds(received.header("webhook-timestamp").parse().unwrap());
-    Signer::new(&[secret]).sign(received.id(), sent_at, &received.body)
+    let timestamp = received.header("webhook-timestamp");
+    let sent_at = Timestamp::from_seconds(timestamp.parse().unwrap());
+    Signer::new(&[secret]).sign(received.id(), timestamp, &received.body, sent_at)
 }
 
 #[tokio::test]
@@ -153,6 +157,49 @@ async fn after_a_rotation_without_grace_what_waits_for_its_retry_is_signed_with_
 }
 
 #[tokio::test]
+async fn a_change_from_one_kind_of_secret_to_the_other_has_a_grace_in_which_both_sign() {
+    let mut world = world().await;
+    let fields = EndpointFields {
+        header_styles: Some(vec!["standard".into()]),
+        ..with_secret(SECRET)
+    };
+    let endpoint = world.endpoint_with("acme", URL, fields).await;
+    for (given, earlier, public_key) in [(PAIR, SECRET, Some(PUBLIC)), (SECRET, PAIR, None)] {
+        let rotated = world.rotate_to(endpoint, Some(given), 60).await.unwrap();
+        assert_eq!(rotated, None, "no secret was drawn");
+        let known = world.engine.get_endpoint(&world.root, endpoint).await.unwrap();
+        assert_eq!(known.endpoint.public_key.as_deref(), public_key);
+
+        world.publish("acme", "1").await;
+        world.settle().await;
+        world.after(seconds(60)).await;
+        world.publish("acme", "2").await;
+        world.settle().await;
+        let [before, after] = &world.receivers.take()[..] else {
+            panic!("two deliveries")
+        };
+        let both = [signature_by(given, before), signature_by(earlier, before)];
+        assert_eq!(signatures(before), both);
+        assert_eq!(signatures(after), [signature_by(given, after)]);
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_draws_a_secret_of_the_newest_ones_kind() {
+    let world = world().await;
+    let endpoint = world.endpoint_with("acme", URL, with_secret(PAIR)).await;
+    let drawn = world.rotate(endpoint, 60).await;
+    assert!(drawn.starts_with("whsk_") && drawn.len() == PAIR.len());
+    let known = world.engine.get_endpoint(&world.root, endpoint).await.unwrap();
+    assert_eq!(
+        known.endpoint.public_key,
+        Secret::parse(&drawn).unwrap().public_key()
+    );
+    world.rotate_to(endpoint, Some(SECRET), 60).await.unwrap();
+    assert!(world.rotate(endpoint, 60).await.starts_with("whsec_"));
+}
+
+#[tokio::test]
 async fn a_secret_that_is_replaced_signs_no_more_not_even_retries() {
     let mut world = world().await;
     let endpoint = world.endpoint_with("acme", URL, with_secret(SECRET)).await;
@@ -167,80 +214,4 @@ async fn a_secret_that_is_replaced_signs_no_more_not_even_retries() {
     let received = world.receivers.take();
     assert_eq!(signatures(&received[0]), [signature_by(SECRET, &received[0])]);
     assert_eq!(signatures(&received[1]), [signature_by(OTHER, &received[1])]);
-}
-
-fn with_apps() -> EndpointFields {
-    EndpointFields {
-        header_styles: Some(vec!["standard".into(), "apps".into()]),
-        ..with_secret(SECRET)
-    }
-}
-
-#[tokio::test]
-async fn style_apps_signs_under_the_prefix_of_the_project_from_the_next_attempt_on() {
-    let mut world = world().await;
-    world.endpoint_with("acme", URL, with_apps()).await;
-    world
-        .receivers
-        .script(URL, &[Reply::Status(500), Reply::Status(200)]);
-    let event = world.publish("acme", "{}").await;
-    world.settle().await;
-    world.sign_under("X-Acme").await;
-    world.play(event).await;
-
-    let received = world.receivers.take();
-    let [first, second] = &received[..] else {
-        panic!("two attempts")
-    };
-    assert_eq!(first.header("x-webhook-signature").len(), 64);
-    assert_eq!(
-        second.header("x-acme-signature"),
-        first.header("x-webhook-signature")
-    );
-    assert_eq!(
-        second.header("x-acme-timestamp"),
-        world.attempted_at(event).await[1].millis().to_string()
-    );
-    for gone in ["x-webhook-signature", "x-webhook-timestamp"] {
-        assert!(!second.headers.contains_key(gone));
-    }
-    assert_eq!(signatures(second), [signature_by(SECRET, second)]);
-}
-
-#[tokio::test]
-async fn a_custom_header_never_stands_in_the_place_of_a_signature() {
-    let mut world = world().await;
-    let names = ["X-Acme-Signature", "x-acme-timestamp"];
-    let fields = EndpointFields {
-        custom_headers: Some(names.map(|name| (name.into(), "forged".into())).into()),
-        ..with_apps()
-    };
-    world.endpoint_with("acme", URL, fields).await;
-    world.publish("acme", "{}").await;
-    world.settle().await;
-    let before = &world.receivers.take()[0];
-    assert_eq!(
-        before.header("x-acme-signature"),
-        "forged",
-        "nobody else's name yet"
-    );
-
-    world.sign_under("x-acme").await;
-    let event = world.publish("acme", "{}").await;
-    world.settle().await;
-    let received = &world.receivers.take()[0];
-    for name in names {
-        assert_eq!(received.headers.get_all(name).iter().count(), 1);
-        assert_ne!(received.header(name), "forged");
-    }
-    assert_eq!(
-        received.header("x-acme-signature"),
-        before.header("x-webhook-signature"),
-        "the same body and secret"
-    );
-    let sent = &world.attempts(event).await[0].exchange.sent_headers;
-    assert!(sent.contains(&format!(
-        "x-acme-signature: {}\n",
-        received.header("x-acme-signature")
-    )));
 }

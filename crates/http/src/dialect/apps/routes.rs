@@ -16,7 +16,7 @@ use http::StatusCode;
 use stentor_domain::contract::Contract;
 use stentor_domain::id::{EndpointId, Id};
 use stentor_domain::limits::WHOLE_LIST_ITEMS_MAX;
-use stentor_engine::endpoints::Which;
+use stentor_engine::endpoints::{RotationFields, Which};
 use stentor_engine::test_send::TestSend;
 use stentor_store::endpoints::EndpointWithHealth;
 use utoipa_axum::router::OpenApiRouter;
@@ -160,13 +160,16 @@ async fn rotate_secret(
         let shown = Wrapped::<RotationOut>::of(RotationOut::default());
         (StatusCode::OK, input::bytes(&shown))
     })?;
-    let grace = Some(ROTATION_GRACE_SECONDS);
+    let fields = RotationFields {
+        secret: None,
+        grace_seconds: Some(ROTATION_GRACE_SECONDS),
+    };
     let done = app
         .engine()
-        .rotate_secret(&call.caller, which(&named), Contract::Apps, grace, once)
+        .rotate_secret(&call.caller, which(&named), Contract::Apps, fields, once)
         .await?;
-    answer(done, |secret| {
-        Json(Wrapped::<RotationOut>::of(&secret)).into_response()
+    answer(done, |drawn| {
+        Json(Wrapped::<RotationOut>::of(drawn)).into_response()
     })
 }
 

@@ -229,10 +229,10 @@ impl From<&EndpointWithHealth> for ChangedOut {
     }
 }
 
-impl From<&Secret> for RotationOut {
-    fn from(secret: &Secret) -> Self {
+impl From<Option<Secret>> for RotationOut {
+    fn from(drawn: Option<Secret>) -> Self {
         Self {
-            secret: Some(secret.expose().to_owned()),
+            secret: drawn.map(|secret| secret.expose().to_owned()),
         }
     }
 }

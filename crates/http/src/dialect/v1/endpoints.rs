@@ -42,16 +42,21 @@ async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) 
     let mut input: EndpointIn = input::json(&body)?;
     let named = input.tenant.take();
     let tenant = app.engine().tenant(&call.caller, named.as_deref())?.id;
-    let once = call.once(&app, None, Some(tenant), &body, |made: &EndpointWithHealth| {
-        (StatusCode::CREATED, input::bytes(&EndpointOut::from(made)))
-    })?;
+    let now = app.engine().now();
+    let once = call.once(
+        &app,
+        None,
+        Some(tenant),
+        &body,
+        move |made: &EndpointWithHealth| (StatusCode::CREATED, input::bytes(&EndpointOut::of(made, now))),
+    )?;
     let fields = input.fields()?;
     let done = app
         .engine()
         .create_endpoint(&call.caller, Contract::V1, named.as_deref(), fields, once)
         .await?;
     answer(done, |made| {
-        let shown = EndpointOut::from(&made.made).with_secret(made.drawn);
+        let shown = EndpointOut::of(&made.made, now).with_secret(made.drawn);
         (StatusCode::CREATED, Json(shown)).into_response()
     })
 }
@@ -70,7 +75,12 @@ async fn list(State(app): State<App>, call: Call, uri: Uri) -> Result<Response, 
         .engine()
         .list_endpoints(&call.caller, None, before, limit)
         .await?;
-    let shown: Vec<EndpointOut> = page.items.iter().map(EndpointOut::from).collect();
+    let now = app.engine().now();
+    let shown: Vec<EndpointOut> = page
+        .items
+        .iter()
+        .map(|known| EndpointOut::of(known, now))
+        .collect();
     let mut response = Json(shown).into_response();
     if let Some(next) = page.next.and_then(|last| link_to_next(&uri, &cursors, last)) {
         response.headers_mut().insert(LINK, next);
@@ -82,7 +92,7 @@ async fn list(State(app): State<App>, call: Call, uri: Uri) -> Result<Response, 
 #[utoipa::path(get, path = "/v1/endpoints/{id}", tag = "endpoints", params(("id" = String, Path, description = "Its id.")), responses((status = 200, body = EndpointOut)))]
 async fn get(State(app): State<App>, call: Call, Named(id): Named) -> Result<Json<EndpointOut>, Problem> {
     let endpoint = app.engine().get_endpoint(&call.caller, which(&id)).await?;
-    Ok(Json(EndpointOut::from(&endpoint)))
+    Ok(Json(EndpointOut::of(&endpoint, app.engine().now())))
 }
 
 /// Change an endpoint. `PAUSED` holds its deliveries, `ACTIVE` resumes them from every state.
@@ -98,7 +108,7 @@ async fn update(
         .engine()
         .update_endpoint(&call.caller, which(&id), input.fields()?)
         .await?;
-    Ok(Json(EndpointOut::from(&endpoint)))
+    Ok(Json(EndpointOut::of(&endpoint, app.engine().now())))
 }
 
 /// Delete an endpoint; what is unfinished is cancelled.
@@ -108,11 +118,11 @@ async fn delete(State(app): State<App>, call: Call, Named(id): Named) -> Result<
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Draw a new secret. The earlier ones go on signing until the grace ends.
+/// Give it a new secret. The earlier ones go on signing until the grace ends.
 #[utoipa::path(
     post, path = "/v1/endpoints/{id}/rotate-secret", tag = "endpoints", request_body = RotationIn,
     params(("id" = String, Path, description = "Its id.")),
-    responses((status = 200, body = RotationOut, description = "With the new secret, this once."))
+    responses((status = 200, body = RotationOut, description = "With the new secret, this once, where none was given."))
 )]
 async fn rotate_secret(
     State(app): State<App>,
@@ -123,13 +133,15 @@ async fn rotate_secret(
     let input: RotationIn = input::json(&body)?;
     let tenant = app.engine().endpoint(&call.caller, which(&id))?.endpoint.tenant;
     let once = call.once(&app, None, Some(tenant), &body, |(): &()| {
-        (StatusCode::OK, input::bytes(&RotationOut::without_secret()))
+        (StatusCode::OK, input::bytes(&RotationOut::of(None)))
     })?;
     let done = app
         .engine()
-        .rotate_secret(&call.caller, which(&id), Contract::V1, input.grace_seconds, once)
+        .rotate_secret(&call.caller, which(&id), Contract::V1, input.fields(), once)
         .await?;
-    answer(done, |secret| Json(RotationOut::of(&secret)).into_response())
+    answer(done, |drawn| {
+        Json(RotationOut::of(drawn.as_ref())).into_response()
+    })
 }
 
 /// The endpoint that a path names, in v1's spelling.

@@ -5,10 +5,13 @@ use crate::problem::Problem;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::fmt;
+use stentor_domain::Timestamp;
 use stentor_domain::endpoint::Status;
+use stentor_domain::health::Health;
 use stentor_domain::secret::Secret;
-use stentor_engine::endpoints::EndpointFields;
+use stentor_engine::endpoints::{EndpointFields, RotationFields};
 use stentor_store::endpoints::EndpointWithHealth;
 use utoipa::ToSchema;
 
@@ -23,8 +26,8 @@ pub(super) struct EndpointIn {
     #[serde(default)]
     #[schema(required = true, value_type = String, max_length = 2083)]
     url: Noted<String>,
-    /// Its signing secret: `whsec_` and base64 of 24 to 64 bytes, or any 16 to 255 printable characters. Without one it
-    /// gets a new one, which the answer shows.
+    /// Its signing secret: `whsec_` and base64 of 24 to 64 bytes, `whsk_` and base64 of an ed25519 seed and its public key, or
+    /// any 16 to 255 printable characters. Without one it gets a new `whsec_` one, which the answer shows.
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 16, max_length = 255)]
     secret: Noted<String>,
@@ -69,9 +72,11 @@ pub(super) struct EndpointIn {
     #[serde(default)]
     #[schema(value_type = Option<String>, pattern = "^(previous|first)$", default = "previous")]
     retry_anchor: Noted<String>,
-    /// How its deliveries are signed: `standard`, and at most one of `organization`, `apps` and `v1` beside it.
+    /// How its deliveries are signed: `standard`; beside it `svix`, `stripe`, `github`, `shopify`, at most one of `organization`,
+    /// `apps` and `v1`, and `prefix:NAME` for the standard headers under a name of your own. An ed25519 secret goes with
+    /// `standard`, `svix` and `prefix:NAME` only, and starts with `standard` alone.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>, default = json!(["standard", "v1"]))]
+    #[schema(value_type = Option<Vec<String>>, max_items = 8, default = json!(["standard", "v1"]))]
     header_styles: Noted<Vec<String>>,
     /// What the bodies of its deliveries look like; by default as its project says.
     #[serde(default)]
@@ -202,13 +207,18 @@ pub(super) struct EndpointOut {
     metadata: Option<Box<RawValue>>,
     retry_schedule: Vec<u32>,
     retry_anchor: &'static str,
-    header_styles: Vec<&'static str>,
+    #[schema(value_type = Vec<String>)]
+    header_styles: Vec<Cow<'static, str>>,
     payload_format: &'static str,
     #[schema(required)]
     max_in_flight: Option<u16>,
-    /// Why it is disabled: `gone` (its receiver answered 410) or `owner`.
+    /// Why it is disabled: `gone` (its receiver answered 410), `failing` (for days without one success) or `owner`.
     #[schema(required)]
     disabled_reason: Option<&'static str>,
+    breaker: BreakerOut,
+    /// What its receivers verify with, `whpk_` and base64, where its newest secret is an ed25519 one (`whsk_`).
+    #[schema(required)]
+    public_key: Option<String>,
     /// Attempts that failed since the last one that did not.
     consecutive_failures: u32,
     /// Its secret, in the answer to its creation only, and only where none was given.
@@ -216,18 +226,35 @@ pub(super) struct EndpointOut {
     secret: Option<String>,
 }
 
-/// What to draw a new secret for.
+/// Whether it is sent to as its limits say, and why not.
+#[derive(Serialize, ToSchema)]
+pub(super) struct BreakerOut {
+    /// `closed`; `open`: it fails, and waits for a probe; `throttled`: its receiver asked for a pause; `half_open`: a probe,
+    /// or the few deliveries after one that succeeded, show whether it is back.
+    state: &'static str,
+    /// Why it is not closed, in words.
+    #[schema(required)]
+    reason: Option<String>,
+    /// When the next probe is due, while it is not sent to.
+    #[schema(required)]
+    next_probe_at: Option<String>,
+}
+
+/// A new secret beside the earlier ones.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct RotationIn {
+    /// The secret. Without one, one of the newest's kind is drawn, `whsk_` after `whsk_` and `whsec_` else, which the answer shows.
+    #[schema(min_length = 16, max_length = 255)]
+    secret: Option<String>,
     /// How long the earlier secrets go on signing; 0 ends them at once.
     #[schema(minimum = 0, maximum = 604_800, default = 86_400)]
-    pub(super) grace_seconds: Option<i64>,
+    grace_seconds: Option<i64>,
 }
 
 /// A new secret.
 #[derive(Serialize, ToSchema)]
 pub(super) struct RotationOut {
-    /// The secret, shown this once.
+    /// The secret, shown this once, where none was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
 }
@@ -309,8 +336,19 @@ impl EndpointChange {
     }
 }
 
-impl From<&EndpointWithHealth> for EndpointOut {
-    fn from(known: &EndpointWithHealth) -> Self {
+impl BreakerOut {
+    fn of(health: Health, now: Timestamp) -> Self {
+        Self {
+            state: health.breaker(now).as_str(),
+            reason: health.reason(),
+            next_probe_at: health.next_probe_at().map(Timestamp::iso_millis),
+        }
+    }
+}
+
+impl EndpointOut {
+    /// An endpoint as it is at `now`.
+    pub(super) fn of(known: &EndpointWithHealth, now: Timestamp) -> Self {
         let endpoint = &known.endpoint;
         let settings = &endpoint.settings;
         let (status, paused_at, disabled_reason) = match endpoint.status {
@@ -343,7 +381,9 @@ impl From<&EndpointWithHealth> for EndpointOut {
             payload_format: settings.payload_format.as_str(),
             max_in_flight: settings.max_in_flight,
             disabled_reason,
-            consecutive_failures: known.consecutive_failures,
+            breaker: BreakerOut::of(known.health, now),
+            public_key: endpoint.public_key.clone(),
+            consecutive_failures: known.health.consecutive_failures,
             secret: None,
         }
     }
@@ -363,16 +403,21 @@ impl EndpointOut {
     }
 }
 
-impl RotationOut {
-    pub(super) fn of(secret: &Secret) -> Self {
-        Self {
-            secret: Some(secret.expose().to_owned()),
+impl RotationIn {
+    pub(super) fn fields(self) -> RotationFields {
+        RotationFields {
+            secret: self.secret,
+            grace_seconds: self.grace_seconds,
         }
     }
+}
 
-    /// What a repetition of the request is answered.
-    pub(super) fn without_secret() -> Self {
-        Self { secret: None }
+impl RotationOut {
+    /// `None` is the answer to a secret that the caller knows, and to a repeated request.
+    pub(super) fn of(drawn: Option<&Secret>) -> Self {
+        Self {
+            secret: drawn.map(|secret| secret.expose().to_owned()),
+        }
     }
 }
 

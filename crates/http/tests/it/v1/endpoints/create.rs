@@ -1,6 +1,6 @@
 //! Making endpoints: fields, defaults, limits, repetitions.
 
-use super::{call, in_snapshot, made, path, plain, plain_with, send, send_text};
+use super::{PAIR, call, in_snapshot, made, path, plain, plain_with, send, send_text};
 use crate::world::World;
 use serde_json::{Value, json};
 use stentor_domain::limits::ENDPOINTS_PER_TENANT_MAX;
@@ -11,6 +11,7 @@ async fn every_bad_value_is_refused_by_the_name_of_its_field() {
     let world = World::start().await;
     let key = world.tenant_key("acme").await;
     let long = |length: usize| "x".repeat(length);
+    let mismatched = PAIR.replace("Kvg==", "Kvw==");
     let cases = [
         (json!({"name": ""}), "name"),
         (json!({"name": long(256)}), "name"),
@@ -87,8 +88,18 @@ async fn every_bad_value_is_refused_by_the_name_of_its_field() {
         (json!({"header_styles": ["v1"]}), "header_styles"),
         (json!({"header_styles": ["standard", "v2"]}), "header_styles.1"),
         (
+            json!({"header_styles": ["standard", "prefix:svix"]}),
+            "header_styles.1",
+        ),
+        (
             json!({"header_styles": ["standard", "v1", "apps"]}),
             "header_styles.2",
+        ),
+        (json!({"secret": "whsk_your_signing_secret"}), "secret"),
+        (json!({"secret": mismatched}), "secret"),
+        (
+            json!({"secret": PAIR, "header_styles": ["standard", "github"]}),
+            "secret",
         ),
         (json!({"max_in_flight": 0}), "max_in_flight"),
         (json!({"max_in_flight": 1_001}), "max_in_flight"),
@@ -150,25 +161,13 @@ fn told(problem: &Value) -> String {
 async fn what_is_not_built_yet_is_refused_by_name_and_unknown_fields_are_ignored() {
     let world = World::start().await;
     let key = world.tenant_key("acme").await;
-    let cases = [
-        json!({"rate_limit": 5}),
-        json!({"ordered": true}),
-        json!({"header_styles": ["svix"]}),
-        json!({"secret": "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbc="}),
-    ];
+    let cases = [json!({"rate_limit": 5}), json!({"ordered": true})];
     let endpoint = made(&world, &key, plain()).await;
     for fields in cases {
         let field = fields.as_object().unwrap().keys().next().unwrap().clone();
         let expected = ("not_supported".to_owned(), vec![field]);
         let created = call(&world, &key, "POST /v1/endpoints", plain_with(fields.clone())).await;
         assert_eq!(created.refusal(422), expected);
-        // Who hears that a secret is not supported must not believe that none is.
-        let in_part = ["header_styles", "events", "secret"].contains(&&*expected.1[0]);
-        let says_so = created.expect(422)["detail"]
-            .as_str()
-            .unwrap()
-            .contains("that value of");
-        assert_eq!(says_so, in_part, "{}", created.raw);
         let patched = call(&world, &key, &path("PATCH", &endpoint), fields).await;
         assert_eq!(patched.refusal(422), expected);
     }

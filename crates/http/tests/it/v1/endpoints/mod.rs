@@ -16,6 +16,11 @@ use std::sync::Arc;
 use stentor_domain::id::EndpointId;
 use stentor_store::config::EndpointConfig;
 
+/// An ed25519 secret, the example of Standard Webhooks, and its public key.
+const PAIR: &str =
+    "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==";
+const PUBLIC: &str = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=";
+
 /// The least that makes an endpoint.
 fn plain() -> Value {
     json!({"name": "orders", "url": "https://example.com/hook"})

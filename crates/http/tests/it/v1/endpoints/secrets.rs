@@ -1,10 +1,11 @@
 //! Signing secrets: shown once, rotated, replaced, and never readable on the disk.
 
-use super::{call, in_snapshot, made, path, plain, plain_with, send};
+use super::{PAIR, PUBLIC, call, in_snapshot, made, path, plain, plain_with, send};
 use crate::world::World;
 use serde_json::{Value, json};
 use std::time::Duration;
 use stentor_domain::limits::SECRETS_VALID_MAX;
+use stentor_domain::secret::Secret;
 use stentor_domain::{Clock as _, Timestamp};
 
 /// The secrets that sign at `now`, newest first.
@@ -112,6 +113,60 @@ async fn a_replaced_secret_ends_at_once_and_is_not_echoed() {
 }
 
 #[tokio::test]
+async fn the_public_key_is_that_of_the_newest_secret_and_null_without_one() {
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
+    let endpoint = made(&world, &key, plain_with(json!({"secret": PAIR}))).await;
+    let shown = async |secret: &str| {
+        let shown = call(&world, &key, &path("GET", &endpoint), json!(null)).await;
+        let listed = call(&world, &key, "GET /v1/endpoints", json!(null)).await;
+        let shown = shown.expect(200);
+        assert_eq!(listed.expect(200)[0], shown, "{secret}");
+        shown["public_key"].clone()
+    };
+    assert_eq!(endpoint["public_key"], PUBLIC);
+    assert_eq!(endpoint["header_styles"], json!(["standard"]), "v1's is an HMAC");
+    assert_eq!(endpoint.get("secret"), None, "a given secret is not echoed");
+    assert_eq!(shown("given").await, PUBLIC);
+
+    let drawn = text(&rotate(&world, &key, &endpoint, json!({})).await);
+    let drawn = Secret::parse(&drawn).unwrap().public_key();
+    assert!(drawn.is_some());
+    assert_eq!(shown("drawn").await, json!(drawn));
+
+    let given = rotate(&world, &key, &endpoint, json!({"secret": "sixteen letters!"})).await;
+    assert_eq!(given, json!({}));
+    assert_eq!(shown("of an HMAC").await, json!(null));
+
+    let body = json!({"secret": PAIR});
+    let patched = call(&world, &key, &path("PATCH", &endpoint), body).await;
+    assert_eq!(patched.expect(200)["public_key"], PUBLIC);
+    let world = world.restart().await;
+    let known = in_snapshot(&world, &endpoint).unwrap();
+    assert_eq!(known.endpoint.public_key.as_deref(), Some(PUBLIC));
+}
+
+#[tokio::test]
+async fn a_rotation_to_what_is_no_secret_names_the_field_and_changes_nothing() {
+    let world = World::start().await;
+    let key = world.tenant_key("acme").await;
+    let endpoint = made(&world, &key, plain()).await;
+    let target = format!("{}/rotate-secret", path("POST", &endpoint));
+    for (body, fields) in [
+        (json!({"secret": "short"}), vec!["secret"]),
+        (json!({"secret": 5}), vec!["secret"]),
+        (
+            json!({"secret": "whsk_your_signing_secret", "grace_seconds": -1}),
+            vec!["secret", "grace_seconds"],
+        ),
+    ] {
+        let answer = call(&world, &key, &target, body.clone()).await;
+        assert_eq!(answer.refusal(422).1, fields, "{body}");
+    }
+    assert_eq!(valid(&world, &endpoint, world.clock.now()), [text(&endpoint)]);
+}
+
+#[tokio::test]
 async fn a_grace_out_of_bounds_is_refused() {
     let world = World::start().await;
     let key = world.tenant_key("acme").await;
@@ -162,11 +217,16 @@ async fn secrets_and_header_values_are_nowhere_on_the_disk() {
         .await
         .expect(200);
     let rotated = rotate(&world, &key, &endpoint, json!({})).await;
+    made(&world, &key, plain_with(json!({"secret": PAIR}))).await;
 
     let disk = world.database.bytes();
     let on_disk = |text: &str| disk.windows(text.len()).any(|part| part == text.as_bytes());
     assert!(on_disk("https://example.com/hook"), "the search itself works");
     assert!(!on_disk("canary"));
+    assert!(
+        on_disk(PUBLIC) && !on_disk(&PAIR[5..40]),
+        "of a pair the public key only"
+    );
     for secret in [text(&drawn), text(&rotated)] {
         assert!(!on_disk(secret.strip_prefix("whsec_").unwrap()));
     }
