@@ -121,10 +121,6 @@ def test_an_unknown_tenant_is_404(shared_server: Server):
     publish(shared_server.root, "ten_01890a5d-ac96-774b-bcce-b302099a8057").problem(404)
 
 
-def test_channels_are_refused_until_they_are_built(client: Client, tenant: str):
-    publish(client, tenant, channels=["eu"]).problem(422, "not_supported")
-
-
 # --- Deliveries ----------------------------------------------------------------------------------------------------
 
 

@@ -96,6 +96,7 @@ def test_changing(organization: Organization, recorded: Exchanges):
     for name, change in {
         "update": UPDATE,
         "update-url-only": {"url": "https://example.com/v3"},
+        "update-events-only": {"events": ["order.*", "user.made"]},
         "update-clear-description": {"description": None},
         "update-nothing": {},
         "update-switch-off": {"active": False},

@@ -103,6 +103,7 @@ def operations(exchange: Exchange) -> None:
     exchange("head", "HEAD", "/2")
     everything = {"events": ["order.completed"], "url": "https://example.org", "description": "New", "enabled": False}
     exchange("patch", "PATCH", "/2", everything)
+    exchange("patch-event-pattern", "PATCH", "/2", {"events": ["order.*"]})
     exchange("patch-nothing", "PATCH", "/2", {})
     exchange("patch-nulls", "PATCH", "/2", dict.fromkeys(everything))
     exchange("patch-unknown-fields", "PATCH", "/2", {"id": 7, "created_at": None, "secret": 1})
@@ -142,7 +143,7 @@ def faulty_fields(exchange: Exchange) -> None:
     exchange("patch-event-unknown", "PATCH", "/1", {"events": ["order.completed", "order.lost"]})
     exchange("patch-event-archived", "PATCH", "/1", {"events": ["order.archived"]})
     exchange("patch-event-star", "PATCH", "/1", {"events": ["*"]})
-    exchange("patch-event-pattern", "PATCH", "/1", {"events": ["order.*"]})
+    exchange("patch-event-bad-pattern", "PATCH", "/1", {"events": ["order.*", "*.paid"]})
     exchange("patch-events-empty", "PATCH", "/1", {"events": []})
     exchange("patch-two-faults", "PATCH", "/1", {"url": "http://example.com", "description": "d" * 1_001})
 

@@ -32,7 +32,9 @@ EVERYTHING = LEAST | {
     "timeout_seconds": 30,
     "uid": "orders-1",
     "description": "Orders of the shop",
-    "events": ["order.completed", "order.refunded"],
+    "events": ["order.completed", "refund.*"],
+    "channels": ["eu", "priority"],
+    "filter": {"data.total": {"$gte": 100}, "$or": [{"data.vip": True}, {"data.country": {"$in": ["DE", "AT"]}}]},
     "metadata": {"plan": "gold", "seats": 3},
     "retry_schedule": [60, 3_600],
     "retry_anchor": "first",
@@ -142,7 +144,7 @@ def test_changing(owner: Owner, recorded: Exchanges):
         "update-headers-masked": {"headers_json": HEADERS | {"X-Api-Key": "***", "X-Team": "red"}},
         "update-timeout": {"timeout_seconds": 60},
         "update-everything-else": {name: value for name, value in EVERYTHING.items() if name not in PUBLISHED},
-        "update-clear": {"uid": None, "description": None, "metadata": None, "max_in_flight": None},
+        "update-clear": {"uid": None, "description": None, "metadata": None, "max_in_flight": None, "filter": None},
         "update-nothing": {},
         "update-unknown-fields": {"id": "ep_x", "number": 9, "paused_at": None, "colour": "blue"},
     }.items():
@@ -164,6 +166,24 @@ def test_rotating(owner: Owner, recorded: Exchanges):
     client.patch(path, {"header_styles": ["standard"]}).expect(200)
     recorded.exchange("rotate-secret-to-key-pair", client, "POST", f"{path}/rotate-secret", pair)
     recorded.exchange("rotate-secret-of-key-pair", client, "POST", f"{path}/rotate-secret")
+
+
+def test_matching(owner: Owner, recorded: Exchanges):
+    client, fields = owner.client, ("events", "channels", "filter")
+    path = owner.endpoint(**{name: EVERYTHING[name] for name in fields})
+    order = {"type": "order.completed", "channels": ["eu"], "payload": {"data": {"total": 250, "country": "DE"}}}
+    for name, change in {
+        "match": {},
+        "match-not-its-type": {"type": "user.made"},
+        "match-not-its-channel": {"channels": ["us"]},
+        "match-filter-fails": {"payload": {"data": {"total": 99.5, "country": "DE"}}},
+        "match-no-filter-of-or-holds": {"payload": {"data": {"total": 250, "country": "FR"}}},
+        "match-bad": {"type": "a b", "channels": ["e u"]},
+    }.items():
+        recorded.exchange(name, client, "POST", f"{path}/match", order | change)
+    recorded.exchange("match-nothing", client, "POST", f"{path}/match", {})
+    client.patch(path, {"status": "PAUSED"}).expect(200)
+    recorded.exchange("match-paused", client, "POST", f"{path}/match/", order)
 
 
 def test_testing(owner: Owner, recorded: Exchanges, receiver: Receiver):
@@ -258,6 +278,13 @@ LEAST_VALUES = {
     "retry_schedule": [],
     "max_in_flight": 1,
 }
+
+
+def nested_filter(depth: int) -> dict:
+    """A filter with so many filters within each other, itself included."""
+    return {"$not": nested_filter(depth - 1)} if depth > 1 else {}
+
+
 BEYOND = {
     "name-too-long": {"name": "n" * 256},
     "name-empty": {"name": ""},
@@ -288,10 +315,15 @@ BEYOND = {
     "metadata-too-large": {"metadata": {"m": "m" * 4_088}},
     "events-empty": {"events": []},
     "events-bad-name": {"events": ["order.completed", "order completed"]},
-    "events-pattern": {"events": ["order.*"]},
+    "events-bad-pattern": {"events": ["order.*", "*.paid"]},
+    "channels-too-many": {"channels": [str(number) for number in range(11)]},
+    "channels-empty": {"channels": []},
     "schedule-too-long": {"retry_schedule": [1] * 65},
     "schedule-wait-too-long": {"retry_schedule": [604_801]},
     "max-in-flight-too-large": {"max_in_flight": 1_001},
+    "filter-too-large": {"filter": {"a": "x" * 4_096}},
+    "filter-too-deep": {"filter": nested_filter(9)},
+    "filter-bad-operator": {"filter": {"$or": [{"data.total": 1}, {"data.name": {"$regex": "(a+)+$"}}]}},
 }
 
 
@@ -354,6 +386,7 @@ def test_what_no_operation_takes(owner: Owner, recorded: Exchanges):
     recorded.exchange("wrong-method", client, "PUT", PATH, PUBLISHED)
     recorded.exchange("wrong-method-of-one", client, "PUT", path, PUBLISHED)
     recorded.exchange("wrong-method-of-rotate-secret", client, "GET", f"{path}/rotate-secret")
+    recorded.exchange("wrong-method-of-match", client, "GET", f"{path}/match")
     recorded.exchange("wrong-method-of-test", client, "GET", f"{path}/test")
     recorded.exchange("wrong-media-type", client, "POST", PATH, b"name=x", {"Content-Type": "text/plain"})
     recorded.exchange("content-encoding", client, "POST", PATH, PUBLISHED, {"Content-Encoding": "gzip"})

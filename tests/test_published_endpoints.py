@@ -28,6 +28,8 @@ ADDED = {
     "number": int,
     "description": (str, type(None)),
     "events": list,
+    "channels": (list, type(None)),
+    "filter": (dict, type(None)),
     "metadata": (dict, type(None)),
     "retry_schedule": list,
     "retry_anchor": str,
@@ -40,10 +42,8 @@ ADDED = {
     "consecutive_failures": int,
 }
 NOT_BUILT = {
-    "channels": ["eu"],
     "rate_limit": 10,
     "ordered": True,
-    "filter": {"amount": 1},
 }
 NEVER_SHOWN = [name for name in NOT_BUILT if name not in ADDED]
 DEFAULT_SCHEDULE = [5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]

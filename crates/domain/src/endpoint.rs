@@ -45,6 +45,8 @@ pub struct EndpointSettings {
     pub url: EndpointUrl,
     /// Which events it wants.
     pub subscription: Subscription,
+    /// What it asks of payloads: a JSON object as text, which the engine reads.
+    pub filter: Option<String>,
     /// What is added to every request.
     pub custom_headers: CustomHeaders,
     /// The deadline of one whole exchange, body included: 1 to 60 s.

@@ -7,8 +7,8 @@
 //! - [`name`]: event types, uids and display names, and how a bad value is reported ([`name::Invalid`]);
 //! - [`key`]: API keys, their roles, and who acts ([`key::Actor`]);
 //! - [`endpoint_url`], [`address`]: where an endpoint may be, judged at save and again at connect;
-//! - [`custom_headers`], [`secret`], [`key_pair`], [`header_styles`], [`signature_prefix`], [`subscription`], [`schedule`],
-//!   [`payload_format`]: what an endpoint is made of;
+//! - [`custom_headers`], [`secret`], [`key_pair`], [`header_styles`], [`signature_prefix`], [`channels`], [`subscription`],
+//!   [`schedule`], [`payload_format`]: what an endpoint is made of;
 //! - [`contract`]: what each published contract documents for the endpoints made through it;
 //! - [`endpoint`]: the endpoint itself and its status;
 //! - [`delivery`], [`attempt`]: one event for one endpoint, and one HTTP try of it;
@@ -18,6 +18,7 @@
 pub mod address;
 pub mod attempt;
 pub mod chance;
+pub mod channels;
 pub mod contract;
 pub mod custom_headers;
 pub mod delivery;

@@ -26,6 +26,38 @@ pub const NAME_CHARACTERS_MAX: usize = 255;
 pub const EVENT_TYPE_CHARACTERS_MAX: usize = 255;
 /// Event types in one subscription.
 pub const SUBSCRIPTION_TYPES_MAX: usize = 500;
+/// Channels of one event, and of one endpoint.
+pub const CHANNELS_MAX: usize = 10;
+/// Length of a channel's name.
+pub const CHANNEL_CHARACTERS_MAX: usize = 128;
+/// Size of an endpoint's filter as JSON.
+pub const FILTER_BYTES_MAX: usize = 4 * 1024;
+/// Filters within filters (`$and`, `$or`, `$not`), the outermost included.
+pub const FILTER_DEPTH_MAX: usize = 8;
+/// What a filter asks for: operators and plain values.
+pub const FILTER_TESTS_MAX: usize = 50;
+/// Names in one path of a filter.
+pub const FILTER_PATH_STEPS_MAX: usize = 16;
+/// Items of arrays that one path of a filter looks at.
+pub const FILTER_ITEMS_MAX: usize = 100;
+/// Size of an event type's JSON Schema.
+pub const SCHEMA_BYTES_MAX: usize = 32 * 1024;
+/// Schemas within a schema, with every reference replaced by what it names.
+pub const SCHEMA_PARTS_MAX: usize = 2_000;
+/// Schemas within one another, likewise.
+pub const SCHEMA_DEPTH_MAX: usize = 64;
+/// Regular expressions in one schema.
+pub const SCHEMA_PATTERNS_MAX: usize = 50;
+/// What one of them may take when it is compiled.
+pub const SCHEMA_PATTERN_BYTES_MAX: usize = 256 * 1024;
+/// Looks into a payload that checking it may take, however short it is.
+pub const SCHEMA_STEPS_MIN: usize = 10_000;
+/// Further ones for each of its bytes.
+pub const SCHEMA_STEPS_FOR_EACH_BYTE: usize = 16;
+/// Looks that naming the fault of a payload may take.
+pub const SCHEMA_NAMING_STEPS_MAX: usize = 100_000;
+/// Stack that checking a payload may take: a quarter of what a thread has.
+pub const SCHEMA_STACK_BYTES_MAX: usize = 512 * 1024;
 /// Length of a uid, and of a producer's own event id (contract v1).
 pub const UID_CHARACTERS_MAX: usize = 256;
 /// Length of an idempotency key.

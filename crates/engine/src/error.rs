@@ -9,9 +9,6 @@ pub enum Error {
     /// Fields that break rules, all of them.
     #[error("the request breaks rules")]
     Invalid(Vec<Invalid>),
-    /// A field's value that is named in the contract but not built yet.
-    #[error("that value of {0} is not supported")]
-    NotSupported(&'static str),
     /// A payload beyond the limit.
     #[error("{0}")]
     TooLarge(Invalid),

@@ -1,10 +1,12 @@
 //! Managing event types. Tenant keys read them; names that are not registered may be published all the same.
 
 use crate::error::{Check, Error, Result};
+use crate::schema::Schema;
 use crate::{Caller, Engine, Page, page};
 use stentor_domain::id::ProjectId;
 use stentor_domain::limits::{DESCRIPTION_CHARACTERS_MAX, SUBSCRIPTION_TYPES_MAX};
-use stentor_domain::name::EventTypeName;
+use stentor_domain::name::{EventTypeName, Invalid};
+use stentor_store::StoreError;
 use stentor_store::event_types::{EventType, EventTypeError, EventTypeSettings};
 use stentor_store::once::{Done, Once};
 
@@ -15,6 +17,10 @@ pub struct NewEventType {
     pub name: String,
     /// What it means.
     pub description: String,
+    /// What its payloads look like: a JSON Schema as text.
+    pub schema: Option<String>,
+    /// Is the schema to be enforced when an event is published?
+    pub validate: bool,
 }
 
 /// What a caller wants changed of an event type; `None` leaves alone.
@@ -22,6 +28,10 @@ pub struct NewEventType {
 pub struct EventTypePatch {
     /// What it means.
     pub description: Option<String>,
+    /// What its payloads look like; an inner `None` clears it.
+    pub schema: Option<Option<String>>,
+    /// Is the schema to be enforced when an event is published?
+    pub validate: Option<bool>,
 }
 
 impl Engine {
@@ -39,11 +49,17 @@ impl Engine {
         let mut check = Check::default();
         let name = check.take("name", EventTypeName::parse(&new.name));
         check.take("description", check_description(&new.description));
-        check.done()?;
-        let name = name.ok_or_else(|| Error::invalid("name", "is required"))?;
+        if let Some(schema) = &new.schema {
+            check.take_checked(Schema::compile(schema));
+        }
         let settings = EventTypeSettings {
             description: new.description,
+            schema: new.schema,
+            validate: new.validate,
         };
+        check.take_checked(check_enforceable(&settings));
+        check.done()?;
+        let name = name.ok_or_else(|| Error::invalid("name", "is required"))?;
         Ok(self
             .store
             .create_event_type(self.by(caller), project.id, name, settings, once)
@@ -82,17 +98,27 @@ impl Engine {
         caller.is_above_tenant()?;
         caller.may_change()?;
         let project = self.project(caller, None)?;
+        let mut check = Check::default();
         if let Some(description) = &patch.description {
-            let mut check = Check::default();
             check.take("description", check_description(description));
-            check.done()?;
         }
+        if let Some(Some(schema)) = &patch.schema {
+            check.take_checked(Schema::compile(schema));
+        }
+        check.done()?;
         Ok(self
             .store
             .update_event_type(self.by(caller), project.id, known_name(name)?, move |settings| {
                 if let Some(description) = patch.description {
                     settings.description = description;
                 }
+                if let Some(schema) = patch.schema {
+                    settings.schema = schema;
+                }
+                if let Some(validate) = patch.validate {
+                    settings.validate = validate;
+                }
+                check_enforceable(settings)
             })
             .await?)
     }
@@ -108,8 +134,27 @@ impl Engine {
             .await?)
     }
 
-    /// Refuses what is no registered event type of the project, among the texts of an `events` field; what breaks another
-    /// rule is left to that.
+    /// Refuses a payload that is not as its event type's schema wants it, where that is enforced: one look-up where it is not.
+    pub(crate) fn check_schema(
+        &self,
+        project: ProjectId,
+        event_type: &EventTypeName,
+        payload: &[u8],
+    ) -> Result<()> {
+        let Some(enforced) = self.store.config().enforced_type(project, event_type) else {
+            return Ok(());
+        };
+        let compiled = enforced
+            .made
+            .get_or_make(|| compile(event_type, &enforced.schema));
+        let schema = compiled.and_then(Option::as_ref).ok_or_else(|| {
+            StoreError::Unreadable(format!("the schema of event type {event_type}; set it again"))
+        })?;
+        schema.check(payload).map_err(|fault| Error::Invalid(vec![fault]))
+    }
+
+    /// Refuses what is no registered event type of the project, among the texts of an `events` field. Patterns need no type to
+    /// be there, since they are for those to come as well; what breaks another rule is left to that.
     pub(crate) async fn check_registered(&self, project: ProjectId, events: &[String]) -> Result<()> {
         if events.len() > SUBSCRIPTION_TYPES_MAX {
             return Ok(());
@@ -127,6 +172,25 @@ impl Engine {
         }
         check.done()
     }
+}
+
+/// The schema of one version of an event type. One that cannot be read, since another version of Stentor has stored it, lets
+/// nobody publish: its project has asked to be protected from what it does not fit.
+fn compile(event_type: &EventTypeName, schema: &str) -> Option<Schema> {
+    Schema::compile(schema)
+        .inspect_err(|fault| {
+            let (field, rule) = (&fault.field, &fault.rule);
+            tracing::error!(%event_type, field, rule, "an event type's schema cannot be read; set it again, or turn validate off");
+        })
+        .ok()
+}
+
+/// Only what is there can be enforced.
+fn check_enforceable(settings: &EventTypeSettings) -> Result<(), Invalid> {
+    if settings.validate && settings.schema.is_none() {
+        return Err(Invalid::new("validate", "must be false where there is no schema"));
+    }
+    Ok(())
 }
 
 /// What is no name cannot be registered.
@@ -157,6 +221,7 @@ impl From<EventTypeError> for Error {
                 "The event type exists already. Change it with PATCH.",
             ),
             EventTypeError::NotFound => Self::NotFound("event type"),
+            EventTypeError::Invalid(fault) => Self::Invalid(vec![fault]),
             EventTypeError::NoProject => Self::NotFound("project"),
             EventTypeError::Store(error) => Self::Store(error),
         }

@@ -6,9 +6,16 @@ pub mod retention;
 
 use crate::Engine;
 use crate::error::Result;
+use crate::filter::payload::Lazy;
+use crate::matching::{self, Candidate};
+use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 use stentor_domain::id::DeliveryId;
+use stentor_domain::key::Scope;
 use stentor_domain::limits::FANOUT_INLINE_MAX;
+use stentor_store::background::Fanout;
+use stentor_store::config::EndpointConfig;
 use stentor_store::hot::NewDelivery;
 use tokio::sync::watch;
 
@@ -40,14 +47,18 @@ impl Engine {
             return Ok(0);
         };
         let tenant = self.store.config().tenant(fanout.tenant);
-        let wanting = tenant
+        let endpoints = tenant.as_ref().map_or(&[][..], |tenant| {
+            tenant.endpoints_between(fanout.after_endpoint, fanout.event.n())
+        });
+        let payload = self.payload_to_filter(&fanout, endpoints).await?;
+        let event = Candidate {
+            event_type: &fanout.event_type,
+            channels: &fanout.channels,
+            payload: &Lazy::new(&payload),
+        };
+        let deliveries: Vec<_> = endpoints
             .iter()
-            .flat_map(|tenant| tenant.matching(&fanout.event_type))
-            .filter(|configured| {
-                let n = configured.endpoint.id.n();
-                n > fanout.after_endpoint && n < fanout.event.n()
-            });
-        let deliveries: Vec<_> = wanting
+            .filter(|configured| matching::check(configured, event).is_ok())
             .take(FANOUT_INLINE_MAX)
             .map(|configured| NewDelivery {
                 id: DeliveryId(self.store.next_id()),
@@ -58,6 +69,17 @@ impl Engine {
         let written = deliveries.len();
         self.store.continue_fanout(fanout, self.now(), deliveries).await?;
         Ok(written.max(1))
+    }
+
+    /// The event's payload, where a filter will ask for it. Of one that is gone no filter finds anything: nothing could be
+    /// delivered of it either.
+    async fn payload_to_filter(&self, fanout: &Fanout, endpoints: &[Arc<EndpointConfig>]) -> Result<Bytes> {
+        let filters = |configured: &Arc<EndpointConfig>| configured.endpoint.settings.filter.is_some();
+        if !endpoints.iter().any(filters) {
+            return Ok(Bytes::new());
+        }
+        let found = self.store.event(Scope::Root, fanout.event).await?;
+        Ok(found.and_then(|(_, payload)| payload).unwrap_or_default())
     }
 
     /// Ends what waits for deleted endpoints.

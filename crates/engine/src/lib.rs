@@ -6,6 +6,9 @@
 //! - [`prepare`]: what a start finds or makes;
 //! - [`projects`], [`keys`], [`tenants`], [`event_types`], [`endpoints`]: managing them, a file and an `impl Engine` for each
 //!   resource;
+//! - `schema`: what event types ask of payloads;
+//! - `filter`: what endpoints ask of them;
+//! - `matching`: which endpoints an event goes to; [`dry_run`]: whether and why, in words;
 //! - [`publish`], [`test_send`]: what makes deliveries;
 //! - [`fingerprint`]: the short hashes that repeated requests are known by;
 //! - [`events`], [`deliveries`], [`audit`]: reading what happened, retrying and cancelling;
@@ -15,17 +18,21 @@
 pub mod audit;
 pub mod caller;
 pub mod deliveries;
+pub mod dry_run;
 pub mod endpoints;
 pub mod error;
 pub mod event_types;
 pub mod events;
+mod filter;
 pub mod fingerprint;
 pub mod jobs;
 pub mod keys;
+mod matching;
 pub mod prepare;
 pub mod projects;
 pub mod publish;
 pub mod replays;
+mod schema;
 pub mod tenants;
 pub mod test_send;
 

@@ -1,11 +1,14 @@
 //! Publishing: events are checked, matched against the snapshot of the configuration, and accepted in one durable commit.
 
 use crate::error::{Check, Error, Result};
+use crate::filter::payload::Lazy;
+use crate::matching::{self, Candidate};
 use crate::{Caller, Engine, fingerprint};
 use bytes::Bytes;
 use std::sync::Arc;
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
+use stentor_domain::channels::Channels;
 use stentor_domain::id::{DeliveryId, EventId, TenantId};
 use stentor_domain::limits::FANOUT_INLINE_MAX;
 use stentor_domain::name::{EventTypeName, Invalid, check_uid};
@@ -26,6 +29,8 @@ pub struct Publication {
     pub event_type: String,
     /// Its payload: any JSON value, byte for byte.
     pub payload: Bytes,
+    /// Its channels.
+    pub channels: Vec<String>,
     /// The producer's own id for it.
     pub event_id: Option<String>,
     /// When it happened.
@@ -71,6 +76,7 @@ pub enum Publishing {
 struct Checked {
     tenant: Arc<TenantConfig>,
     event_type: EventTypeName,
+    channels: Channels,
     payload: Bytes,
     event_id: Option<EventKey>,
     occurred_at: Option<Timestamp>,
@@ -153,18 +159,17 @@ impl Engine {
     }
 
     fn check(&self, caller: &Caller, publication: &Publication) -> Result<Checked> {
-        if publication.payload.len() > self.settings.payload_bytes_max {
-            let rule = format!("must be at most {} bytes", self.settings.payload_bytes_max);
-            return Err(Error::TooLarge(Invalid::new("payload", rule)));
-        }
+        check_size(&publication.payload, self.settings.payload_bytes_max)?;
         let tenant = self.tenant(caller, publication.tenant.as_deref())?;
         let mut check = Check::default();
         if let Some(event_id) = &publication.event_id {
             check.take("event_id", check_uid(event_id, EventId::PREFIX));
         }
         let event_type = check.take("type", EventTypeName::parse(&publication.event_type));
+        let channels = check.take_item("channels", Channels::parse(&publication.channels));
         check.done()?;
         let event_type = event_type.ok_or_else(|| Error::invalid("type", "is required"))?;
+        self.check_schema(tenant.project, &event_type, &publication.payload)?;
         let event_id = publication.event_id.as_ref().map(|text| EventKey {
             hash: fingerprint::of(&[b"event_id", &tenant.id.n().to_be_bytes(), text.as_bytes()]),
             body_hash: fingerprint::of(&[event_type.as_str().as_bytes(), b"\0", &publication.payload]),
@@ -173,6 +178,7 @@ impl Engine {
         Ok(Checked {
             tenant,
             event_type,
+            channels: channels.unwrap_or_default(),
             payload: publication.payload.clone(),
             event_id,
             occurred_at: publication.occurred_at,
@@ -189,7 +195,13 @@ impl Engine {
         let id = EventId(self.store.next_id());
         let mut matched = 0_u32;
         let mut deliveries = Vec::new();
-        for configured in checked.tenant.matching(&checked.event_type) {
+        let event = Candidate {
+            event_type: &checked.event_type,
+            channels: &checked.channels,
+            payload: &Lazy::new(&checked.payload),
+        };
+        let endpoints = checked.tenant.endpoints().iter();
+        for configured in endpoints.filter(|configured| matching::check(configured, event).is_ok()) {
             matched = matched.saturating_add(1);
             // The rest follows from a fan-out row, written in the same commit.
             if deliveries.len() < FANOUT_INLINE_MAX {
@@ -205,6 +217,7 @@ impl Engine {
             tenant: checked.tenant.id,
             tenant_version: checked.tenant.version,
             event_type: checked.event_type.clone(),
+            channels: checked.channels.clone(),
             payload: checked.payload.clone(),
             event_id: checked.event_id.clone(),
             occurred_at: checked.occurred_at,
@@ -215,6 +228,15 @@ impl Engine {
             loops: checked.loops,
         }
     }
+}
+
+/// Refuses a payload beyond the limit.
+pub(crate) fn check_size(payload: &[u8], most: usize) -> Result<()> {
+    if payload.len() > most {
+        let rule = format!("must be at most {most} bytes");
+        return Err(Error::TooLarge(Invalid::new("payload", rule)));
+    }
+    Ok(())
 }
 
 /// What is answered for events, of which those in `known` were there already.

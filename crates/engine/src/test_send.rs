@@ -7,6 +7,7 @@ use crate::publish::MATCH_ROUNDS_MAX;
 use crate::{Caller, Engine};
 use std::time::Duration;
 use stentor_domain::attempt::Trigger;
+use stentor_domain::channels::Channels;
 use stentor_domain::id::{DeliveryId, EventId};
 use stentor_domain::key::Scope;
 use stentor_domain::name::EventTypeName;
@@ -107,6 +108,7 @@ impl Engine {
             tenant: tenant.id,
             tenant_version: tenant.version,
             event_type: EventTypeName::test(),
+            channels: Channels::default(),
             payload: payload.into(),
             event_id: None,
             occurred_at: None,

@@ -265,21 +265,14 @@ pub(crate) fn json_text(json: Box<RawValue>) -> String {
     Box::<str>::from(json).into_string()
 }
 
+/// JSON that is stored as text.
+pub(crate) fn stored_json(text: &Option<String>) -> Option<Box<RawValue>> {
+    text.clone().and_then(|text| RawValue::from_string(text).ok())
+}
+
 /// 422 for a field that this version lacks.
-pub(crate) fn not_supported(field: &str) -> Problem {
-    lacking(
-        field,
-        format!("This version does not support `{field}`; leave it out."),
-    )
-}
-
-/// 422 for a field of which this version lacks the value.
-pub(crate) fn value_not_supported(field: &str) -> Problem {
-    let detail = format!("This version does not support that value of `{field}`; send another.");
-    lacking(field, detail)
-}
-
-fn lacking(field: &str, detail: String) -> Problem {
+fn not_supported(field: &str) -> Problem {
+    let detail = format!("This version does not support `{field}`; leave it out.");
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not_supported", detail)
         .with_error(field, "is not supported by this version")
 }

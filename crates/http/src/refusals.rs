@@ -1,7 +1,6 @@
 //! Every refusal of the engine as a [`Problem`], once for all contracts: which status, which stable word, which fields. The
 //! contracts render it in their own words.
 
-use crate::input::value_not_supported;
 use crate::problem::Problem;
 use http::StatusCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +15,6 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
             Error::Invalid(faults) => faults.into_iter().fold(Self::invalid(), Self::with_fault),
-            Error::NotSupported(field) => value_not_supported(field),
             Error::TooLarge(fault) => {
                 let detail = format!("{} {}.", fault.field, fault.rule);
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", detail)

@@ -97,20 +97,17 @@ CREATE TABLE event_types (
     project     BIGINT NOT NULL,
     name        TEXT   NOT NULL,
     description TEXT   NOT NULL,
+    -- A JSON Schema.
+    schema      TEXT,
+    -- Is it enforced when an event is published?
     validate    BIGINT NOT NULL DEFAULT 0,
     created_at  BIGINT NOT NULL,
     updated_at  BIGINT NOT NULL,
-    archived_at BIGINT
+    archived_at BIGINT,
+    config_version BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX event_types_name ON event_types (project, name);
-
-CREATE TABLE event_type_schemas (
-    event_type BIGINT NOT NULL,
-    version    BIGINT NOT NULL,
-    schema     TEXT   NOT NULL,
-    created_at BIGINT NOT NULL,
-    PRIMARY KEY (event_type, version)
-);
+CREATE INDEX event_types_changed ON event_types (config_version);
 
 CREATE TABLE endpoints (
     n               BIGINT PRIMARY KEY,
@@ -129,6 +126,7 @@ CREATE TABLE endpoints (
     url             TEXT   NOT NULL,
     -- Event types, one a line; '*' is all.
     events          TEXT   NOT NULL,
+    -- One a line; NULL is all events.
     channels        TEXT,
     filter          TEXT,
     metadata        TEXT,
@@ -205,6 +203,7 @@ CREATE TABLE events (
     tenant             BIGINT NOT NULL,
     type               TEXT   NOT NULL,
     event_id           TEXT,
+    -- One a line.
     channels           TEXT,
     occurred_at        BIGINT,
     -- NULL once it was purged.

@@ -1,11 +1,13 @@
 //! The store's side of the background work: each method is one bounded slice in one transaction.
 
 use crate::Store;
+use crate::channels::read_channels;
 use crate::error::{Result, StoreError};
 use crate::fresh::Waiting;
 use crate::hot::NewDelivery;
 use crate::tx::{Tx, values};
 use stentor_domain::Timestamp;
+use stentor_domain::channels::Channels;
 use stentor_domain::delivery::Reason;
 use stentor_domain::id::{EventId, TenantId};
 use stentor_domain::name::EventTypeName;
@@ -22,6 +24,8 @@ pub struct Fanout {
     pub tenant: TenantId,
     /// Its type.
     pub event_type: EventTypeName,
+    /// Its channels.
+    pub channels: Channels,
     /// The last endpoint that has its delivery.
     pub after_endpoint: i64,
 }
@@ -142,7 +146,7 @@ async fn waiting_endpoints(tx: &mut Tx<'_>, after: (u16, i64), limit: usize) -> 
 
 async fn next_fanout(tx: &mut Tx<'_>) -> Result<Option<Fanout>> {
     tx.row(
-        "SELECT e.n, e.tag, t.n, t.tag, e.type, f.after_endpoint
+        "SELECT e.n, e.tag, t.n, t.tag, e.type, f.after_endpoint, e.channels
          FROM fanout f JOIN events e ON e.n = f.event JOIN tenants t ON t.n = f.tenant ORDER BY f.event LIMIT 1",
         values![],
         |row| {
@@ -151,6 +155,7 @@ async fn next_fanout(tx: &mut Tx<'_>) -> Result<Option<Fanout>> {
                 tenant: TenantId(row.id(2)?),
                 event_type: row.word(4, |word| EventTypeName::parse(word).ok())?,
                 after_endpoint: row.int(5)?,
+                channels: read_channels(row.text_or_null(6)?.as_deref())?,
             })
         },
     )

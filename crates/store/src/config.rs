@@ -5,14 +5,16 @@
 //! tenant is replaced as a whole: a reader sees it before a change or after it, never in between.
 
 use crate::error::Result;
+use crate::event_types::{self, EventType};
 use crate::projects::{read_formats, read_prefix};
 use crate::seal::MasterKeys;
 use crate::tx::{Row, Tx, values};
 use crate::{endpoints, keys};
 use parking_lot::RwLock;
+use std::any::Any;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use stentor_domain::endpoint::Endpoint;
 use stentor_domain::id::{ProjectId, TenantId};
 use stentor_domain::key::Key;
@@ -39,17 +41,19 @@ pub struct TenantConfig {
 }
 
 impl TenantConfig {
-    /// The endpoints that want an event of this type, oldest first; paused ones match, too.
-    pub fn matching(&self, event_type: &EventTypeName) -> impl Iterator<Item = &Arc<EndpointConfig>> {
-        self.endpoints.iter().filter(move |configured| {
-            let endpoint = &configured.endpoint;
-            endpoint.status.matches_events() && endpoint.settings.subscription.matches(event_type)
-        })
-    }
-
     /// All endpoints, oldest first.
     pub fn endpoints(&self) -> &[Arc<EndpointConfig>] {
         &self.endpoints
+    }
+
+    /// Those with a key above `after` and below `before`, oldest first.
+    pub fn endpoints_between(&self, after: i64, before: i64) -> &[Arc<EndpointConfig>] {
+        let place = |key: i64| {
+            self.endpoints
+                .partition_point(|known| known.endpoint.id.n() < key)
+        };
+        let (from, to) = (place(after.saturating_add(1)), place(before));
+        self.endpoints.get(from..to).unwrap_or_default()
     }
 }
 
@@ -68,6 +72,29 @@ pub struct EndpointConfig {
     pub header_set: Option<i64>,
     /// The number that the configuration had when it was changed last.
     pub version: i64,
+    /// What the engine made of its filter.
+    pub made: Made,
+}
+
+/// What a layer above has made of the text of one version of something: made when it is first asked for, kept beside that
+/// version, and gone with it. The store keeps text and does not read it.
+#[derive(Clone, Debug, Default)]
+pub struct Made(OnceLock<Arc<dyn Any + Send + Sync>>);
+
+impl Made {
+    /// What `make` makes. `None` where something of another type is kept.
+    pub fn get_or_make<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Option<&T> {
+        self.0.get_or_init(|| Arc::new(make())).downcast_ref()
+    }
+}
+
+/// An event type whose schema is enforced, as publishing sees it.
+#[derive(Debug)]
+pub struct EnforcedType {
+    /// Its JSON Schema.
+    pub schema: String,
+    /// What was made of it.
+    pub made: Made,
 }
 
 /// A project.
@@ -102,6 +129,8 @@ struct Maps {
     tenants: HashMap<i64, Arc<TenantConfig>>,
     tenants_by_uid: HashMap<(i64, String), i64>,
     endpoints: HashMap<i64, Arc<EndpointConfig>>,
+    /// By project and name; no project is here that enforces none.
+    enforced_types: HashMap<i64, HashMap<EventTypeName, Arc<EnforcedType>>>,
     keys: HashMap<[u8; 32], Arc<Key>>,
     key_hashes: HashMap<i64, [u8; 32]>,
 }
@@ -165,6 +194,12 @@ impl Config {
         tenant.is_some_and(|tenant| event < tenant.content_erased_below)
     }
 
+    /// The event type of a project with this name, where its schema is enforced.
+    pub fn enforced_type(&self, project: ProjectId, name: &EventTypeName) -> Option<Arc<EnforcedType>> {
+        let maps = self.maps.read();
+        maps.enforced_types.get(&project.n())?.get(name).cloned()
+    }
+
     /// The endpoint with this key, unless it or its tenant was deleted.
     pub fn endpoint(&self, n: i64) -> Option<Arc<EndpointConfig>> {
         self.maps.read().endpoints.get(&n).cloned()
@@ -197,6 +232,7 @@ impl Config {
         let projects = tx.rows(PROJECTS, values![since], read_project).await?;
         let keys = keys::changed(tx, since).await?;
         let tenants = tx.rows(TENANTS, values![since], read_tenant).await?;
+        let event_types = event_types::changed(tx, since).await?;
         let endpoints = endpoints::changed(tx, since, &self.master).await?;
         let mut maps = self.maps.write();
         projects
@@ -207,6 +243,9 @@ impl Config {
         tenants
             .into_iter()
             .for_each(|(tenant, deleted)| maps.put_tenant(tenant, deleted));
+        event_types
+            .into_iter()
+            .for_each(|event_type| maps.put_event_type(event_type));
         maps.put_endpoints(endpoints);
         self.applied.store(seq, Ordering::Relaxed);
         Ok(())
@@ -291,6 +330,32 @@ impl Maps {
             self.tenants_by_uid.insert((tenant.project.n(), uid.clone()), n);
         }
         self.tenants.insert(n, Arc::new(tenant));
+    }
+
+    fn put_event_type(&mut self, event_type: EventType) {
+        let n = event_type.project.n();
+        let settings = event_type.settings;
+        let schema = settings
+            .schema
+            .filter(|_| settings.validate && event_type.archived_at.is_none());
+        match schema {
+            Some(schema) => {
+                let enforced = EnforcedType {
+                    schema,
+                    made: Made::default(),
+                };
+                let names = self.enforced_types.entry(n).or_default();
+                names.insert(event_type.name, Arc::new(enforced));
+            }
+            None => {
+                if let Some(names) = self.enforced_types.get_mut(&n) {
+                    names.remove(&event_type.name);
+                    if names.is_empty() {
+                        self.enforced_types.remove(&n);
+                    }
+                }
+            }
+        }
     }
 
     fn put_endpoints(&mut self, changed: Vec<(EndpointConfig, bool)>) {

@@ -9,7 +9,7 @@ use crate::projects;
 use crate::tx::{Row, Tx, values};
 use stentor_domain::Timestamp;
 use stentor_domain::id::{EventTypeId, ProjectId};
-use stentor_domain::name::EventTypeName;
+use stentor_domain::name::{EventTypeName, Invalid};
 
 /// A registered event type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,10 @@ pub struct EventType {
 pub struct EventTypeSettings {
     /// What it means.
     pub description: String,
+    /// What its payloads look like: a JSON Schema as text, which the engine reads.
+    pub schema: Option<String>,
+    /// Is the schema enforced when an event is published?
+    pub validate: bool,
 }
 
 /// Why an event type could not be written.
@@ -46,12 +50,27 @@ pub enum EventTypeError {
     /// There is no such event type.
     #[error("there is no such event type")]
     NotFound,
+    /// What the change would make of it breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     /// Its project was deleted meanwhile.
     #[error("there is no such project")]
     NoProject,
     /// The store's own fault.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// A question about event types, whose rows [`read`] reads.
+macro_rules! event_types {
+    ($rest:literal) => {
+        concat!(
+            "SELECT n, tag, project, (SELECT tag FROM projects WHERE n = event_types.project),
+                    name, description, created_at, updated_at, archived_at, schema, validate
+             FROM event_types WHERE ",
+            $rest
+        )
+    };
 }
 
 impl Store {
@@ -114,9 +133,7 @@ impl Store {
         self.ask(move |tx| {
             Box::pin(async move {
                 tx.rows(
-                    "SELECT n, tag, project, (SELECT tag FROM projects WHERE n = event_types.project),
-                            name, description, created_at, updated_at, archived_at
-                     FROM event_types WHERE project = ?1 AND n < ?2 AND archived_at IS NULL ORDER BY n DESC LIMIT ?3",
+                    event_types!("project = ?1 AND n < ?2 AND archived_at IS NULL ORDER BY n DESC LIMIT ?3"),
                     values![project.n(), before.unwrap_or(i64::MAX), limit],
                     read,
                 )
@@ -126,22 +143,22 @@ impl Store {
         .await
     }
 
-    /// Changes what `change` changes of an event type's settings.
+    /// Changes what `change` changes of an event type's settings; it may refuse what would come of it.
     pub async fn update_event_type(
         &self,
         by: By,
         project: ProjectId,
         name: EventTypeName,
-        change: impl FnOnce(&mut EventTypeSettings) + Send + 'static,
+        change: impl FnOnce(&mut EventTypeSettings) -> Result<(), Invalid> + Send + 'static,
     ) -> Result<EventType, EventTypeError> {
         self.change(move |tx| {
             Box::pin(async move {
-                tick(tx).await?;
+                let version = tick(tx).await?;
                 let found = find(tx, project, &name).await?;
                 let mut event_type = found.ok_or(EventTypeError::NotFound)?;
-                change(&mut event_type.settings);
+                change(&mut event_type.settings)?;
                 event_type.updated_at = by.at;
-                write(tx, &event_type).await?;
+                write(tx, &event_type, version).await?;
                 audit(tx, &by, "event_type.updated", &event_type).await?;
                 Ok(event_type)
             })
@@ -158,7 +175,7 @@ impl Store {
     ) -> Result<(), EventTypeError> {
         self.change(move |tx| {
             Box::pin(async move {
-                tick(tx).await?;
+                let version = tick(tx).await?;
                 let found = find(tx, project, &name).await?;
                 let mut event_type = found.ok_or(EventTypeError::NotFound)?;
                 if event_type.archived_at.is_some() {
@@ -166,7 +183,7 @@ impl Store {
                 }
                 event_type.archived_at = Some(by.at);
                 event_type.updated_at = by.at;
-                write(tx, &event_type).await?;
+                write(tx, &event_type, version).await?;
                 audit(tx, &by, "event_type.archived", &event_type).await?;
                 Ok(())
             })
@@ -181,7 +198,7 @@ async fn create(
     new: EventType,
     once: Option<Once<EventType>>,
 ) -> Result<Done<EventType>, EventTypeError> {
-    tick(tx).await?;
+    let version = tick(tx).await?;
     if let Some(done) = once::before(tx, once.as_ref(), by.at).await? {
         return Ok(done);
     }
@@ -196,12 +213,12 @@ async fn create(
                 created_at: archived.created_at,
                 ..new
             };
-            write(tx, &restored).await?;
+            write(tx, &restored, version).await?;
             audit(tx, &by, "event_type.restored", &restored).await?;
             restored
         }
         None => {
-            insert(tx, &new).await?;
+            insert(tx, &new, version).await?;
             audit(tx, &by, "event_type.created", &new).await?;
             new
         }
@@ -210,40 +227,58 @@ async fn create(
     Ok(Done::Now(made))
 }
 
-async fn insert(tx: &mut Tx<'_>, new: &EventType) -> Result<()> {
+async fn insert(tx: &mut Tx<'_>, new: &EventType, version: i64) -> Result<()> {
     tx.execute_one(
-        "INSERT INTO event_types (n, tag, project, name, description, created_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+        "INSERT INTO event_types (n, tag, project, name, description, schema, validate, created_at, updated_at, config_version)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9)",
         values![
             new.id.n(),
             new.id.0.tag,
             new.project.n(),
             new.name.as_str(),
             new.settings.description.as_str(),
+            new.settings.schema.as_deref(),
+            i64::from(new.settings.validate),
             new.created_at,
+            version,
         ],
     )
     .await
 }
 
-async fn write(tx: &mut Tx<'_>, event_type: &EventType) -> Result<()> {
+async fn write(tx: &mut Tx<'_>, event_type: &EventType, version: i64) -> Result<()> {
     tx.execute_one(
-        "UPDATE event_types SET description = ?1, updated_at = ?2, archived_at = ?3 WHERE n = ?4",
+        "UPDATE event_types SET description = ?1, schema = ?2, validate = ?3, updated_at = ?4, archived_at = ?5,
+                config_version = ?6 WHERE n = ?7",
         values![
             event_type.settings.description.as_str(),
+            event_type.settings.schema.as_deref(),
+            i64::from(event_type.settings.validate),
             event_type.updated_at,
             event_type.archived_at,
+            version,
             event_type.id.n(),
         ],
     )
     .await
 }
 
+/// Event types that changed since the configuration was at `since`. Who knows nothing yet need only hear of those that are
+/// enforced.
+pub(crate) async fn changed(tx: &mut Tx<'_>, since: i64) -> Result<Vec<EventType>> {
+    tx.rows(
+        event_types!(
+            "config_version > ?1 AND (?1 > 0 OR (validate <> 0 AND archived_at IS NULL)) ORDER BY config_version"
+        ),
+        values![since],
+        read,
+    )
+    .await
+}
+
 async fn find(tx: &mut Tx<'_>, project: ProjectId, name: &EventTypeName) -> Result<Option<EventType>> {
     tx.row(
-        "SELECT n, tag, project, (SELECT tag FROM projects WHERE n = event_types.project),
-                name, description, created_at, updated_at, archived_at
-         FROM event_types WHERE project = ?1 AND name = ?2",
+        event_types!("project = ?1 AND name = ?2"),
         values![project.n(), name.as_str()],
         read,
     )
@@ -272,6 +307,8 @@ fn read(row: &Row<'_>) -> Result<EventType> {
         name: row.word(4, |name| EventTypeName::parse(name).ok())?,
         settings: EventTypeSettings {
             description: row.text(5)?,
+            schema: row.text_or_null(9)?,
+            validate: row.flag(10)?,
         },
         created_at: row.time(6)?,
         updated_at: row.time(7)?,

@@ -1,12 +1,14 @@
 //! Reading events. Accepting them is the hot path's.
 
 use crate::Store;
+use crate::channels::read_channels;
 use crate::error::Result;
 use crate::period::{Period, columns};
 use crate::retention;
 use crate::tx::{Row, Tx, values};
 use bytes::Bytes;
 use stentor_domain::Timestamp;
+use stentor_domain::channels::Channels;
 use stentor_domain::delivery::PayloadGone;
 use stentor_domain::id::{EventId, TenantId};
 use stentor_domain::key::Scope;
@@ -21,6 +23,8 @@ pub struct Event {
     pub event_id: Option<String>,
     /// Its type.
     pub event_type: EventTypeName,
+    /// Its channels.
+    pub channels: Channels,
     /// Whose it is.
     pub tenant: TenantId,
     /// How many endpoints matched.
@@ -46,7 +50,7 @@ pub struct EventFilter {
 macro_rules! events {
     ($payload:literal) => {
         concat!(
-            "SELECT v.n, v.tag, v.event_id, v.type, v.tenant, t.tag, v.deliveries, v.occurred_at, ",
+            "SELECT v.n, v.tag, v.event_id, v.type, v.tenant, t.tag, v.deliveries, v.occurred_at, v.channels, ",
             $crate::retention::payload_gone!(),
             $payload,
             " FROM events v JOIN tenants t ON t.n = v.tenant"
@@ -104,7 +108,7 @@ async fn find(tx: &mut Tx<'_>, scope: Scope, id: EventId) -> Result<Option<(Even
         |row| {
             let event = read(row)?;
             // It leaves the table a little later than it is gone.
-            let payload = row.bytes_or_null(9)?.filter(|_| event.payload_gone.is_none());
+            let payload = row.bytes_or_null(10)?.filter(|_| event.payload_gone.is_none());
             Ok((event, payload.map(Bytes::from)))
         },
     )
@@ -143,6 +147,7 @@ fn read(row: &Row<'_>) -> Result<Event> {
         deliveries: row.count(6)?,
         created_at: id.0.made_at(),
         occurred_at: row.time_or_null(7)?,
-        payload_gone: retention::read_gone(row, 8)?,
+        channels: read_channels(row.text_or_null(8)?.as_deref())?,
+        payload_gone: retention::read_gone(row, 9)?,
     })
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::{Attempt, Trigger};
+use stentor_domain::channels::Channels;
 use stentor_domain::delivery::Reason;
 use stentor_domain::id::{DeliveryId, EventId, TenantId};
 use stentor_domain::judge::Effect;
@@ -29,6 +30,8 @@ pub struct NewEvent {
     pub tenant_version: i64,
     /// Its type.
     pub event_type: EventTypeName,
+    /// Its channels.
+    pub channels: Channels,
     /// Its payload, byte for byte.
     pub payload: Bytes,
     /// The producer's own id for it.

@@ -13,6 +13,7 @@
 //! - [`change`], [`once`], [`seal`]: what all changes of the control plane share: clock, audit, idempotency, sealing;
 //! - [`authenticator`]: knowing again what was given out, such as where a list goes on;
 //! - [`period`]: what questions about events and deliveries share: the scope and the span of acceptance they look at;
+//!   `channels`: how channels are a column;
 //! - [`background`], [`retention`]: bounded slices of the work that nobody waits for; what is removed when, and erased;
 //! - [`projects`], [`keys`], [`key_uses`], [`tenants`], [`event_types`], [`endpoints`], [`events`], [`deliveries`], [`replays`],
 //!   [`audit`]: the operations, a method of [`Store`] for each transaction.
@@ -41,6 +42,7 @@ pub mod retention;
 pub mod seal;
 pub mod tenants;
 
+mod channels;
 mod common;
 mod effects;
 mod exchange;

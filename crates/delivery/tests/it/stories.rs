@@ -6,6 +6,7 @@
 //! - `signing`: what a request carries, and how secrets change;
 //! - `loops`: events that a webhook led to, and how many before it;
 //! - `styles`: the headers that receivers know from elsewhere, and what goes together;
+//! - `matching`: which endpoints an event goes to;
 //! - `formats`: what the body looks like;
 //! - `sandboxes`: projects that reach only what the operator allows;
 //! - `endpoints`: endpoints that are paused, gone, edited or deleted while deliveries are under way;
@@ -30,6 +31,7 @@ mod health;
 mod hourly;
 mod loops;
 mod replays;
+mod matching;
 mod restarts;
 mod sandboxes;
 mod schedule;

@@ -1,10 +1,12 @@
 //! What a caller says about an endpoint, new or known, and the rules of every field.
 
 use crate::error::{Check, Error, Result};
+use crate::filter::Filter;
 use crate::tenants::check_metadata;
 use std::mem;
 use stentor_domain::Timestamp;
 use stentor_domain::address::AllowList;
+use stentor_domain::channels::Channels;
 use stentor_domain::contract::{Contract, Defaults};
 use stentor_domain::custom_headers::{CustomHeaders, MASK};
 use stentor_domain::endpoint::{EndpointSettings, Status, Switch};
@@ -14,12 +16,12 @@ use stentor_domain::id::EndpointId;
 use stentor_domain::limits::{
     DESCRIPTION_CHARACTERS_MAX, IN_FLIGHT_SET_BY_OWNER_MAX, NAME_CHARACTERS_MAX, TIMEOUT_SECONDS_MAX,
 };
-use stentor_domain::name::{EventTypeName, Invalid, check_name, check_uid};
+use stentor_domain::name::{Invalid, check_name, check_uid};
 use stentor_domain::payload_format::PayloadFormat;
 use stentor_domain::schedule::{Anchor, Schedule};
 use stentor_domain::secret::Secret;
 use stentor_domain::signature_prefix::SignaturePrefix;
-use stentor_domain::subscription::Subscription;
+use stentor_domain::subscription::{Subscription, Types};
 
 /// What a caller says about an endpoint. `None` leaves alone (of a new one: the default); where there is an inner `None`,
 /// it clears. Numbers are as wide as callers may send them, so that one out of bounds is a fault among others.
@@ -35,8 +37,12 @@ pub struct EndpointFields {
     pub custom_headers: Option<Vec<(String, String)>>,
     /// The deadline of one exchange.
     pub timeout_seconds: Option<i64>,
-    /// Which events it wants.
+    /// Which event types it wants.
     pub events: Option<Vec<String>>,
+    /// Which channels it wants.
+    pub channels: Option<Option<Vec<String>>>,
+    /// What it asks of payloads: a JSON object as text.
+    pub filter: Option<Option<String>>,
     /// The owner's own id for it.
     pub uid: Option<Option<String>>,
     /// What it is for.
@@ -70,7 +76,9 @@ pub(super) struct Checked {
     pub(super) secret: Option<Secret>,
     custom_headers: Option<CustomHeaders>,
     timeout_seconds: Option<u16>,
-    subscription: Option<Subscription>,
+    types: Option<Types>,
+    channels: Option<Option<Channels>>,
+    filter: Option<Option<String>>,
     uid: Option<Option<String>>,
     description: Option<Option<String>>,
     metadata: Option<Option<String>>,
@@ -110,8 +118,6 @@ impl EndpointFields {
     }
 
     fn check_with(self, mut check: Check, allow: &AllowList) -> Result<Checked> {
-        let unsupported = self.unsupported();
-        let supported = |field: &'static str| unsupported != Some(field);
         let faults = &mut check;
         let checked = Checked {
             name: take(faults, "name", self.name, |name| check_name(&name).map(|()| name)),
@@ -126,10 +132,15 @@ impl EndpointFields {
             timeout_seconds: take(faults, "timeout_seconds", self.timeout_seconds, |seconds| {
                 bounded(seconds, TIMEOUT_SECONDS_MAX, " seconds")
             }),
-            subscription: self
+            types: self
                 .events
-                .filter(|_| supported("events"))
-                .and_then(|events| faults.take_item("events", Subscription::parse(&events))),
+                .and_then(|events| faults.take_item("events", Types::parse(&events))),
+            channels: self
+                .channels
+                .map(|channels| faults.take_item("channels", check_channels(&channels?))),
+            filter: self
+                .filter
+                .map(|filter| faults.take_checked(check_filter(filter?))),
             uid: take_clearing(faults, "uid", self.uid, |uid| {
                 check_uid(&uid, EndpointId::PREFIX).map(|()| uid)
             }),
@@ -159,20 +170,7 @@ impl EndpointFields {
             switch: self.switch,
         };
         check.done()?;
-        match unsupported {
-            Some(field) => Err(Error::NotSupported(field)),
-            None => Ok(checked),
-        }
-    }
-
-    /// The first field, if any, whose value asks for what is not built yet.
-    fn unsupported(&self) -> Option<&'static str> {
-        let is_pattern = |text: &String| {
-            let prefix = text.strip_suffix(".*").map(EventTypeName::parse);
-            matches!(prefix, Some(Ok(_)))
-        };
-        let patterns = self.events.iter().flatten().any(is_pattern);
-        patterns.then_some("events")
+        Ok(checked)
     }
 }
 
@@ -208,7 +206,8 @@ impl Checked {
             name,
             description: None,
             url,
-            subscription: Subscription::All,
+            subscription: Subscription::all(),
+            filter: None,
             custom_headers: CustomHeaders::default(),
             timeout_seconds: defaults.timeout_seconds,
             schedule: defaults.schedule,
@@ -251,7 +250,12 @@ impl Checked {
         put(&mut settings.name, self.name);
         put(&mut settings.url, self.url);
         put(&mut settings.timeout_seconds, self.timeout_seconds);
-        put(&mut settings.subscription, self.subscription);
+        put(&mut settings.subscription.types, self.types);
+        put(
+            &mut settings.subscription.channels,
+            self.channels.map(Option::unwrap_or_default),
+        );
+        put(&mut settings.filter, self.filter);
         put(&mut settings.uid, self.uid);
         put(&mut settings.description, self.description);
         put(&mut settings.metadata, self.metadata);
@@ -306,6 +310,18 @@ fn bounded(number: i64, most: u16, unit: &str) -> Result<u16, String> {
         .ok()
         .filter(|number| (1..=most).contains(number))
         .ok_or_else(|| format!("must be 1 to {most}{unit}"))
+}
+
+/// An endpoint wants all events, or those of some channels: no channel at all could be meant either way.
+fn check_channels(texts: &[String]) -> Result<Channels, (Option<usize>, String)> {
+    if texts.is_empty() {
+        return Err((None, "must name at least one channel; null is all events".into()));
+    }
+    Channels::parse(texts)
+}
+
+fn check_filter(text: String) -> Result<String, Invalid> {
+    Filter::parse(&text).map(|_| text)
 }
 
 fn check_description(text: String) -> Result<String, String> {

@@ -13,6 +13,7 @@ mod events_read;
 mod filter;
 mod health;
 mod keys;
+mod matching;
 mod pages;
 mod projects;
 mod replays;
@@ -69,6 +70,7 @@ fn routes(app: &App) -> OpenApiRouter<App> {
         .merge(events::routes(app.engine().settings().payload_bytes_max))
         .merge(endpoints::routes())
         .merge(test_send::routes())
+        .merge(matching::routes(app.engine().settings().payload_bytes_max))
         .merge(event_types::routes())
         .merge(audit::routes())
         .merge(events_read::routes())

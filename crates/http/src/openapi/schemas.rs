@@ -14,7 +14,7 @@ pub(crate) fn uuid_after(prefix: &str) -> Schema {
     string(&format!("^{prefix}{uuid}$")).build().into()
 }
 
-/// The event types that an endpoint wants: all of them, or some by their names.
+/// The event types that an endpoint wants: all of them, or some by their names and by prefixes.
 pub(crate) fn event_types() -> Schema {
     let list = |item: ObjectBuilder, most: usize| {
         ArrayBuilder::new()
@@ -22,11 +22,14 @@ pub(crate) fn event_types() -> Schema {
             .min_items(Some(1))
             .max_items(Some(most))
     };
-    let name = string(r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$").max_length(Some(EVENT_TYPE_CHARACTERS_MAX));
+    let name = string(r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?$")
+        .max_length(Some(EVENT_TYPE_CHARACTERS_MAX.saturating_add(".*".len())));
     OneOfBuilder::new()
         .item(list(string(r"^\*$"), 1))
         .item(list(name, SUBSCRIPTION_TYPES_MAX))
-        .description(Some("The event types that it wants; `[\"*\"]` is all."))
+        .description(Some(
+            "The event types that it wants, by name or as a prefix with `.*`; `[\"*\"]` is all.",
+        ))
         .build()
         .into()
 }

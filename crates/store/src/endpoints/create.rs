@@ -4,7 +4,7 @@ use super::secrets::{self, Sealed};
 use super::{EndpointError, EndpointWithHealth, check_uid_is_free, conclude, header_sets, rows};
 use crate::Store;
 use crate::change::{By, tick};
-use crate::config::EndpointConfig;
+use crate::config::{EndpointConfig, Made};
 use crate::error::Result;
 use crate::once::{self, Done, Once};
 use crate::seal::Sealer;
@@ -92,6 +92,7 @@ pub(super) async fn create(
         shard: shard_of(id.n()),
         secrets: Vec::new(),
         version,
+        made: Made::default(),
     };
     rows::insert(tx, &config, new.through).await?;
     secrets::insert(tx, id.n(), &secret, by.at).await?;

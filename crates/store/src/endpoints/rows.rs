@@ -1,7 +1,8 @@
 //! Rows of `endpoints`, read and written.
 
 use super::header_sets;
-use crate::config::EndpointConfig;
+use crate::channels::{channels_text, read_channels};
+use crate::config::{EndpointConfig, Made};
 use crate::error::{Result, StoreError};
 use crate::health;
 use crate::seal::MasterKeys;
@@ -16,7 +17,7 @@ use stentor_domain::health::Health;
 use stentor_domain::id::{EndpointId, Id, ProjectId, TenantId};
 use stentor_domain::payload_format::PayloadFormat;
 use stentor_domain::schedule::{Anchor, Schedule};
-use stentor_domain::subscription::Subscription;
+use stentor_domain::subscription::{Subscription, Types};
 
 /// An endpoint as it is stored, but for its secrets.
 pub(super) struct Stored {
@@ -28,7 +29,7 @@ pub(super) struct Stored {
 }
 
 /// Where the columns of its health begin.
-const HEALTH: usize = 31;
+const HEALTH: usize = 33;
 
 /// A question about endpoints `e` of tenants `t`, whose rows [`read`] reads. Of an endpoint's secrets the newest alone has no
 /// end.
@@ -39,7 +40,7 @@ macro_rules! endpoints {
                     e.shard, e.header_set, e.config_version, e.deleted_at, e.kind,
                     e.status, e.paused_at, e.disabled_reason, e.uid, e.name, e.description, e.url, e.events,
                     h.sealed, e.timeout_seconds, e.retry_schedule, e.retry_anchor, e.max_in_flight, e.metadata,
-                    e.header_styles, e.payload_format, s.public_key, ",
+                    e.header_styles, e.payload_format, s.public_key, e.channels, e.filter, ",
             health::columns!(),
             "
              FROM endpoints e
@@ -123,12 +124,12 @@ pub(super) async fn write(tx: &mut Tx<'_>, config: &EndpointConfig) -> Result<()
         Status::Paused { at } => ("paused", Some(at), None),
         Status::Disabled(reason) => ("disabled", None, Some(reason.as_str())),
     };
-    let events = settings.subscription.texts().join("\n");
+    let events = settings.subscription.types.texts().join("\n");
     tx.execute_one(
         "UPDATE endpoints SET uid = ?2, name = ?3, description = ?4, url = ?5, events = ?6, metadata = ?7,
                 header_set = ?8, timeout_seconds = ?9, retry_schedule = ?10, retry_anchor = ?11, max_in_flight = ?12,
                 status = ?13, paused_at = ?14, disabled_reason = ?15, updated_at = ?16, config_version = ?17,
-                header_styles = ?18, payload_format = ?19
+                header_styles = ?18, payload_format = ?19, channels = ?20, filter = ?21
          WHERE n = ?1",
         values![
             endpoint.id.n(),
@@ -150,6 +151,8 @@ pub(super) async fn write(tx: &mut Tx<'_>, config: &EndpointConfig) -> Result<()
             config.version,
             settings.header_styles.words().join(",").as_str(),
             settings.payload_format.as_str(),
+            channels_text(&settings.subscription.channels).as_deref(),
+            settings.filter.as_deref(),
         ],
     )
     .await
@@ -186,6 +189,7 @@ fn read(row: &Row<'_>, master: &MasterKeys) -> Result<Stored> {
             secrets: Vec::new(),
             header_set,
             version: row.int(11)?,
+            made: Made::default(),
         },
         deleted: row.int_or_null(12)?.is_some(),
         health: health::read(row, HEALTH)?,
@@ -207,12 +211,17 @@ fn read_settings(row: &Row<'_>, custom_headers: CustomHeaders) -> Result<Endpoin
     let events: Vec<&str> = events.lines().collect();
     let styles = row.text(28)?;
     let styles: Vec<&str> = styles.split(',').collect();
+    let subscription = Subscription {
+        types: Types::parse(&events).map_err(|(_, rule)| unreadable(rule))?,
+        channels: read_channels(row.text_or_null(31)?.as_deref())?,
+    };
     Ok(EndpointSettings {
         uid: row.text_or_null(17)?,
         name: row.text(18)?,
         description: row.text_or_null(19)?,
         url: EndpointUrl::stored(&row.text(20)?).map_err(unreadable)?,
-        subscription: Subscription::parse(&events).map_err(|(_, rule)| unreadable(rule))?,
+        subscription,
+        filter: row.text_or_null(32)?,
         custom_headers,
         timeout_seconds: small(row.int(23)?)?,
         schedule: read_schedule(&row.text(24)?)?,

@@ -8,6 +8,7 @@
 use super::Core;
 use super::lane::{Doubts, Lane, Trouble};
 use super::session::Session;
+use crate::channels::channels_text;
 use crate::effects::Effects;
 use crate::error::Result;
 use crate::fresh::Waiting;
@@ -31,11 +32,11 @@ stale AS (
   SELECT DISTINCT m.member FROM unnest($3::int[], $4::bigint[], $5::bigint[]) AS m (member, tenant, version)
   WHERE (m.tenant, m.version) NOT IN (SELECT n, config_version FROM fit)),
 new_events AS (
-  INSERT INTO events (n, tag, tenant, type, event_id, occurred_at, payload, deliveries, meta)
-  SELECT n, tag, tenant, type, event_id, occurred_at, payload, deliveries, meta
+  INSERT INTO events (n, tag, tenant, type, event_id, occurred_at, payload, deliveries, meta, channels)
+  SELECT n, tag, tenant, type, event_id, occurred_at, payload, deliveries, meta, channels
   FROM unnest($6::int[], $7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::bigint[], $13::bytea[],
-              $14::bigint[], $15::text[])
-    AS e (member, n, tag, tenant, type, event_id, occurred_at, payload, deliveries, meta)
+              $14::bigint[], $15::text[], $40::text[])
+    AS e (member, n, tag, tenant, type, event_id, occurred_at, payload, deliveries, meta, channels)
   WHERE member NOT IN (SELECT member FROM stale)),
 new_work AS (
   INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, owner, cause)
@@ -321,6 +322,7 @@ struct Events {
     payload: Vec<Payload>,
     deliveries: Vec<i64>,
     meta: Vec<Option<String>>,
+    channels: Vec<Option<String>>,
 }
 
 #[derive(Default)]
@@ -433,6 +435,7 @@ impl Rows {
         events.payload.push(Payload(event.payload.clone()));
         events.deliveries.push(i64::from(event.matched));
         events.meta.push(event.meta());
+        events.channels.push(channels_text(&event.channels));
         if let Some(key) = &event.event_id {
             self.keys.member.push(place);
             self.keys.hash.push(key.hash.to_vec());
@@ -548,6 +551,7 @@ impl Rows {
                     &fanouts.event,
                     &fanouts.tenant,
                     &fanouts.after_endpoint,
+                    &events.channels,
                 ],
             )
             .await?;

@@ -1,6 +1,7 @@
 //! Accepting events: the event, its deliveries and its keys, in the group's transaction.
 
 use super::writer::Writer;
+use crate::channels::channels_text;
 use crate::effects::Effects;
 use crate::error::Result;
 use crate::fresh::Waiting;
@@ -158,8 +159,8 @@ impl Writer {
     fn write_event(&mut self, event: &NewEvent, effects: &mut Effects) -> Result<()> {
         let payload: &[u8] = &event.payload;
         let mut statement = self.connection.prepare_cached(
-            "INSERT INTO events (n, tag, tenant, type, event_id, occurred_at, payload, deliveries, meta)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO events (n, tag, tenant, type, event_id, channels, occurred_at, payload, deliveries, meta)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?;
         statement.execute(params![
             event.id.n(),
@@ -167,6 +168,7 @@ impl Writer {
             event.tenant.n(),
             event.event_type.as_str(),
             event.event_id.as_ref().map(|key| &key.text),
+            channels_text(&event.channels),
             event.occurred_at.map(|at| at.micros()),
             payload,
             event.matched,

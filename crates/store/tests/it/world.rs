@@ -84,6 +84,7 @@ impl Scene {
             tenant_version: tenant.version,
             event_type: EventTypeName::parse("order.paid").unwrap(),
             payload: payload.to_owned().into(),
+            channels: Default::default(),
             event_id: None,
             occurred_at: None,
             accepted_at: self.world.now(),

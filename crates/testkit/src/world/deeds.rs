@@ -250,6 +250,7 @@ pub fn order_paid(tenant: &str, payload: &str) -> Publication {
         tenant: Some(tenant.into()),
         event_type: "order.paid".into(),
         payload: payload.to_owned().into(),
+        channels: vec![],
         event_id: None,
         occurred_at: None,
         loops: 0,

@@ -8,7 +8,7 @@ use stentor_domain::id::EndpointId;
 use stentor_domain::payload_format::PayloadFormat;
 use stentor_engine::projects::ProjectPatch;
 use stentor_engine::publish::Publication;
-use stentor_testkit::{EndpointFields, Received, Reply, World};
+use stentor_testkit::{EndpointFields, Received, Reply, World, order_paid};
 
 /// Duplicate keys, and numbers that no float holds, go through every format byte for byte.
 const PAYLOAD: &str = r#"{"a": 1, "a": 1E400, "b": 12345678901234567890.10}"#;
@@ -24,12 +24,8 @@ fn in_format(format: PayloadFormat) -> EndpointFields {
 
 async fn publish(world: &World) {
     let event = Publication {
-        tenant: Some("acme".into()),
-        event_type: "order.paid".into(),
-        payload: PAYLOAD.into(),
-        event_id: None,
         occurred_at: Some(Timestamp::from_seconds(HAPPENED)),
-        loops: 0,
+        ..order_paid("acme", PAYLOAD)
     };
     world.publish_all(vec![event]).await.unwrap();
 }

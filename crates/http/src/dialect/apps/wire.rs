@@ -189,7 +189,7 @@ pub(super) struct PingOut {
 
 impl From<&EndpointWithHealth> for Shown {
     fn from(EndpointWithHealth { endpoint, .. }: &EndpointWithHealth) -> Self {
-        let events = endpoint.settings.subscription.texts();
+        let events = endpoint.settings.subscription.types.texts();
         Self {
             id: endpoint.id.0.uuid(),
             url: endpoint.settings.url.text().to_owned(),

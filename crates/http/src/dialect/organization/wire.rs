@@ -188,7 +188,7 @@ impl From<MadeEndpoint> for MadeOut {
 impl From<&EndpointWithHealth> for EndpointOut {
     fn from(known: &EndpointWithHealth) -> Self {
         let endpoint = &known.endpoint;
-        let events = endpoint.settings.subscription.texts();
+        let events = endpoint.settings.subscription.types.texts();
         Self {
             id: format!("{PREFIX}{}", endpoint.id.0.uuid()),
             url: endpoint.settings.url.text().to_owned(),

@@ -30,7 +30,7 @@ pub(super) struct SubscriptionIn {
 /// What to change of a subscription. An absent field is left alone.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct SubscriptionChange {
-    /// The event types that it wants, all of them registered; null is all there are and will be.
+    /// The event types that it wants: registered ones, and prefixes such as `order.*`; null is all there are and will be.
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 500)]
     events: Noted<Vec<String>>,

@@ -4,13 +4,14 @@ use super::pages::{PageOut, PageQuery};
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::call::{Call, Named, answer};
-use crate::input::{self, Field, NotYet, not_supported};
+use crate::input::{self, Field, json_text, stored_json};
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use stentor_engine::event_types::{EventTypePatch, NewEventType};
 use stentor_store::event_types::EventType;
 use utoipa::ToSchema;
@@ -36,10 +37,12 @@ struct EventTypeIn {
     /// What it means.
     #[schema(max_length = 1000)]
     description: String,
+    /// What its payloads look like: a JSON Schema (docs/schemas.md).
     #[serde(default)]
-    #[schema(ignore)]
-    schema: NotYet,
-    /// Not supported by this version: only false is taken.
+    #[schema(value_type = Option<Object>)]
+    schema: Option<Box<RawValue>>,
+    /// Refuse payloads that the schema does not hold for.
+    #[schema(default = false)]
     validate: Option<bool>,
     /// The project, by name or id; root keys only.
     project: Option<String>,
@@ -52,11 +55,14 @@ struct EventTypeChange {
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 1000)]
     description: Field<String>,
+    /// What its payloads look like; null clears it.
     #[serde(default)]
-    #[schema(ignore)]
-    schema: NotYet,
-    /// Not supported by this version: only false is taken.
-    validate: Option<bool>,
+    #[schema(value_type = Option<Object>)]
+    schema: Field<Box<RawValue>>,
+    /// Refuse payloads that the schema does not hold for.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    validate: Field<bool>,
 }
 
 /// An event type.
@@ -64,6 +70,10 @@ struct EventTypeChange {
 struct EventTypeOut {
     name: String,
     description: String,
+    #[schema(required, value_type = Option<Object>)]
+    schema: Option<Box<RawValue>>,
+    /// Are payloads refused that the schema does not hold for?
+    validate: bool,
     /// Was it deleted? Lists leave it out then; publishing goes on, and creating it again brings it back.
     archived: bool,
     created_at: String,
@@ -75,18 +85,12 @@ impl From<&EventType> for EventTypeOut {
         Self {
             name: event_type.name.to_string(),
             description: event_type.settings.description.clone(),
+            schema: stored_json(&event_type.settings.schema),
+            validate: event_type.settings.validate,
             archived: event_type.archived_at.is_some(),
             created_at: event_type.created_at.iso_millis(),
             updated_at: event_type.updated_at.iso_millis(),
         }
-    }
-}
-
-fn refuse_validation(schema: NotYet, validate: Option<bool>) -> Result<(), Problem> {
-    NotYet::refuse(&[("schema", schema)])?;
-    match validate {
-        Some(true) => Err(not_supported("validate")),
-        Some(false) | None => Ok(()),
     }
 }
 
@@ -97,13 +101,14 @@ fn refuse_validation(schema: NotYet, validate: Option<bool>) -> Result<(), Probl
 )]
 async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) -> Result<Response, Problem> {
     let input: EventTypeIn = input::json(&body)?;
-    refuse_validation(input.schema, input.validate)?;
     let once = call.once(&app, input.project.as_deref(), None, &body, |made: &EventType| {
         (StatusCode::CREATED, input::bytes(&EventTypeOut::from(made)))
     })?;
     let new = NewEventType {
         name: input.name,
         description: input.description,
+        schema: input.schema.map(json_text),
+        validate: input.validate.unwrap_or_default(),
     };
     let done = app
         .engine()
@@ -145,9 +150,10 @@ async fn update(
     JsonBytes(body): JsonBytes,
 ) -> Result<Json<EventTypeOut>, Problem> {
     let input: EventTypeChange = input::json(&body)?;
-    refuse_validation(input.schema, input.validate)?;
     let patch = EventTypePatch {
         description: input.description.required("description")?,
+        schema: input.schema.clearing().map(|schema| schema.map(json_text)),
+        validate: input.validate.required("validate")?,
     };
     let event_type = app.engine().update_event_type(&call.caller, &name, patch).await?;
     Ok(Json(EventTypeOut::from(&event_type)))

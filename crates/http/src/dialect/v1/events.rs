@@ -4,7 +4,7 @@
 use crate::app::App;
 use crate::body::{BodyLimits, JsonBytes};
 use crate::call::{Call, key_reused, repeated};
-use crate::input::{self, NotYet, Object};
+use crate::input::{self, Object};
 use crate::problem::Problem;
 use crate::webhook_loop::Loops;
 use axum::Extension;
@@ -24,7 +24,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 /// What an event's body may have around its payload.
-const ENVELOPE_BYTES_MAX: usize = 16 * 1024;
+pub(super) const ENVELOPE_BYTES_MAX: usize = 16 * 1024;
 
 pub(super) fn routes(payload_bytes_max: usize) -> OpenApiRouter<App> {
     let limits = |bytes_max| {
@@ -63,9 +63,9 @@ struct EventIn<'a> {
     /// When it happened, as ISO 8601.
     #[serde(borrow)]
     occurred_at: Option<Cow<'a, str>>,
-    #[serde(default)]
-    #[schema(ignore)]
-    channels: NotYet,
+    /// Its channels: an endpoint that names channels gets only events that have one of them.
+    #[schema(max_items = 10)]
+    channels: Option<Vec<String>>,
 }
 
 /// Events to be accepted together or not at all.
@@ -113,7 +113,6 @@ impl EventIn<'_> {
         Loops(loops): Loops,
     ) -> Result<Publication, Problem> {
         let field = |name: &str| place.map_or_else(|| name.to_owned(), |at| format!("events.{at}.{name}"));
-        NotYet::refuse(&[(&field("channels"), self.channels)])?;
         let occurred_at = match self.occurred_at.as_deref().map(Timestamp::parse_iso) {
             Some(None) => {
                 let rule = "must be an ISO 8601 time with an offset, such as 2024-01-01T00:00:00Z";
@@ -124,6 +123,7 @@ impl EventIn<'_> {
         Ok(Publication {
             tenant: self.tenant.map(Cow::into_owned),
             event_type: self.r#type.into_owned(),
+            channels: self.channels.unwrap_or_default(),
             payload: body.slice_ref(self.payload.get().as_bytes()),
             event_id: self.event_id.map(Cow::into_owned),
             occurred_at,

@@ -58,6 +58,7 @@ struct KeptEventOut {
     #[schema(required)]
     event_id: Option<String>,
     r#type: String,
+    channels: Vec<String>,
     tenant: String,
     /// How many endpoints matched.
     deliveries: u32,
@@ -76,6 +77,7 @@ impl From<&Event> for KeptEventOut {
             id: event.id.to_string(),
             event_id: event.event_id.clone(),
             r#type: event.event_type.to_string(),
+            channels: event.channels.texts().into_iter().map(str::to_owned).collect(),
             tenant: event.tenant.to_string(),
             deliveries: event.deliveries,
             created_at: event.created_at.iso_millis(),

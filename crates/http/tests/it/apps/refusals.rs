@@ -206,6 +206,12 @@ async fn the_first_field_at_fault_is_named_and_the_message_tells_of_all() {
         ),
         (
             &put,
+            json!({"events": ["order.*", "order*"]}),
+            "events.1",
+            vec!["order.*"],
+        ),
+        (
+            &put,
             json!({"events": ["a".repeat(256)]}),
             "events.0",
             vec!["events.0: must be 1 to 255"],
@@ -242,11 +248,6 @@ async fn the_first_field_at_fault_is_named_and_the_message_tells_of_all() {
             assert!(message.contains(part), "{message}");
         }
     }
-    let (code, _, field) = refused(&asker.call(&put, json!({"events": ["order.*"]})).await, 422);
-    assert_eq!(
-        (code.as_str(), field.as_deref()),
-        ("not_supported", Some("events"))
-    );
     assert_eq!(listed(&asker).await[0]["events"], made["events"]);
 }
 

@@ -217,16 +217,19 @@ async fn a_database_that_is_away_is_told_in_the_same_words() {
 }
 
 #[tokio::test]
-async fn a_pattern_is_told_to_be_unsupported() {
+async fn a_pattern_is_taken_and_shown_and_one_that_is_none_is_told_the_rule() {
     let world = World::start().await;
     let key = world.tenant_key("acme").await;
-    let answer = world
-        .with(&key)
-        .post("/webhooks", published_with(json!({"events": ["order.*"]})))
+    let asker = world.with(&key);
+    let events = json!(["order.*", "user.made"]);
+    let made = asker
+        .post("/webhooks", published_with(json!({"events": events})))
         .await;
-    assert_eq!(refused(&answer, 400, "Bad Request"), "not_supported");
-    assert_eq!(
-        answer.body["message"],
-        json!(["events: is not supported by this version"])
-    );
+    assert_eq!(made.expect(201)["events"], events);
+    let answer = asker
+        .post("/webhooks", published_with(json!({"events": ["*.paid"]})))
+        .await;
+    assert_eq!(refused(&answer, 400, "Bad Request"), "validation_failed");
+    let rule = "must be an event type such as order.completed, or a prefix with all below it such as order.*";
+    assert_eq!(answer.body["message"], json!([format!("events.0: {rule}")]));
 }

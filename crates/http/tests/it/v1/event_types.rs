@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::world::World;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const PATH: &str = "/v1/event-types/order.completed";
 
@@ -16,6 +16,8 @@ async fn an_event_type_is_made_read_changed_archived_and_brought_back() {
         json!({
             "name": "order.completed",
             "description": description,
+            "schema": null,
+            "validate": false,
             "archived": archived,
             "created_at": "2024-01-01T00:00:00.000Z",
             "updated_at": updated_at,
@@ -113,8 +115,28 @@ async fn what_breaks_a_rule_is_named() {
             vec!["description"],
         ),
         (
-            json!({ "name": "a", "description": "", "schema": {} }),
+            json!({ "name": "a", "description": "", "schema": [] }),
             vec!["schema"],
+        ),
+        (
+            json!({ "name": "a", "description": "", "schema": { "items": { "$ref": "https://example.com/a" } } }),
+            vec!["schema.items.$ref"],
+        ),
+        (
+            json!({ "name": "a", "description": "", "schema": { "properties": { "a": { "type": "text" } } } }),
+            vec!["schema.properties.a.type"],
+        ),
+        (
+            json!({ "name": "a b", "description": "", "schema": { "pattern": "(a)\\1" }, "validate": true }),
+            vec!["name", "schema.pattern"],
+        ),
+        (
+            json!({ "name": "a", "description": "", "schema": null, "validate": true }),
+            vec!["validate"],
+        ),
+        (
+            json!({ "name": "a", "description": "", "validate": "yes" }),
+            vec!["validate"],
         ),
         (
             json!({ "name": "a", "description": "", "validate": true }),
@@ -137,8 +159,13 @@ async fn what_breaks_a_rule_is_named() {
     for (body, field) in [
         (json!({ "description": null }), "description"),
         (json!({ "description": "x".repeat(1_001) }), "description"),
-        (json!({ "schema": {} }), "schema"),
+        (json!({ "schema": "{}" }), "schema"),
+        (
+            json!({ "schema": { "$ref": "file:///etc/passwd" } }),
+            "schema.$ref",
+        ),
         (json!({ "validate": true }), "validate"),
+        (json!({ "validate": null }), "validate"),
     ] {
         let refused = world.root().patch(PATH, body.clone()).await;
         assert_eq!((refused.status, refused.faults()), (422, vec![field]), "{body}");
@@ -152,6 +179,99 @@ async fn what_breaks_a_rule_is_named() {
             assert_eq!(missing.verdict(), (404, "not_found"), "{path}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_schema_comes_back_as_it_was_sent_and_is_needed_while_it_is_enforced() {
+    let world = World::start().await;
+    let schema = json!({ "$schema": "http://json-schema.org/draft-07/schema#", "required": ["b", "a"] });
+    let body = json!({ "name": "order.completed", "description": "", "schema": schema });
+    let made = world.root().post("/v1/event-types", body).await.expect(201);
+    assert_eq!((&made["schema"], &made["validate"]), (&schema, &json!(false)));
+    let changed = world
+        .root()
+        .patch(PATH, json!({ "validate": true }))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&changed["schema"], &changed["validate"]),
+        (&schema, &json!(true))
+    );
+    let refused = world.root().patch(PATH, json!({ "schema": null })).await;
+    assert_eq!(refused.refusal(422).1, ["validate"]);
+    let both = json!({ "schema": null, "validate": false });
+    let cleared = world.root().patch(PATH, both).await.expect(200);
+    assert_eq!(
+        (&cleared["schema"], &cleared["validate"]),
+        (&json!(null), &json!(false))
+    );
+    let listed = world.root().get("/v1/event-types").await.expect(200);
+    assert_eq!(listed["data"][0], cleared);
+}
+
+#[tokio::test]
+async fn an_enforced_schema_refuses_payloads_from_the_moment_it_is_set() {
+    let world = World::start().await;
+    world.tenant("default", "acme").await;
+    let schema = json!({ "properties": { "items": { "items": { "required": ["sku"] } } } });
+    let body = json!({ "name": "order.completed", "description": "", "schema": schema, "validate": true });
+    world.root().post("/v1/event-types", body).await.expect(201);
+    let event = |event_type: &str, payload: Value| json!({ "tenant": "acme", "type": event_type, "payload": payload });
+    let (good, bad) = (
+        json!({ "items": [{ "sku": 1 }] }),
+        json!({ "items": [{ "sku": 1 }, {}] }),
+    );
+    let publish = async |body: Value| world.root().post("/v1/events", body).await;
+
+    publish(event("order.completed", good.clone())).await.expect(202);
+    publish(event("order.refunded", bad.clone())).await.expect(202);
+    let refused = publish(event("order.completed", bad.clone())).await;
+    assert_eq!(refused.refusal(422).1, ["payload.items.1"]);
+    let batch = [&good, &bad, &good, &json!([])].map(|payload| event("order.completed", payload.clone()));
+    let batch = world
+        .root()
+        .post("/v1/events/batch", json!({ "events": batch }))
+        .await;
+    assert_eq!(batch.refusal(422).1, ["events.1.payload.items.1"]);
+    let events = world.root().get("/v1/events").await.expect(200);
+    assert_eq!(events["data"].as_array().unwrap().len(), 2);
+
+    for change in [
+        json!({ "validate": false }),
+        json!({ "validate": true, "schema": {} }),
+    ] {
+        world.root().patch(PATH, change).await.expect(200);
+        publish(event("order.completed", bad.clone())).await.expect(202);
+    }
+    world
+        .root()
+        .patch(PATH, json!({ "schema": schema }))
+        .await
+        .expect(200);
+    publish(event("order.completed", bad.clone())).await.expect(422);
+    let world = world.restart().await;
+    let publish = async |body: Value| world.root().post("/v1/events", body).await;
+    publish(event("order.completed", bad.clone())).await.expect(422);
+    // What is archived is as if it had never been registered.
+    world.root().delete(PATH).await;
+    publish(event("order.completed", bad)).await.expect(202);
+}
+
+#[tokio::test]
+async fn a_schema_holds_in_its_own_project_only() {
+    let world = World::start().await;
+    world.project("other").await;
+    world.tenant("default", "acme").await;
+    world.tenant("other", "umbrella").await;
+    let body = json!({ "name": "order.completed", "description": "", "schema": { "type": "null" }, "validate": true });
+    world.root().post("/v1/event-types", body).await.expect(201);
+    let event = |tenant: &str| json!({ "tenant": tenant, "type": "order.completed", "payload": 1 });
+    world.root().post("/v1/events", event("acme")).await.expect(422);
+    let elsewhere = world
+        .root()
+        .post("/v1/events?project=other", event("umbrella"))
+        .await;
+    elsewhere.expect(202);
 }
 
 #[tokio::test]

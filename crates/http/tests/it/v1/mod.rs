@@ -13,6 +13,7 @@ mod openapi;
 mod pages;
 mod paths_and_hosts;
 mod projects;
+mod publish;
 mod rate_limit;
 mod webhook_loop;
 mod replays;

@@ -126,6 +126,7 @@ impl World {
             tenant_version: VERSION,
             event_type: EventTypeName::parse(event_type).unwrap(),
             payload: Bytes::from_static(b"{\"a\": 1E400}"),
+            channels: Default::default(),
             event_id: None,
             occurred_at: None,
             accepted_at: self.store.clock().now(),

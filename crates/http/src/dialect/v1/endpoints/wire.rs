@@ -1,6 +1,6 @@
 //! What an endpoint looks like on the wire: in, changed, and out.
 
-use crate::input::{NotYet, Noted, json_text};
+use crate::input::{NotYet, Noted, json_text, stored_json};
 use crate::problem::Problem;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -47,10 +47,19 @@ pub(super) struct EndpointIn {
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 1000)]
     description: Noted<String>,
-    /// The event types that it wants; `["*"]` is all.
+    /// The event types that it wants: names, and prefixes such as `order.*`; `["*"]` is all.
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>)]
     events: Noted<Vec<String>>,
+    /// Only events that have at least one of these channels; null is all events.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 10)]
+    channels: Noted<Vec<String>>,
+    /// What it asks of payloads: an object of paths and what is asked of them, such as `{"data.total": {"$gte": 100}}`
+    /// (docs/filters.md); null is nothing.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    filter: Noted<Box<RawValue>>,
     /// Your own notes about it.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
@@ -81,16 +90,10 @@ pub(super) struct EndpointIn {
     pub(super) tenant: Option<String>,
     #[serde(default)]
     #[schema(ignore)]
-    channels: NotYet,
-    #[serde(default)]
-    #[schema(ignore)]
     rate_limit: NotYet,
     #[serde(default)]
     #[schema(ignore)]
     ordered: NotYet,
-    #[serde(default)]
-    #[schema(ignore)]
-    filter: NotYet,
 }
 
 /// What to change of an endpoint.
@@ -128,10 +131,18 @@ pub(super) struct EndpointChange {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     description: Noted<String>,
-    /// The event types that it wants; `["*"]` is all.
+    /// The event types that it wants: names, and prefixes such as `order.*`; `["*"]` is all.
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>)]
     events: Noted<Vec<String>>,
+    /// Only events that have at least one of these channels; null is all events.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 10)]
+    channels: Noted<Vec<String>>,
+    /// What it asks of payloads; null clears it.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    filter: Noted<Box<RawValue>>,
     /// Your own notes about it; null clears them.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
@@ -158,16 +169,10 @@ pub(super) struct EndpointChange {
     max_in_flight: Noted<i64>,
     #[serde(default)]
     #[schema(ignore)]
-    channels: NotYet,
-    #[serde(default)]
-    #[schema(ignore)]
     rate_limit: NotYet,
     #[serde(default)]
     #[schema(ignore)]
     ordered: NotYet,
-    #[serde(default)]
-    #[schema(ignore)]
-    filter: NotYet,
 }
 
 /// An endpoint: a URL that events are delivered to.
@@ -194,6 +199,10 @@ pub(super) struct EndpointOut {
     #[schema(required)]
     description: Option<String>,
     events: Vec<String>,
+    #[schema(required)]
+    channels: Option<Vec<String>>,
+    #[schema(required, value_type = Option<Object>)]
+    filter: Option<Box<RawValue>>,
     #[schema(required, value_type = Option<Object>)]
     metadata: Option<Box<RawValue>>,
     retry_schedule: Vec<u32>,
@@ -257,12 +266,7 @@ struct Headers(Vec<(String, String)>);
 
 impl EndpointIn {
     pub(super) fn fields(self) -> Result<EndpointFields, Problem> {
-        NotYet::refuse(&[
-            ("channels", self.channels),
-            ("rate_limit", self.rate_limit),
-            ("ordered", self.ordered),
-            ("filter", self.filter),
-        ])?;
+        NotYet::refuse(&[("rate_limit", self.rate_limit), ("ordered", self.ordered)])?;
         let mut misread = vec![];
         let faults = &mut misread;
         Ok(EndpointFields {
@@ -276,8 +280,10 @@ impl EndpointIn {
                 .map(|headers| headers.0),
             timeout_seconds: self.timeout_seconds.read("timeout_seconds", faults).or_absent(),
             events: self.events.read("events", faults).or_absent(),
+            channels: Some(self.channels.read("channels", faults).or_absent()),
             uid: Some(self.uid.read("uid", faults).or_absent()),
             description: Some(self.description.read("description", faults).or_absent()),
+            filter: Some(self.filter.read("filter", faults).or_absent().map(json_text)),
             metadata: Some(self.metadata.read("metadata", faults).or_absent().map(json_text)),
             retry_schedule: self.retry_schedule.read("retry_schedule", faults).or_absent(),
             retry_anchor: self.retry_anchor.read("retry_anchor", faults).or_absent(),
@@ -292,12 +298,7 @@ impl EndpointIn {
 
 impl EndpointChange {
     pub(super) fn fields(self) -> Result<EndpointFields, Problem> {
-        NotYet::refuse(&[
-            ("channels", self.channels),
-            ("rate_limit", self.rate_limit),
-            ("ordered", self.ordered),
-            ("filter", self.filter),
-        ])?;
+        NotYet::refuse(&[("rate_limit", self.rate_limit), ("ordered", self.ordered)])?;
         let mut misread = vec![];
         let faults = &mut misread;
         Ok(EndpointFields {
@@ -310,8 +311,14 @@ impl EndpointChange {
                 .map(|headers| headers.0),
             timeout_seconds: self.timeout_seconds.value("timeout_seconds", faults),
             events: self.events.value("events", faults),
+            channels: self.channels.read("channels", faults).clearing(),
             uid: self.uid.read("uid", faults).clearing(),
             description: self.description.read("description", faults).clearing(),
+            filter: self
+                .filter
+                .read("filter", faults)
+                .clearing()
+                .map(|json| json.map(json_text)),
             metadata: self
                 .metadata
                 .read("metadata", faults)
@@ -363,16 +370,11 @@ impl EndpointOut {
             uid: settings.uid.clone(),
             number: endpoint.number,
             description: settings.description.clone(),
-            events: settings
-                .subscription
-                .texts()
-                .into_iter()
-                .map(str::to_owned)
-                .collect(),
-            metadata: settings
-                .metadata
-                .clone()
-                .and_then(|text| RawValue::from_string(text).ok()),
+            events: owned(settings.subscription.types.texts()),
+            channels: Some(owned(settings.subscription.channels.texts()))
+                .filter(|channels| !channels.is_empty()),
+            filter: stored_json(&settings.filter),
+            metadata: stored_json(&settings.metadata),
             retry_schedule: settings.schedule.waits().to_vec(),
             retry_anchor: settings.anchor.as_str(),
             header_styles: settings.header_styles.words(),
@@ -385,6 +387,10 @@ impl EndpointOut {
             secret: None,
         }
     }
+}
+
+fn owned(texts: Vec<&str>) -> Vec<String> {
+    texts.into_iter().map(str::to_owned).collect()
 }
 
 impl EndpointOut {

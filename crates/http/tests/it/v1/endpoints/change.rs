@@ -12,6 +12,7 @@ fn full() -> Value {
     plain_with(json!({
         "description": "for orders",
         "events": ["order.completed"],
+        "channels": ["eu"],
         "uid": "orders",
         "metadata": {"team": "blue"},
         "retry_schedule": [1, 2],
@@ -30,6 +31,7 @@ async fn absent_leaves_alone_null_clears_and_a_value_replaces() {
     for field in [
         "description",
         "events",
+        "channels",
         "uid",
         "metadata",
         "retry_schedule",
@@ -37,14 +39,15 @@ async fn absent_leaves_alone_null_clears_and_a_value_replaces() {
     ] {
         assert_eq!(unchanged[field], endpoint[field], "{field}");
     }
-    let clear = json!({"description": null, "uid": null, "metadata": null, "max_in_flight": null});
+    let clear =
+        json!({"description": null, "uid": null, "metadata": null, "max_in_flight": null, "channels": null});
     let cleared = patch(clear.clone()).await.expect(200);
     for field in clear.as_object().unwrap().keys() {
         assert_eq!(cleared[field], json!(null), "{field}");
     }
     let replace = json!({
         "name": "n", "url": "https://example.org/x?token=1", "timeout_seconds": 3, "uid": "u", "description": "d",
-        "events": ["*"], "metadata": {}, "retry_schedule": [], "retry_anchor": "first",
+        "events": ["*"], "channels": ["us", "asia"], "metadata": {}, "retry_schedule": [], "retry_anchor": "first",
         "header_styles": ["standard", "apps"], "max_in_flight": 1
     });
     let replaced = patch(replace.clone()).await.expect(200);

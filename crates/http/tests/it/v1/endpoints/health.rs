@@ -22,6 +22,7 @@ async fn attempt(world: &mut World, endpoint: &Value, status: u16, effect: Effec
         tenant_version: world.store.config().tenant(tenant).unwrap().version,
         event_type: EventTypeName::test(),
         payload: Bytes::from_static(b"{}"),
+        channels: Default::default(),
         event_id: None,
         occurred_at: None,
         accepted_at: at,

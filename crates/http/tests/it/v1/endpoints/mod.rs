@@ -3,6 +3,7 @@
 mod change;
 mod create;
 mod health;
+mod matching;
 mod published;
 mod reach;
 mod secrets;
