@@ -1,10 +1,13 @@
 //! Replays: sending again to an endpoint what it was sent before, or never. What they do when is in `jobs::replay`.
 
 use crate::error::{Check, Error, Result};
+use crate::filter::payload::Lazy;
+use crate::matching;
 use crate::{Caller, Engine, Page, page};
 use stentor_domain::Timestamp;
 use stentor_domain::delivery::State;
 use stentor_domain::id::{EndpointId, ReplayId};
+use stentor_domain::key::Scope;
 use stentor_domain::limits::REPLAY_DRY_RUN_ROWS_MAX;
 use stentor_domain::name::EventTypeName;
 use stentor_domain::replay::{Replay, ReplaySpec};
@@ -164,7 +167,7 @@ impl Engine {
                 return Err(Error::conflict("fanning_out", detail));
             };
             for candidate in &candidates {
-                let missing = lacks(configured, spec, candidate) && !candidate.payload_gone;
+                let missing = !candidate.payload_gone && self.lacks(configured, spec, candidate).await?;
                 count += u64::from(missing);
             }
             let looked = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
@@ -218,16 +221,34 @@ impl Engine {
     ) -> Result<std::sync::Arc<EndpointConfig>> {
         self.endpoint(caller, crate::endpoints::Which::Id(fields.endpoint))
     }
-}
 
-/// Does the endpoint, as it is now, want an event that it has no delivery for, and the replay names?
-pub(crate) fn lacks(configured: &EndpointConfig, spec: &ReplaySpec, event: &Candidate) -> bool {
-    let named = spec
-        .event_type
-        .as_ref()
-        .is_none_or(|name| *name == event.event_type);
-    let wanted = &configured.endpoint.settings.subscription;
-    !event.delivered && named && wanted.matches(&event.event_type)
+    /// Does the endpoint, as it is now, want an event that it has no delivery for, and the replay names?
+    pub(crate) async fn lacks(
+        &self,
+        configured: &EndpointConfig,
+        spec: &ReplaySpec,
+        event: &Candidate,
+    ) -> Result<bool> {
+        let named = spec
+            .event_type
+            .as_ref()
+            .is_none_or(|name| *name == event.event_type);
+        if event.delivered || !named {
+            return Ok(false);
+        }
+        let payload = match configured.endpoint.settings.filter {
+            // Of one that is gone no filter finds anything: nothing could be delivered of it either.
+            Some(_) => self.store.event(Scope::Root, event.id).await?,
+            None => None,
+        };
+        let payload = payload.and_then(|(_, payload)| payload).unwrap_or_default();
+        let candidate = matching::Candidate {
+            event_type: &event.event_type,
+            channels: &event.channels,
+            payload: &Lazy::new(&payload),
+        };
+        Ok(matching::check(configured, candidate).is_ok())
+    }
 }
 
 fn spend(looks_left: &mut u32, looked: u32) -> Result<()> {

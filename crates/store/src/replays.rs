@@ -36,6 +36,7 @@ use crate::fresh::Waiting;
 use crate::hot::NewDelivery;
 use crate::once::{Done, Once};
 use stentor_domain::Timestamp;
+use stentor_domain::channels::Channels;
 use stentor_domain::delivery::Reason;
 use stentor_domain::id::{EndpointId, EventId, Id, ReplayId, TenantId};
 use stentor_domain::key::Scope;
@@ -166,6 +167,8 @@ pub struct Candidate {
     pub id: EventId,
     /// Its type.
     pub event_type: EventTypeName,
+    /// Its channels.
+    pub channels: Channels,
     /// Is its payload gone?
     pub payload_gone: bool,
     /// Does it have a delivery for the endpoint, whatever its state, or is it the event of a test?
@@ -312,7 +315,10 @@ impl Store {
                 move |tx| Box::pin(async move { slice::end(tx, &turn, now).await }),
                 |ended: &slice::Ended, effects| {
                     effects.ended.extend(&ended.at_once);
-                    effects.cancel_requested.extend(&ended.with_their_attempts);
+                    let wishes = ended.with_their_attempts.iter();
+                    effects
+                        .cancel_requested
+                        .extend(wishes.map(|delivery| (*delivery, Reason::Requested)));
                 },
             )
             .await?;

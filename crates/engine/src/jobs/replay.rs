@@ -17,7 +17,6 @@
 
 use crate::Engine;
 use crate::error::Result;
-use crate::replays::lacks;
 use std::sync::atomic::Ordering;
 use stentor_domain::delivery::Reason;
 use stentor_domain::id::{DeliveryId, ReplayId};
@@ -83,11 +82,16 @@ impl Engine {
         let Some(candidates) = looked.await? else {
             return Ok(0);
         };
-        let missing = self.missing_among(&candidates, &turn, &configured);
+        let missing = self.missing_among(&candidates, &turn, &configured).await?;
         Ok(self.store.insert_missing(turn, missing, self.now()).await?)
     }
 
-    fn missing_among(&self, candidates: &[Candidate], turn: &Turn, configured: &EndpointConfig) -> Missing {
+    async fn missing_among(
+        &self,
+        candidates: &[Candidate],
+        turn: &Turn,
+        configured: &EndpointConfig,
+    ) -> Result<Missing> {
         let considered = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
         let mut missing = Missing {
             considered,
@@ -96,7 +100,7 @@ impl Engine {
             ..Missing::default()
         };
         for event in candidates {
-            if !lacks(configured, &turn.replay.spec, event) {
+            if !self.lacks(configured, &turn.replay.spec, event).await? {
                 continue;
             }
             if event.payload_gone {
@@ -110,6 +114,6 @@ impl Engine {
             };
             missing.deliveries.push((event.id.n(), delivery));
         }
-        missing
+        Ok(missing)
     }
 }

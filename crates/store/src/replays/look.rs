@@ -5,6 +5,7 @@
 
 use super::rows::find;
 use super::{Candidate, Extent, Keys, Phase, Turn};
+use crate::channels::read_channels;
 use crate::error::Result;
 use crate::tx::{Tx, values};
 use stentor_domain::Timestamp;
@@ -222,7 +223,7 @@ pub(super) const CANDIDATES: PerEngine = in_range!(
                          WHERE w.n > v.n AND w.n < v.n + 104857600 AND w.event = v.n AND w.endpoint + 0 = ?4) THEN 1
             WHEN EXISTS (SELECT 1 FROM work w
                          WHERE w.n - w.event >= 104857600 AND w.event = v.n AND w.endpoint + 0 = ?4) THEN 1
-            ELSE 0 END
+            ELSE 0 END, v.channels
      FROM events v",
     "ORDER BY v.n LIMIT ?5"
 );
@@ -246,6 +247,7 @@ pub(super) async fn candidates(
                 event_type: row.word(2, |name| EventTypeName::parse(name).ok())?,
                 payload_gone: row.flag(3)?,
                 delivered: row.flag(4)?,
+                channels: read_channels(row.text_or_null(5)?.as_deref())?,
             })
         })
         .await?;

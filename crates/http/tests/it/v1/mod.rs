@@ -15,5 +15,5 @@ mod paths_and_hosts;
 mod projects;
 mod publish;
 mod rate_limit;
-mod webhook_loop;
 mod replays;
+mod webhook_loop;
