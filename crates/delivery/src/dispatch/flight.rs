@@ -21,6 +21,8 @@ struct Flight<'a> {
     untrusted: bool,
     /// The host that it is a probe of, if that could not be reached.
     probe: Option<Box<str>>,
+    /// Was it given back, since its endpoint was parked meanwhile?
+    given_back: bool,
 }
 
 /// It has been parked since its delivery was claimed.
@@ -88,11 +90,15 @@ impl Dispatcher {
             test,
             untrusted,
             probe: None,
+            given_back: false,
         };
         if !test {
-            match self.probe(claimed.endpoint) {
+            match self.probe(&claimed) {
                 Ok(host) => flight.probe = host,
-                Err(Parked) => return self.attempting.give_back(&self.store, &claimed).await,
+                Err(Parked) => {
+                    flight.given_back = true;
+                    return self.attempting.give_back(&self.store, &claimed).await;
+                }
             }
         }
         self.attempting
@@ -101,10 +107,19 @@ impl Dispatcher {
     }
 
     /// Looks once more whether an endpoint may be asked; tells the host that asking it is a probe of.
-    fn probe(&self, endpoint: i64) -> Result<Option<Box<str>>, Parked> {
+    fn probe(&self, claimed: &Claimed) -> Result<Option<Box<str>>, Parked> {
+        let endpoint = claimed.endpoint;
         let mut state = self.state.lock();
         let standing = self.standing(&state, endpoint);
         if standing.parked.is_some() {
+            if let Some(host) = &standing.host {
+                let waiting = Waiting {
+                    endpoint,
+                    shard: claimed.shard,
+                    due_at: claimed.due_at,
+                };
+                state.probes.wait(host, waiting);
+            }
             return Err(Parked);
         }
         if let Some(host) = &standing.host {
@@ -128,9 +143,9 @@ impl Dispatcher {
             state.queue.landed(flight.endpoint, share)
         };
         // Claimed again when half of what one claim takes is left, so that the endpoint never waits for the store; if it is
-        // parked, when its time comes.
+        // parked, when its time comes. What was given back waits for the next claim, even if that time has come meanwhile.
         let more = waiting <= share.at_once && state.more.remove(&flight.endpoint);
-        if more || parked.is_some() {
+        if more || parked.is_some() || flight.given_back {
             state.agenda.note(Waiting {
                 endpoint: flight.endpoint,
                 shard: flight.shard,
