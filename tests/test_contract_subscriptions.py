@@ -246,7 +246,7 @@ def test_a_receiver_verifies_with_nothing_but_the_client_secret(
     assert verify_in_javascript([line(secret, request)]) == 1
     assert request.webhook_id == event["id"]
     others = [name.lower() for name, _ in request.headers if "webhook" in name.lower()]
-    assert sorted(others) == ["webhook-id", "webhook-signature", "webhook-timestamp"]
+    assert sorted(others) == ["webhook-id", "webhook-loop", "webhook-signature", "webhook-timestamp"]
     with pytest.raises(Exception, match="(?i)signature"):
         verify(make(client)["client_secret"], request)
 
