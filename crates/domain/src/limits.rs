@@ -47,9 +47,9 @@ pub const SCHEMA_PARTS_MAX: usize = 2_000;
 /// Schemas within one another, likewise.
 pub const SCHEMA_DEPTH_MAX: usize = 64;
 /// Regular expressions in one schema.
-pub const SCHEMA_PATTERNS_MAX: usize = 50;
+pub const SCHEMA_PATTERNS_MAX: usize = 25;
 /// What one of them may take when it is compiled.
-pub const SCHEMA_PATTERN_BYTES_MAX: usize = 256 * 1024;
+pub const SCHEMA_PATTERN_BYTES_MAX: usize = 1024 * 1024;
 /// Looks into a payload that checking it may take, however short it is.
 pub const SCHEMA_STEPS_MIN: usize = 10_000;
 /// Further ones for each of its bytes.
