@@ -113,3 +113,5 @@ pub const APPS_PAGE_ITEMS_MAX: u32 = 100;
 pub const SHARDS: u16 = 256;
 /// Deliveries that the accepting transaction writes itself; a durable row lets the rest follow.
 pub const FANOUT_INLINE_MAX: usize = 1_000;
+/// Values that one step of a rotation of master keys seals anew, so that no change waits long behind it.
+pub const RESEALED_ROWS_MAX: u32 = 200;

@@ -10,6 +10,7 @@
 //! - `postgres`: the engine on a PostgreSQL server: connections, committers, the node's lease, partitions, migrations;
 //! - [`config`]: the snapshot of the configuration that matching, authentication and sending read;
 //! - [`change`], [`once`], [`seal`]: what all changes of the control plane share: clock, audit, idempotency, sealing;
+//! - [`master_keys`]: which key seals, and how another one takes its place while everything goes on;
 //! - [`authenticator`]: knowing again what was given out, such as where a list goes on;
 //! - [`period`]: what questions about events and deliveries share: the scope and the span of acceptance they look at;
 //! - [`background`]: bounded slices of the work that nobody waits for;
@@ -31,6 +32,7 @@ pub mod fresh;
 pub mod hot;
 pub mod key_uses;
 pub mod keys;
+pub mod master_keys;
 pub mod once;
 pub mod period;
 pub mod projects;
@@ -55,7 +57,7 @@ pub use error::{Result, StoreError};
 pub use fresh::{Fresh, Handover, Waiting};
 pub use member::Recorded;
 pub use postgres::{PostgresAddress, measure};
-pub use seal::{MasterKey, MasterKeys};
+pub use seal::{MasterKey, MasterKeyId, MasterKeys};
 pub use sqlite::back_up_file;
 
 use crate::authenticator::Authenticator;
@@ -175,6 +177,14 @@ impl Store {
         Sealer {
             master: self.0.common.master.clone(),
             chance: Arc::clone(&self.0.common.chance),
+        }
+    }
+
+    /// This life of this process among the nodes.
+    pub(crate) fn epoch(&self) -> i64 {
+        match &self.0.engine {
+            Engine::Sqlite(engine) => engine.epoch(),
+            Engine::Postgres(engine) => engine.epoch(),
         }
     }
 
