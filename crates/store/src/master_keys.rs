@@ -154,11 +154,11 @@ pub async fn sealed_with(database: &Database) -> Result<SealedWith> {
     }
 }
 
-/// Whether a process works with the database.
-pub async fn is_in_use(database: &Database) -> Result<bool> {
+/// Whether another process has the database for itself: on PostgreSQL nobody ever has.
+pub fn is_held(database: &Database) -> bool {
     match database {
-        Database::File(path) => Ok(sqlite::is_in_use(path)),
-        Database::Postgres(address) => Ok(!postgres::sealed_with(address).await?.nodes.is_empty()),
+        Database::File(path) => sqlite::is_held(path),
+        Database::Postgres(_) => false,
     }
 }
 

@@ -301,7 +301,7 @@ pub(crate) fn sealed_with(path: &Path) -> Result<SealedWith> {
 }
 
 /// Whether another process works with the database at `path`.
-pub(crate) fn is_in_use(path: &Path) -> bool {
+pub(crate) fn is_held(path: &Path) -> bool {
     path.exists() && FileLock::take(path).is_err()
 }
 

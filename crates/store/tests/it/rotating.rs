@@ -212,10 +212,10 @@ async fn nothing_is_sealed_with_a_key_that_another_node_does_not_know() {
     let scene = Scene::new().await;
     let (database, store) = (scene.world.database(), scene.store());
     // Its last beat is not over for a long time yet.
-    database.execute(&format!(
+    database.execute(
         "INSERT INTO nodes (epoch, number, name, started_at, beat_at, master_keys)
-         VALUES (1, 77, 'the other one', 0, 9000000000000000000, '1,2')"
-    ));
+         VALUES (1, 77, 'the other one', 0, 9000000000000000000, '1,2')",
+    );
     store.use_master_keys(new_then_old()).await.unwrap();
     let awaits = Resealed::Awaits(vec!["the other one".into()]);
     assert_eq!(store.reseal().await.unwrap(), awaits);
