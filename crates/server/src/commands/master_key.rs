@@ -65,8 +65,11 @@ fn begin(
         note(&format!("Going on with the rotation to master key {first}."));
         return Ok(first);
     }
-    let Some(file) = file else {
-        return Err(Failure::Failed(put_in_front(source)));
+    let file = match (file, first) {
+        (Some(file), _) => file,
+        // The one that the operator has put in front is done with already.
+        (None, Some(first)) if ids.len() > 1 => return Ok(first),
+        (None, _) => return Err(Failure::Failed(put_in_front(source))),
     };
     if keys.len() >= MASTER_KEYS_MAX {
         return Err(Failure::Failed(format!(
