@@ -31,6 +31,7 @@ pub struct Attempting {
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
     allow: AllowList,
+    patience: Option<Duration>,
     prepared: Mutex<HashMap<i64, Arc<Prepared>>>,
     broken_off: watch::Sender<bool>,
 }
@@ -42,18 +43,21 @@ impl std::fmt::Debug for Attempting {
 }
 
 impl Attempting {
-    /// Attempts through `transport`, to destinations that are public or in `allow`.
+    /// Attempts through `transport`, to destinations that are public or in `allow`. An endpoint that fails without one
+    /// success for `patience` is disabled; with `None` it never is.
     pub fn new(
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
         chance: Arc<dyn Chance>,
         allow: AllowList,
+        patience: Option<Duration>,
     ) -> Self {
         Self {
             transport,
             clock,
             chance,
             allow,
+            patience,
             prepared: Mutex::default(),
             broken_off: watch::Sender::new(false),
         }
@@ -74,8 +78,7 @@ impl Attempting {
             return self.insist("cancelled", || store.cancel_claimed(cancel)).await;
         };
         if claimed.trigger != Trigger::Test && !configured.endpoint.status.sends() {
-            let release = claimed.release();
-            return self.insist("given back", || store.release(vec![release])).await;
+            return self.give_back(store, &claimed).await;
         }
         self.unless_broken_off(store.leased()).await;
         let finish = Arc::new(self.exchange(&claimed, &configured, &project, permission).await);
@@ -87,6 +90,12 @@ impl Attempting {
             other => other.map(drop),
         };
         self.insist("recorded", recorded).await;
+    }
+
+    /// Gives a delivery back without an attempt: it waits again, due when it was.
+    pub(crate) async fn give_back(&self, store: &Store, claimed: &Claimed) {
+        let release = claimed.release();
+        self.insist("given back", || store.release(vec![release])).await;
     }
 
     async fn exchange(
@@ -140,6 +149,7 @@ impl Attempting {
             },
             next: next(verdict.delivery, tried),
             effect: verdict.endpoint,
+            patience: self.patience,
             ended_at,
         }
     }

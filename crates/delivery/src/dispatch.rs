@@ -9,45 +9,43 @@
 //!
 //! Whatever the store holds without an owner is known through the [`Agenda`], which is told after every commit, and looks
 //! for itself now and then: a lost word costs time, never a delivery.
+//!
+//! An endpoint that does not answer must cost nobody else anything. One that was not asked yet, or whose last attempts had
+//! no answer, is asked once at a time, and all of these together hold a quarter of the places in flight and a quarter of
+//! the room for what is claimed. One that is parked (see [`stentor_domain::health`]) is claimed for when its time comes, by
+//! one entry of the agenda, and what is in memory by then is given back: a million deliveries to a dead endpoint are one
+//! timer.
+//!
+//! - `claim`: what is taken from the store, and when;
+//! - `flight`: what starts, and what its landing makes room for;
+//! - `standing`: how an endpoint may be sent to.
+
+mod claim;
+mod flight;
+mod standing;
 
 use crate::agenda::Agenda;
 use crate::attempt::Attempting;
+use crate::probes::Probes;
 use crate::queue::FairQueue;
 use crate::transport::Permission;
+use claim::{BackSeats, START};
 use parking_lot::Mutex;
+use standing::Standing;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use stentor_domain::attempt::Trigger;
 use stentor_domain::delivery::Reason;
 use stentor_domain::{Clock, Timestamp};
-use stentor_store::hot::{Claim, Claimed};
-use stentor_store::{Fresh, Handover, Store, StoreError, Waiting};
+use stentor_store::hot::Claimed;
+use stentor_store::{Fresh, Handover, Store, StoreError};
 use tokio::sync::{Notify, watch};
 
-/// Tests in flight. They go past the overall limit, so that one can be sent while everything else hangs; each has a caller
-/// who waits for it.
-const TESTS_IN_FLIGHT_MAX: usize = 64;
-/// Deliveries that one claim takes, as a multiple of the endpoint's cap: enough to keep it busy while the next is claimed.
-const CLAIM_CAPS: usize = 2;
-/// Claimed deliveries that wait in memory before no more are claimed.
-const WAITING_MAX: usize = 4_096;
-/// Bytes of claimed payload that wait in memory before no more is claimed.
-const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Endpoints that one look into the store finds.
-const LOOK_ENDPOINTS: usize = 1_000;
-/// How often the agenda looks into the store for itself.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Endpoints claimed for in one round.
-const ROUND_CLAIMS: usize = 256;
-/// Endpoints claimed for at once, so that they share a commit.
-const CLAIMS_AT_ONCE: usize = 32;
+/// Endpoints that are not known to answer hold one of so many places in flight, together.
+const UNTRUSTED_PART: usize = 4;
 
 /// How long the last attempts have to be recorded once they are broken off.
 const LAST_RECORDS_MAX: Duration = Duration::from_secs(5);
-
-/// Where the look begins: before every shard and endpoint.
-const START: (u16, i64) = (0, i64::MIN);
 
 /// How much may be in flight.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +54,13 @@ pub struct DispatchLimits {
     pub in_flight_max: usize,
     /// To one endpoint, unless it has a limit of its own.
     pub in_flight_per_endpoint_max: usize,
+}
+
+impl DispatchLimits {
+    /// In flight to all the endpoints that are not known to answer.
+    fn untrusted_max(self) -> usize {
+        (self.in_flight_max / UNTRUSTED_PART).max(1)
+    }
 }
 
 /// The dispatcher of a node.
@@ -80,11 +85,16 @@ struct State {
     /// Attempts in flight, tests among them.
     in_flight: usize,
     tests_in_flight: usize,
+    /// Of these, to endpoints that are not known to answer.
+    untrusted_in_flight: usize,
+    /// Such endpoints with something due, for whose deliveries there is no room at the moment.
+    back_seats: BackSeats,
     /// Endpoints with more in the store than was claimed: claimed again when their queues run low.
     more: HashSet<i64>,
     /// Where the next look into the store begins.
     look_after: Option<(u16, i64)>,
     looked_at: Option<Timestamp>,
+    probes: Probes,
     /// A claim was put off because memory is full; whoever makes room wakes it.
     put_off: bool,
     stopping: bool,
@@ -95,7 +105,7 @@ struct State {
 pub struct Round {
     /// Things handed over and taken in.
     pub taken_in: usize,
-    /// Deliveries claimed.
+    /// Deliveries claimed, or ended since their payloads are gone.
     pub claimed: usize,
     /// Attempts made, or deliveries ended or given back without one.
     pub attempted: usize,
@@ -215,41 +225,12 @@ impl Dispatcher {
         }
     }
 
-    async fn claim_on(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        loop {
-            if let Err(error) = self.claim_round().await {
-                tracing::error!(%error, "due deliveries could not be claimed; it is tried again");
-                self.wait(LOOK_EVERY).await;
-            }
-            self.start_all();
-            let wait = self.until_next_claim();
-            tokio::select! {
-                () = self.woken.notified() => {}
-                () = self.wait(wait) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
-            }
-        }
-    }
-
     #[expect(
         clippy::disallowed_methods,
         reason = "the loop's own wait, between two rounds; tests step the rounds"
     )]
     async fn wait(&self, wait: Duration) {
         tokio::time::sleep(wait).await;
-    }
-
-    fn until_next_claim(&self) -> Duration {
-        let state = self.state.lock();
-        if state.look_after.is_some_and(|after| after != START) {
-            return Duration::ZERO;
-        }
-        let due_in = state
-            .agenda
-            .next_due()
-            .filter(|_| has_room(&state))
-            .map(|due| due.since(self.clock.now()));
-        due_in.unwrap_or(LOOK_EVERY).min(LOOK_EVERY)
     }
 
     async fn take_in(&self, handover: Handover) -> Result<(), StoreError> {
@@ -278,209 +259,8 @@ impl Dispatcher {
     }
 
     fn enqueue(&self, claimed: Claimed) {
-        let own = self.store.config().endpoint(claimed.endpoint);
-        let own = own
-            .and_then(|configured| configured.endpoint.settings.max_in_flight)
-            .map(usize::from);
-        self.state
-            .lock()
-            .queue
-            .push(claimed, own.unwrap_or(self.limits.in_flight_per_endpoint_max));
-    }
-
-    /// Looks into the store where it is time to, and claims for the endpoints that are due. Tells how many deliveries.
-    async fn claim_round(&self) -> Result<usize, StoreError> {
-        self.look().await?;
-        let mut claimed = 0;
-        for _ in 0..ROUND_CLAIMS / CLAIMS_AT_ONCE {
-            let now = self.clock.now();
-            let due = self.take_due(now);
-            if due.is_empty() {
-                break;
-            }
-            let claims = due.into_iter().map(|waiting| self.claim_for(waiting, now));
-            for got in futures_util::future::join_all(claims).await {
-                claimed += got?;
-            }
-        }
-        Ok(claimed)
-    }
-
-    /// The next endpoints to claim for, as far as there is room in memory for what they bring.
-    fn take_due(&self, now: Timestamp) -> Vec<Waiting> {
         let mut state = self.state.lock();
-        if !has_room(&state) {
-            state.put_off = true;
-            return Vec::new();
-        }
-        std::iter::from_fn(|| state.agenda.take_due(now))
-            .take(CLAIMS_AT_ONCE)
-            .collect()
+        let standing = self.standing(&state, claimed.endpoint);
+        state.queue.push(claimed, standing.share);
     }
-
-    /// Reads which endpoints have something waiting, a page at a time; a page that is full is followed by the next at once.
-    async fn look(&self) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        let after = {
-            let mut state = self.state.lock();
-            let resting = state.look_after == Some(START)
-                && state
-                    .looked_at
-                    .is_some_and(|looked_at| now >= looked_at && now.since(looked_at) < LOOK_EVERY);
-            if resting {
-                return Ok(());
-            }
-            state.looked_at = Some(now);
-            state.look_after.unwrap_or(START)
-        };
-        let waiting = self.store.waiting_endpoints(after, LOOK_ENDPOINTS).await?;
-        let mut state = self.state.lock();
-        let last = waiting.last().filter(|_| waiting.len() == LOOK_ENDPOINTS);
-        state.look_after = Some(last.map_or(START, |last| (last.shard, last.endpoint)));
-        waiting.into_iter().for_each(|waiting| state.agenda.note(waiting));
-        Ok(())
-    }
-
-    /// Claims for one endpoint. One that does not send now is left alone: it is told of again when it is active, and looks
-    /// find it in any case.
-    async fn claim_for(&self, waiting: Waiting, now: Timestamp) -> Result<usize, StoreError> {
-        let Some(configured) = self.store.config().endpoint(waiting.endpoint) else {
-            return Ok(0);
-        };
-        if !configured.endpoint.status.sends() {
-            return Ok(0);
-        }
-        let own = configured.endpoint.settings.max_in_flight.map(usize::from);
-        let cap = own.unwrap_or(self.limits.in_flight_per_endpoint_max);
-        let limit = CLAIM_CAPS * cap;
-        {
-            let mut state = self.state.lock();
-            if state.queue.waiting_for(waiting.endpoint) >= limit {
-                state.more.insert(waiting.endpoint);
-                return Ok(0);
-            }
-        }
-        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        let claim = Claim {
-            endpoint: waiting.endpoint,
-            shard: waiting.shard,
-            now,
-            limit,
-        };
-        let got = match self.store.claim_due(claim).await {
-            Ok(got) => got,
-            Err(error) => {
-                self.state.lock().agenda.note(waiting);
-                return Err(error);
-            }
-        };
-        let mut state = self.state.lock();
-        if let Some(due_at) = got.next_due_at {
-            // Where all that was claimed has ended without an attempt, nothing will land that could ask for more.
-            if due_at <= now && !got.deliveries.is_empty() {
-                state.more.insert(waiting.endpoint);
-            } else {
-                state.agenda.note(Waiting { due_at, ..waiting });
-            }
-        }
-        let claimed = got.deliveries.len();
-        got.deliveries
-            .into_iter()
-            .for_each(|claimed| state.queue.push(claimed, cap));
-        Ok(claimed)
-    }
-
-    /// Starts every attempt that may start now, each in a task of its own that goes on with the next one.
-    fn start_all(self: &Arc<Self>) {
-        while let Some(claimed) = self.start_next() {
-            let this = Arc::clone(self);
-            tokio::spawn(async move {
-                let mut next = Some(claimed);
-                while let Some(claimed) = next {
-                    this.attempt(claimed).await;
-                    next = this.start_next();
-                }
-            });
-        }
-    }
-
-    fn start_next(&self) -> Option<Claimed> {
-        let mut state = self.state.lock();
-        if state.stopping {
-            return None;
-        }
-        let test = if state.tests_in_flight < TESTS_IN_FLIGHT_MAX {
-            state.queue.next_express()
-        } else {
-            None
-        };
-        state.tests_in_flight += usize::from(test.is_some());
-        let next = match test {
-            Some(test) => test,
-            None if state.in_flight - state.tests_in_flight < self.limits.in_flight_max => {
-                state.queue.next()?
-            }
-            None => return None,
-        };
-        state.in_flight += 1;
-        Some(next)
-    }
-
-    async fn attempt(&self, claimed: Claimed) {
-        // Dropped when the attempt has ended, however it ended: a fault of ours in one must not cost a place for ever.
-        let _flight = Flight {
-            dispatcher: self,
-            endpoint: claimed.endpoint,
-            shard: claimed.shard,
-            test: claimed.trigger == Trigger::Test,
-        };
-        self.attempting
-            .attempt(&self.store, &self.permission, claimed)
-            .await;
-    }
-
-    fn land(&self, flight: &Flight<'_>) {
-        let mut state = self.state.lock();
-        state.in_flight -= 1;
-        state.tests_in_flight -= usize::from(flight.test);
-        let waiting = if flight.test {
-            usize::MAX
-        } else {
-            state.queue.landed(flight.endpoint)
-        };
-        // Claimed again when half of what one claim takes is left, so that the endpoint never waits for the store.
-        if waiting <= self.limits.in_flight_per_endpoint_max && state.more.remove(&flight.endpoint) {
-            state.agenda.note(Waiting {
-                endpoint: flight.endpoint,
-                shard: flight.shard,
-                due_at: Timestamp::EPOCH,
-            });
-            self.woken.notify_one();
-        }
-        if state.put_off && has_room(&state) {
-            state.put_off = false;
-            self.woken.notify_one();
-        }
-        drop(state);
-        self.landed.notify_waiters();
-    }
-}
-
-/// A delivery's place among those in flight, given back when it is dropped.
-struct Flight<'a> {
-    dispatcher: &'a Dispatcher,
-    endpoint: i64,
-    shard: u16,
-    test: bool,
-}
-
-impl Drop for Flight<'_> {
-    fn drop(&mut self) {
-        self.dispatcher.land(self);
-    }
-}
-
-fn has_room(state: &State) -> bool {
-    let (waiting, bytes) = state.queue.claimed();
-    waiting < WAITING_MAX && bytes < WAITING_BYTES_MAX
 }

@@ -2,7 +2,7 @@
 //!
 //! In reading order:
 //! - [`dispatch`]: what is handed over or due is started, in the order of fairness;
-//! - `queue`, `agenda`: whose turn it is in memory, and what waits in the store;
+//! - `queue`, `agenda`, `probes`: whose turn it is in memory, what waits in the store, and who is asked for all on a dead host;
 //! - [`attempt`], `request`: one attempt from its claim to its record, and the request it sends;
 //! - [`transport`]: one HTTP exchange under one deadline;
 //! - `format`, [`sign`], `styles`: the body of a request in its endpoint's format, and its signatures;
@@ -18,6 +18,7 @@ mod failure;
 mod format;
 pub mod guard;
 mod pool;
+mod probes;
 mod queue;
 mod request;
 pub mod resolve;

@@ -1,26 +1,40 @@
 //! What waits in memory to be sent, and whose turn it is: round robin over tenants, then over the tenant's endpoints, then
 //! oldest first. A pure structure: it neither sends nor waits.
 //!
-//! Only what can be sent now stands in a ring: an endpoint that has something waiting and is below its cap in flight, and a
-//! tenant that has such an endpoint. Taking the next one is a step, however much waits.
+//! Only what can be sent now stands in a ring: an endpoint that has something waiting and is below what it may have in
+//! flight, and a tenant that has such an endpoint. Taking the next one is a step, however much waits. There are three rings,
+//! by what endpoints may be [trusted](Trust) with: those that answer never stand behind those that may not.
 
 use std::collections::{HashMap, VecDeque};
 use stentor_domain::attempt::Trigger;
+use stentor_store::health::Trust;
 use stentor_store::hot::Claimed;
 
 /// Deliveries in memory, in the order of fairness.
 #[derive(Debug, Default)]
 pub(crate) struct FairQueue {
     endpoints: HashMap<i64, Lane>,
-    /// For each tenant with something to send, its endpoints that have, the next one in front.
-    tenants: HashMap<i64, VecDeque<i64>>,
-    /// Tenants with something to send, the next one in front.
-    ring: VecDeque<i64>,
+    answering: Ring,
+    unknown: Ring,
+    suspects: Ring,
+    /// Was the last of the untrusted a suspect? They take turns with the unknown.
+    suspect_was_last: bool,
     /// Tests, past every queue: somebody waits for each of them.
     express: VecDeque<Claimed>,
     /// Those that wait without room of their own, and the bytes of their payloads.
     roomless: usize,
     roomless_bytes: usize,
+    /// Those of them whose endpoints do not answer, as far as is known.
+    roomless_untrusted: usize,
+}
+
+/// How an endpoint may be sent to from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// Requests at once; at least one.
+    pub(crate) at_once: usize,
+    /// In which ring it stands.
+    pub(crate) trust: Trust,
 }
 
 /// One endpoint's queue.
@@ -29,30 +43,75 @@ struct Lane {
     tenant: i64,
     waiting: VecDeque<Claimed>,
     in_flight: usize,
-    cap: usize,
-    in_ring: bool,
+    share: Share,
+    /// The ring that it stands in.
+    ring: Option<Trust>,
+}
+
+/// Endpoints with something to send, by tenants.
+#[derive(Debug, Default)]
+struct Ring {
+    /// For each tenant, its endpoints that have, the next one in front.
+    tenants: HashMap<i64, VecDeque<i64>>,
+    /// The tenants, the next one in front.
+    order: VecDeque<i64>,
+}
+
+impl Ring {
+    /// Takes the endpoint whose turn it is out of the ring; its tenant goes to the end.
+    fn next(&mut self) -> Option<i64> {
+        let tenant = self.order.pop_front()?;
+        let ready = self.tenants.get_mut(&tenant)?;
+        let endpoint = ready.pop_front();
+        if ready.is_empty() {
+            self.tenants.remove(&tenant);
+        } else {
+            self.order.push_back(tenant);
+        }
+        endpoint
+    }
+
+    fn enter(&mut self, tenant: i64, endpoint: i64) {
+        let ready = self.tenants.entry(tenant).or_default();
+        if ready.is_empty() {
+            self.order.push_back(tenant);
+        }
+        ready.push_back(endpoint);
+    }
+
+    /// Rare: somebody cancelled the last one that waited, or the endpoint's share changed.
+    fn leave(&mut self, tenant: i64, endpoint: i64) {
+        let Some(ready) = self.tenants.get_mut(&tenant) else {
+            return;
+        };
+        ready.retain(|one| *one != endpoint);
+        if ready.is_empty() {
+            self.tenants.remove(&tenant);
+            self.order.retain(|one| *one != tenant);
+        }
+    }
 }
 
 impl FairQueue {
-    /// Puts a delivery last in its endpoint's queue. `cap` is how many may be in flight to that endpoint from now on.
-    pub(crate) fn push(&mut self, claimed: Claimed, cap: usize) {
+    /// Puts a delivery last in its endpoint's queue. `share` is how the endpoint may be sent to from now on.
+    pub(crate) fn push(&mut self, claimed: Claimed, share: Share) {
         if claimed.trigger == Trigger::Test {
             self.express.push_back(claimed);
             return;
         }
-        let (count, bytes) = roomless(&claimed);
-        self.roomless += count;
-        self.roomless_bytes += bytes;
         let endpoint = claimed.endpoint;
-        let lane = self.endpoints.entry(endpoint).or_insert_with(|| Lane {
+        self.endpoints.entry(endpoint).or_insert_with(|| Lane {
             tenant: claimed.event.tenant,
             waiting: VecDeque::new(),
             in_flight: 0,
-            cap,
-            in_ring: false,
+            share,
+            ring: None,
         });
-        lane.cap = cap.max(1);
-        lane.waiting.push_back(claimed);
+        self.set_share(endpoint, share);
+        self.count(&claimed);
+        if let Some(lane) = self.endpoints.get_mut(&endpoint) {
+            lane.waiting.push_back(claimed);
+        }
         self.settle(endpoint);
     }
 
@@ -61,28 +120,37 @@ impl FairQueue {
         self.express.pop_front()
     }
 
-    /// Takes the delivery whose turn it is, and counts it as in flight.
-    pub(crate) fn next(&mut self) -> Option<Claimed> {
-        let tenant = self.ring.pop_front()?;
-        let ready = self.tenants.get_mut(&tenant)?;
-        let endpoint = ready.pop_front();
-        if ready.is_empty() {
-            self.tenants.remove(&tenant);
-        } else {
-            self.ring.push_back(tenant);
-        }
-        let endpoint = endpoint?;
+    /// Takes the delivery whose turn it is, and counts it as in flight: of those that answer; where `untrusted` may be sent
+    /// to, of these first, of whom few are in flight at any time. Tells whether it is one of them.
+    pub(crate) fn next(&mut self, untrusted: bool) -> Option<(Claimed, bool)> {
+        let endpoint = if untrusted { self.next_untrusted() } else { None };
+        let is_untrusted = endpoint.is_some();
+        let endpoint = endpoint.or_else(|| self.answering.next())?;
         let lane = self.endpoints.get_mut(&endpoint)?;
-        lane.in_ring = false;
+        lane.ring = None;
         let claimed = lane.waiting.pop_front()?;
         lane.in_flight += 1;
         self.forget(&claimed);
         self.settle(endpoint);
-        Some(claimed)
+        Some((claimed, is_untrusted))
     }
 
-    /// A delivery to `endpoint` that [`next`](Self::next) gave is not in flight any more. Tells how many still wait for it.
-    pub(crate) fn landed(&mut self, endpoint: i64) -> usize {
+    fn next_untrusted(&mut self) -> Option<i64> {
+        let (next, suspect) = if self.suspect_was_last {
+            let unknown = self.unknown.next().map(|endpoint| (endpoint, false));
+            unknown.or_else(|| self.suspects.next().map(|endpoint| (endpoint, true)))
+        } else {
+            let suspect = self.suspects.next().map(|endpoint| (endpoint, true));
+            suspect.or_else(|| self.unknown.next().map(|endpoint| (endpoint, false)))
+        }?;
+        self.suspect_was_last = suspect;
+        Some(next)
+    }
+
+    /// A delivery to `endpoint` that [`next`](Self::next) gave is not in flight any more; `share` is how it may be sent to
+    /// from now on. Tells how many still wait for it.
+    pub(crate) fn landed(&mut self, endpoint: i64, share: Share) -> usize {
+        self.set_share(endpoint, share);
         let Some(lane) = self.endpoints.get_mut(&endpoint) else {
             return 0;
         };
@@ -103,6 +171,11 @@ impl FairQueue {
         (self.roomless, self.roomless_bytes)
     }
 
+    /// How many of these wait for endpoints that are not known to answer.
+    pub(crate) fn claimed_untrusted(&self) -> usize {
+        self.roomless_untrusted
+    }
+
     /// Takes out a delivery that waits; `None` where it does not.
     pub(crate) fn remove(&mut self, delivery: i64) -> Option<Claimed> {
         let (endpoint, at) = self.endpoints.iter().find_map(|(endpoint, lane)| {
@@ -120,61 +193,86 @@ impl FairQueue {
 
     /// Takes out everything that waits, tests included.
     pub(crate) fn drain(&mut self) -> Vec<Claimed> {
-        self.ring.clear();
-        self.tenants.clear();
-        (self.roomless, self.roomless_bytes) = (0, 0);
+        for trust in [Trust::Answers, Trust::Unknown, Trust::Suspect] {
+            *self.ring(trust) = Ring::default();
+        }
+        (self.roomless, self.roomless_bytes, self.roomless_untrusted) = (0, 0, 0);
         let mut all: Vec<Claimed> = self.express.drain(..).collect();
         self.endpoints.retain(|_, lane| {
-            lane.in_ring = false;
+            lane.ring = None;
             all.extend(lane.waiting.drain(..));
             lane.in_flight > 0
         });
         all
     }
 
+    fn count(&mut self, claimed: &Claimed) {
+        let (count, bytes) = roomless(claimed);
+        self.roomless += count;
+        self.roomless_bytes += bytes;
+        if self.is_untrusted(claimed.endpoint) {
+            self.roomless_untrusted += count;
+        }
+    }
+
     fn forget(&mut self, claimed: &Claimed) {
         let (count, bytes) = roomless(claimed);
         self.roomless -= count;
         self.roomless_bytes -= bytes;
+        if self.is_untrusted(claimed.endpoint) {
+            self.roomless_untrusted -= count;
+        }
     }
 
-    /// Brings an endpoint's place in its tenant's ring in line with whether it has something to send and may send it; one
-    /// with nothing waiting and nothing in flight is forgotten.
-    fn settle(&mut self, endpoint: i64) {
+    fn is_untrusted(&self, endpoint: i64) -> bool {
+        let lane = self.endpoints.get(&endpoint);
+        lane.is_some_and(|lane| lane.share.trust != Trust::Answers)
+    }
+
+    /// Sets how an endpoint may be sent to; what waits for it is counted where it belongs now.
+    fn set_share(&mut self, endpoint: i64, share: Share) {
         let Some(lane) = self.endpoints.get_mut(&endpoint) else {
             return;
         };
-        let tenant = lane.tenant;
-        let ready = !lane.waiting.is_empty() && lane.in_flight < lane.cap;
-        let idle = lane.waiting.is_empty() && lane.in_flight == 0;
-        let was_in_ring = std::mem::replace(&mut lane.in_ring, ready);
-        if idle {
-            self.endpoints.remove(&endpoint);
-        }
-        match (was_in_ring, ready) {
-            (false, true) => self.enter(tenant, endpoint),
-            (true, false) => self.leave(tenant, endpoint),
+        let before = std::mem::replace(&mut lane.share, share);
+        let waiting = |lane: &Lane| -> usize { lane.waiting.iter().map(|claimed| roomless(claimed).0).sum() };
+        match (before.trust == Trust::Answers, share.trust == Trust::Answers) {
+            (true, false) => self.roomless_untrusted += waiting(lane),
+            (false, true) => self.roomless_untrusted -= waiting(lane),
             _ => {}
         }
     }
 
-    fn enter(&mut self, tenant: i64, endpoint: i64) {
-        let ready = self.tenants.entry(tenant).or_default();
-        if ready.is_empty() {
-            self.ring.push_back(tenant);
-        }
-        ready.push_back(endpoint);
-    }
-
-    /// Rare: somebody cancelled the last one that waited, or lowered the cap.
-    fn leave(&mut self, tenant: i64, endpoint: i64) {
-        let Some(ready) = self.tenants.get_mut(&tenant) else {
+    /// Brings an endpoint's place in the rings in line with whether it has something to send and may send it; one with
+    /// nothing waiting and nothing in flight is forgotten.
+    fn settle(&mut self, endpoint: i64) {
+        let Some(lane) = self.endpoints.get_mut(&endpoint) else {
             return;
         };
-        ready.retain(|one| *one != endpoint);
-        if ready.is_empty() {
-            self.tenants.remove(&tenant);
-            self.ring.retain(|one| *one != tenant);
+        let (tenant, trust) = (lane.tenant, lane.share.trust);
+        let ready = !lane.waiting.is_empty() && lane.in_flight < lane.share.at_once.max(1);
+        let idle = lane.waiting.is_empty() && lane.in_flight == 0;
+        let ring = ready.then_some(trust);
+        let before = std::mem::replace(&mut lane.ring, ring);
+        if idle {
+            self.endpoints.remove(&endpoint);
+        }
+        if before == ring {
+            return;
+        }
+        if let Some(before) = before {
+            self.ring(before).leave(tenant, endpoint);
+        }
+        if let Some(ring) = ring {
+            self.ring(ring).enter(tenant, endpoint);
+        }
+    }
+
+    fn ring(&mut self, trust: Trust) -> &mut Ring {
+        match trust {
+            Trust::Answers => &mut self.answering,
+            Trust::Unknown => &mut self.unknown,
+            Trust::Suspect => &mut self.suspects,
         }
     }
 }

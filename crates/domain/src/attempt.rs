@@ -48,6 +48,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The receiver says that it is gone for good.
+    pub const GONE: Self = Self::Answered(410);
+
     /// Did the receiver take the event? Only 2xx says so (Standard Webhooks); a sandbox says so in its place.
     pub const fn succeeded(self) -> bool {
         matches!(self, Self::Answered(200..=299) | Self::Simulated)

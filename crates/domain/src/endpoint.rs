@@ -167,6 +167,8 @@ pub enum Switch {
 pub enum DisabledReason {
     /// The receiver answered 410 Gone.
     Gone,
+    /// It failed for days without one success.
+    Failing,
     /// Its owner did, through a contract that has such a switch.
     Owner,
 }
@@ -176,13 +178,14 @@ impl DisabledReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Gone => "gone",
+            Self::Failing => "failing",
             Self::Owner => "owner",
         }
     }
 
     /// The reason that `word` names.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Gone, Self::Owner]
+        [Self::Gone, Self::Failing, Self::Owner]
             .into_iter()
             .find(|reason| reason.as_str() == word)
     }
@@ -191,6 +194,9 @@ impl DisabledReason {
     pub const fn sentence(self) -> &'static str {
         match self {
             Self::Gone => "The receiver answered 410 Gone. Set the status to ACTIVE when it is back.",
+            Self::Failing => {
+                "It failed for days without one success. Set the status to ACTIVE when the receiver works again."
+            }
             Self::Owner => "The endpoint's owner disabled it.",
         }
     }

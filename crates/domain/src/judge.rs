@@ -6,7 +6,6 @@ use crate::schedule::{Anchor, Schedule};
 use crate::{Chance, Timestamp};
 use std::time::Duration;
 
-const GONE: u16 = 410;
 /// Upward jitter of a wait that is anchored at the first attempt; it must not add up (contract subscriptions).
 const ANCHORED_JITTER_SECONDS_MAX: u64 = 60;
 
@@ -62,7 +61,10 @@ pub enum Effect {
     /// It works: its count of failures in a row begins anew.
     Succeeded,
     /// One more failure in a row.
-    Failed,
+    Failed {
+        /// The pause that the answer asks for; zero where it does not say how long.
+        pause: Option<Duration>,
+    },
     /// It is disabled, since the receiver says that it is gone for good.
     Gone,
 }
@@ -99,7 +101,7 @@ pub fn judge(policy: Policy<'_>, tried: Tried, now: Timestamp, chance: &dyn Chan
             }
         }
         // Held with the rest until the endpoint is active again, and due from that moment.
-        Outcome::Answered(GONE) => Verdict {
+        Outcome::GONE => Verdict {
             delivery: Step::RetryAt(now),
             endpoint: Effect::Gone,
         },
@@ -109,9 +111,19 @@ pub fn judge(policy: Policy<'_>, tried: Tried, now: Timestamp, chance: &dyn Chan
             });
             Verdict {
                 delivery,
-                endpoint: Effect::Failed,
+                endpoint: Effect::Failed { pause: pause(tried) },
             }
         }
+    }
+}
+
+/// The pause that a failure asks for on behalf of the whole endpoint (security rules: 429, 502 and 504 throttle; so does a
+/// receiver that says how long it is out of service).
+fn pause(tried: Tried) -> Option<Duration> {
+    match tried.outcome {
+        Outcome::Answered(429 | 502 | 504) => Some(tried.retry_after.unwrap_or_default()),
+        Outcome::Answered(503) => tried.retry_after,
+        _ => None,
     }
 }
 
@@ -227,7 +239,7 @@ mod tests {
                 verdict.delivery,
                 Step::RetryAt(NOW.plus(Duration::from_secs(wait)))
             );
-            assert_eq!(verdict.endpoint, Effect::Failed);
+            assert_eq!(verdict.endpoint, Effect::Failed { pause: None });
         }
         assert_eq!(judged(tried(Outcome::Answered(500), 9)).delivery, Step::GiveUp);
         assert_eq!(

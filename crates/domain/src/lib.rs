@@ -12,7 +12,7 @@
 //! - [`contract`]: what each published contract documents for the endpoints made through it;
 //! - [`endpoint`]: the endpoint itself and its status;
 //! - [`delivery`], [`attempt`]: one event for one endpoint, and one HTTP try of it;
-//! - [`retry_after`], [`judge`]: what follows from an attempt.
+//! - [`retry_after`], [`judge`], [`health`]: what follows from an attempt, for its delivery and for its endpoint.
 
 pub mod address;
 pub mod attempt;
@@ -23,6 +23,7 @@ pub mod delivery;
 pub mod endpoint;
 pub mod endpoint_url;
 pub mod header_styles;
+pub mod health;
 pub mod id;
 pub mod judge;
 pub mod key;

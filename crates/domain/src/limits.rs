@@ -71,6 +71,23 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The wait before an attempt is repeated that failed for a reason of ours and cost no place in the schedule.
 pub const OWN_FAULT_WAIT: Duration = Duration::from_secs(1);
 
+/// Failures in a row that open an endpoint's breaker (security rules, "Failure policy"; so are the next ones).
+pub const BREAKER_FAILURES: u32 = 10;
+/// The wait before the first probe of an endpoint whose breaker opened.
+pub const BREAKER_WAIT_SECONDS: u32 = 30;
+/// The most that doubling makes of it.
+pub const BREAKER_WAIT_SECONDS_MAX: u32 = 600;
+/// The least wait of an endpoint that asks for a pause.
+pub const THROTTLE_WAIT_SECONDS: u32 = 1;
+/// The most that doubling makes of it; a `Retry-After` may ask for more.
+pub const THROTTLE_WAIT_SECONDS_MAX: u32 = 60;
+/// In flight at once to an endpoint that has come back before it counts as any other.
+pub const RAMP_FULL: u32 = 64;
+/// How long an endpoint may fail without one success before it is disabled, by default.
+pub const DISABLE_AFTER_DAYS: u32 = 5;
+/// Without any attempt for so long, the time that an endpoint has failed starts anew.
+pub const FAILING_ANEW_AFTER: Duration = Duration::from_secs(48 * 3600);
+
 /// Deadline of one exchange by default (contracts v1 and organization).
 pub const TIMEOUT_SECONDS: u16 = 10;
 /// Deadline of one exchange by default elsewhere (contract v1).

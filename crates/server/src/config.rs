@@ -233,6 +233,8 @@ pub(crate) struct ServeConfig {
     pub(crate) connections_max: Option<usize>,
     pub(crate) shutdown_grace: Duration,
     pub(crate) allow_destinations: Vec<AllowedDestination>,
+    /// How long an endpoint may fail without one success; `None`: for ever.
+    pub(crate) patience: Option<Duration>,
     /// PEM.
     pub(crate) ca_file: Option<PathBuf>,
     /// As the operator wishes; the limit of open files may allow fewer.
@@ -259,6 +261,7 @@ impl ServeConfig {
             connections_max: layers.optional(&settings::CONNECTIONS)?,
             shutdown_grace: Duration::from_secs(layers.one(&settings::SHUTDOWN_GRACE_SECONDS)?),
             allow_destinations: layers.list(&settings::ALLOW_DESTINATIONS)?,
+            patience: days(layers.one(&settings::DISABLE_AFTER_DAYS)?),
             ca_file: layers.optional(&settings::CA_FILE)?,
             in_flight_max: layers.one(&settings::IN_FLIGHT)?,
             in_flight_per_endpoint_max: layers.one(&settings::IN_FLIGHT_PER_ENDPOINT)?,
@@ -269,6 +272,11 @@ impl ServeConfig {
             request_quotas: request_quotas(layers)?,
         })
     }
+}
+
+/// So many days; none for 0.
+fn days(days: u32) -> Option<Duration> {
+    (days > 0).then(|| Duration::from_secs(u64::from(days) * 24 * 3600))
 }
 
 fn request_quotas(layers: &Layers) -> Result<RequestQuotas, Refusal> {

@@ -83,6 +83,7 @@ impl Node {
             Arc::clone(&clock),
             chance,
             allow.clone(),
+            config.patience,
         );
         let limits = DispatchLimits {
             in_flight_max: sockets.in_flight_max,

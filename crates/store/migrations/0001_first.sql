@@ -161,9 +161,18 @@ CREATE INDEX endpoints_to_sweep ON endpoints (n) WHERE deleted_at IS NOT NULL AN
 CREATE TABLE endpoint_health (
     endpoint             BIGINT PRIMARY KEY,
     consecutive_failures BIGINT NOT NULL,
+    -- Attempts without any answer since the last one with one.
+    unanswered           BIGINT NOT NULL,
     failing_since        BIGINT,
     last_success_at      BIGINT,
-    last_attempt_at      BIGINT
+    last_attempt_at      BIGINT,
+    -- Not asked before this time, or by so many at once; how long its waits are by now, in seconds; what parked it.
+    parked_until         BIGINT,
+    at_once              BIGINT,
+    breaker_wait         BIGINT NOT NULL,
+    throttle_wait        BIGINT NOT NULL,
+    status               BIGINT,
+    error                TEXT
 );
 
 -- Signing secrets, sealed (see seal.rs); several are valid during a rotation.
@@ -299,13 +308,16 @@ CREATE TABLE fanout (
 
 -- What the sending side has to tell the world, written with the attempt that was its cause.
 CREATE TABLE notices (
-    n          BIGINT PRIMARY KEY,
-    tenant     BIGINT NOT NULL,
-    endpoint   BIGINT,
+    -- The delivery and the attempt.
+    n          BIGINT NOT NULL,
+    attempt    BIGINT NOT NULL,
     kind       TEXT   NOT NULL,
+    tenant     BIGINT NOT NULL,
+    endpoint   BIGINT NOT NULL,
     body       TEXT   NOT NULL,
-    created_at BIGINT NOT NULL
-);
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (n, attempt, kind)
+) KEYLESS;
 
 -- Durable background work that somebody asked for, and can watch and cancel.
 CREATE TABLE jobs (

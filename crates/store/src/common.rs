@@ -1,6 +1,7 @@
 //! What every store has in memory, whichever its database is.
 
 use crate::config::Config;
+use crate::health::Healths;
 use crate::key_uses::KeyUses;
 use crate::seal::MasterKeys;
 use crate::waiters::Waiters;
@@ -19,6 +20,7 @@ pub(crate) struct Seams {
 pub(crate) struct Common {
     pub(crate) config: Arc<Config>,
     pub(crate) waiters: Arc<Waiters>,
+    pub(crate) healths: Arc<Healths>,
     pub(crate) key_uses: KeyUses,
     pub(crate) ids: Ids,
     pub(crate) master: MasterKeys,
@@ -27,7 +29,13 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    pub(crate) fn new(config: Arc<Config>, waiters: Arc<Waiters>, ids: Ids, seams: Seams) -> Self {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        waiters: Arc<Waiters>,
+        healths: Arc<Healths>,
+        ids: Ids,
+        seams: Seams,
+    ) -> Self {
         let Seams {
             master,
             clock,
@@ -36,6 +44,7 @@ impl Common {
         Self {
             config,
             waiters,
+            healths,
             key_uses: KeyUses::default(),
             ids,
             master,

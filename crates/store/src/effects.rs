@@ -3,10 +3,9 @@
 use crate::Config;
 use crate::fresh::RoomTicket;
 use crate::fresh::{FreshSender, Handover, Waiting};
+use crate::health::{Healths, Left};
 use crate::hot::{Claimed, NewDelivery, NewEvent, Release};
 use crate::waiters::Waiters;
-use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::sync::Arc;
 use stentor_domain::attempt::Trigger;
 use stentor_domain::id::DeliveryId;
@@ -24,8 +23,10 @@ pub(crate) struct Effects {
     pub(crate) ended: Vec<i64>,
     /// The configuration changed.
     pub(crate) configured: bool,
-    /// Failures in a row, as the transaction leaves them.
-    pub(crate) health: HashMap<i64, u32>,
+    /// What is known of endpoints' health, as the transaction leaves it.
+    pub(crate) left: Left,
+    /// Endpoints that their owners changed so that what they were says nothing any more.
+    pub(crate) forgiven: Vec<i64>,
 }
 
 /// What is outside: the dispatcher, those who wait, and what is remembered between transactions.
@@ -34,8 +35,7 @@ pub(crate) struct Outside {
     pub(crate) fresh: FreshSender,
     pub(crate) config: Arc<Config>,
     pub(crate) waiters: Arc<Waiters>,
-    /// Failures in a row of endpoints that have any: a success of any other endpoint writes nothing about its health.
-    health: Mutex<HashMap<i64, u32>>,
+    pub(crate) healths: Arc<Healths>,
 }
 
 impl Outside {
@@ -43,24 +43,14 @@ impl Outside {
         fresh: FreshSender,
         config: Arc<Config>,
         waiters: Arc<Waiters>,
-        health: HashMap<i64, u32>,
+        healths: Arc<Healths>,
     ) -> Self {
         Self {
             fresh,
             config,
             waiters,
-            health: Mutex::new(health),
+            healths,
         }
-    }
-
-    /// Failures in a row of an endpoint, as the last commit left them.
-    pub(crate) fn failures(&self, endpoint: i64) -> u32 {
-        self.health.lock().get(&endpoint).copied().unwrap_or(0)
-    }
-
-    /// Failures in a row as another node left them.
-    pub(crate) fn set_health(&self, health: HashMap<i64, u32>) {
-        *self.health.lock() = health;
     }
 
     /// Room in memory, where the delivery can be sent at once: what is held waits in the store.
@@ -69,23 +59,19 @@ impl Outside {
             return self.fresh.reserve_express(event.payload.len());
         }
         let configured = self.config.endpoint(delivery.endpoint)?;
-        let sends = configured.endpoint.status.sends();
-        sends.then(|| self.fresh.reserve(event.payload.len())).flatten()
+        let at_once = configured.endpoint.status.sends() && self.healths.takes_at_once(delivery.endpoint);
+        at_once.then(|| self.fresh.reserve(event.payload.len())).flatten()
     }
 
     /// Lets out what a commit brought, the configuration excepted, which the caller has brought up to date. Gives back
     /// what was to be handed over while nobody listens: it is committed as this node's.
     #[must_use]
     pub(crate) fn let_out(&self, effects: Effects) -> Vec<Release> {
-        if !effects.health.is_empty() {
-            let mut health = self.health.lock();
-            for (endpoint, failures) in effects.health {
-                match failures {
-                    0 => health.remove(&endpoint),
-                    failures => health.insert(endpoint, failures),
-                };
-            }
-        }
+        self.healths.keep(effects.left);
+        effects
+            .forgiven
+            .into_iter()
+            .for_each(|endpoint| self.healths.forget(endpoint));
         let mut unsent = Vec::new();
         if !effects.claimed.is_empty()
             && let Err(Handover::Claimed(claimed)) = self.fresh.send(Handover::Claimed(effects.claimed))

@@ -5,7 +5,7 @@
 //! - `secrets`, `header_sets`: what is sealed, in tables of its own.
 
 mod create;
-pub(crate) mod gone;
+pub(crate) mod disable;
 pub(crate) mod header_sets;
 mod rows;
 pub(crate) mod secrets;
@@ -25,6 +25,7 @@ use rows::Stored;
 use secrets::NewSecret;
 use std::time::Duration;
 use stentor_domain::endpoint::{Endpoint, EndpointSettings, Status};
+use stentor_domain::health::Health;
 use stentor_domain::id::{EndpointId, TenantId};
 use stentor_domain::name::Invalid;
 use stentor_domain::secret::Secret;
@@ -34,8 +35,8 @@ use stentor_domain::secret::Secret;
 pub struct EndpointWithHealth {
     /// The endpoint.
     pub endpoint: Endpoint,
-    /// Attempts that failed since the last one that did not.
-    pub consecutive_failures: u32,
+    /// What its attempts so far say of it.
+    pub health: Health,
 }
 
 /// Why an endpoint could not be written.
@@ -129,6 +130,7 @@ impl Store {
                         shard: updated.shard,
                         due_at: at,
                     }));
+                    effects.forgiven.extend(updated.forgiven.then_some(id.n()));
                 },
             )
             .await?;
@@ -155,8 +157,11 @@ impl Store {
     /// Deletes an endpoint: from this moment nothing is sent to it, and what is unfinished reads as cancelled.
     pub async fn delete_endpoint(&self, by: By, id: EndpointId) -> Result<(), EndpointError> {
         let master = self.master().clone();
-        self.change(move |tx| Box::pin(async move { update::delete(tx, by, id, &master).await }))
-            .await
+        self.change_and(
+            move |tx| Box::pin(async move { update::delete(tx, by, id, &master).await }),
+            move |(), effects| effects.forgiven.push(id.n()),
+        )
+        .await
     }
 }
 
@@ -221,7 +226,7 @@ impl From<Stored> for EndpointWithHealth {
     fn from(stored: Stored) -> Self {
         Self {
             endpoint: stored.config.endpoint,
-            consecutive_failures: stored.consecutive_failures,
+            health: stored.health,
         }
     }
 }

@@ -4,6 +4,7 @@
 use crate::fresh::RoomTicket;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::{Attempt, Trigger};
 use stentor_domain::delivery::Reason;
@@ -244,6 +245,8 @@ pub struct Claim {
 pub struct ClaimedDue {
     /// The deliveries, those due first in front.
     pub deliveries: Vec<Claimed>,
+    /// How many have ended instead, since their payloads are gone.
+    pub ended: usize,
     /// When the earliest of those that still wait is due.
     pub next_due_at: Option<Timestamp>,
 }
@@ -278,6 +281,8 @@ pub struct Finish {
     pub next: Next,
     /// What follows for the endpoint.
     pub effect: Effect,
+    /// How long the endpoint may fail without one success before it is disabled; `None` is for ever.
+    pub patience: Option<Duration>,
     /// When the attempt ended.
     pub ended_at: Timestamp,
 }

@@ -4,6 +4,7 @@
 //! - [`database`], `tx`, [`error`]: which database there is, one transaction on it, and what can go wrong;
 //! - [`hot`], `member`, [`fresh`], `effects`: the words of the hot path (accept, claim, finish), a word with its answer, the
 //!   handing over to the dispatcher, and what else a commit lets out;
+//! - [`health`], `notices`: what is known of the endpoints' health, and what the operator should hear of;
 //! - `outcome`, `exchange`, `waiters`: how an attempt is kept, and who waits for a test;
 //! - `migrations`, `start`, `common`: the schema, what a start does on any database, and what every store has in memory;
 //! - `sqlite`: the embedded engine: the writer thread with its group commit, readers, checkpoints, migrations;
@@ -29,6 +30,7 @@ pub mod error;
 pub mod event_types;
 pub mod events;
 pub mod fresh;
+pub mod health;
 pub mod hot;
 pub mod key_uses;
 pub mod keys;
@@ -44,6 +46,7 @@ mod effects;
 mod exchange;
 mod member;
 mod migrations;
+mod notices;
 mod outcome;
 mod postgres;
 mod sqlite;
@@ -63,6 +66,7 @@ pub use sqlite::back_up_file;
 use crate::authenticator::Authenticator;
 use crate::common::{Common, Seams};
 use crate::effects::Effects;
+use crate::health::Known;
 use crate::hot::{Accept, Accepted, Cancel, Claim, ClaimedDue, Finish, Release};
 use crate::member::{Hot, Reply};
 use crate::postgres::Postgres;
@@ -146,6 +150,11 @@ impl Store {
     /// The snapshot of the configuration.
     pub fn config(&self) -> &Config {
         &self.0.common.config
+    }
+
+    /// What is known of an endpoint's health, as the last commit left it.
+    pub fn known(&self, endpoint: i64) -> Known {
+        self.0.common.healths.get(endpoint)
     }
 
     /// A new id.

@@ -36,10 +36,10 @@ use crate::database::Purpose;
 use crate::effects::{Effects, Outside};
 use crate::error::{Result, StoreError};
 use crate::fresh::{self, Fresh};
+use crate::health::{self, Healths};
 use crate::hot::Release;
 use crate::master_keys::{self, SealedWith};
 use crate::member::{Hot, Reply};
-use crate::start;
 use crate::tx::Tx;
 use crate::waiters::Waiters;
 use futures_util::future::BoxFuture;
@@ -190,7 +190,7 @@ impl Postgres {
         let finishes = Arc::new(Lane::new(Kind::Finish));
         let claims = Arc::new(Lane::new(Kind::Claim));
         let (sender, fresh) = fresh::channel(give_back(&claims));
-        let health = start::read_health(&mut Tx::Postgres(&mut session)).await?;
+        let healths = Arc::new(Healths::new(health::all(&mut Tx::Postgres(&mut session)).await?));
         let epoch = registered.epoch;
         let pool = |kind: &str, size| {
             Pool::new(
@@ -202,7 +202,12 @@ impl Postgres {
         };
         let core = Arc::new(Core {
             clock: Arc::clone(&seams.clock),
-            outside: Outside::new(sender, Arc::clone(&config), Arc::clone(&waiters), health),
+            outside: Outside::new(
+                sender,
+                Arc::clone(&config),
+                Arc::clone(&waiters),
+                Arc::clone(&healths),
+            ),
             epoch,
             lease: Lease::new(registered.beat_sent),
             owns_shards: AtomicBool::new(registered.owns),
@@ -231,7 +236,7 @@ impl Postgres {
             engine.tasks.lock().push(tokio::spawn(committing));
         }
         tokio::spawn(follow::run(core));
-        let common = Common::new(config, waiters, registered.ids, seams);
+        let common = Common::new(config, waiters, healths, registered.ids, seams);
         Ok((engine, common, fresh))
     }
 

@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::effects::{Effects, Outside};
 use crate::error::{Result, StoreError};
 use crate::fresh::{self, Fresh};
+use crate::health::{self, Healths};
 use crate::master_keys::{self, SealedWith};
 use crate::member::{Hot, Reply};
 use crate::start;
@@ -91,12 +92,18 @@ impl Sqlite {
         let health = at_once(async {
             let mut tx = Tx::Sqlite(&mut connection);
             config.refresh(&mut tx).await?;
-            start::read_health(&mut tx).await
+            health::all(&mut tx).await
         })?;
         let queue: Arc<Queue<Command>> = Arc::new(Queue::new());
         let (sender, fresh) = fresh::channel(give_back(&queue));
         let waiters = Arc::new(Waiters::default());
-        let outside = Outside::new(sender, Arc::clone(&config), Arc::clone(&waiters), health);
+        let healths = Arc::new(Healths::new(health));
+        let outside = Outside::new(
+            sender,
+            Arc::clone(&config),
+            Arc::clone(&waiters),
+            Arc::clone(&healths),
+        );
         let writer = Writer {
             connection,
             epoch,
@@ -121,6 +128,7 @@ impl Sqlite {
         let common = Common::new(
             config,
             waiters,
+            healths,
             ids,
             Seams {
                 master,

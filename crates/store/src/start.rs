@@ -2,7 +2,6 @@
 
 use crate::error::Result;
 use crate::tx::{Tx, values};
-use std::collections::HashMap;
 use stentor_domain::Timestamp;
 
 /// The greatest keys of the tables whose keys are drawn from one sequence.
@@ -88,16 +87,4 @@ async fn give_back(tx: &mut Tx<'_>) -> Result<()> {
     )
     .await?;
     Ok(())
-}
-
-/// Failures in a row of the endpoints that have any.
-pub(crate) async fn read_health(tx: &mut Tx<'_>) -> Result<HashMap<i64, u32>> {
-    let rows = tx
-        .rows(
-            "SELECT endpoint, consecutive_failures FROM endpoint_health WHERE consecutive_failures > 0",
-            values![],
-            |row| Ok((row.int(0)?, row.count(1)?)),
-        )
-        .await?;
-    Ok(rows.into_iter().collect())
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use stentor_delivery::attempt::Attempting;
 use stentor_delivery::dispatch::{DispatchLimits, Dispatcher};
-use stentor_domain::limits::{IN_FLIGHT_MAX, IN_FLIGHT_PER_ENDPOINT_MAX};
+use stentor_domain::limits::{DISABLE_AFTER_DAYS, IN_FLIGHT_MAX, IN_FLIGHT_PER_ENDPOINT_MAX};
 use stentor_domain::{Chance, Clock, Timestamp};
 use stentor_engine::{Caller, Engine, Settings};
 use stentor_store::{Fresh, MasterKey, MasterKeys, Options, Purpose, Store, StoreError};
@@ -53,6 +53,8 @@ pub struct Setup {
     pub limits: DispatchLimits,
     /// What seals secrets. Every clone is the same keys: a restart knows those that were used last.
     pub master: MasterKeys,
+    /// How long an endpoint may fail without one success before it is disabled; `None` is for ever.
+    pub patience: Option<Duration>,
 }
 
 impl Default for Setup {
@@ -64,6 +66,7 @@ impl Default for Setup {
                 in_flight_per_endpoint_max: IN_FLIGHT_PER_ENDPOINT_MAX,
             },
             master: MasterKeys::new(MasterKey::new([7; 32]), vec![]),
+            patience: Some(Duration::from_secs(u64::from(DISABLE_AFTER_DAYS) * 24 * 3600)),
         }
     }
 }
@@ -188,6 +191,7 @@ impl World {
             Arc::clone(&clock) as _,
             chance,
             setup.settings.allow.clone(),
+            setup.patience,
         );
         let dispatcher = Dispatcher::new(store.clone(), Arc::clone(&clock) as _, attempting, setup.limits);
         Self {

@@ -11,27 +11,41 @@ use stentor_domain::name::EventTypeName;
 use stentor_store::hot::ClaimedEvent;
 
 const TENANTS: i64 = 3;
+/// One at a time.
+const ALONE: Share = Share {
+    at_once: 1,
+    trust: Trust::Answers,
+};
 
 /// Something that happens to a queue.
 #[derive(Clone, Debug)]
 enum Deed {
-    Push { endpoint: i64, cap: usize },
+    Push {
+        endpoint: i64,
+        share: Share,
+    },
     PushTest,
-    Next,
-    Land(Index),
+    /// Where told so, with places for those that do not answer.
+    Next(bool),
+    Land(Index, Share),
     Remove(Index),
     Drain,
 }
 
 fn deeds() -> impl Strategy<Value = Deed> {
     prop_oneof![
-        10 => (0_i64..9, 0_usize..4).prop_map(|(endpoint, cap)| Deed::Push { endpoint, cap }),
+        10 => (0_i64..9, share()).prop_map(|(endpoint, share)| Deed::Push { endpoint, share }),
         1 => Just(Deed::PushTest),
-        10 => Just(Deed::Next),
-        5 => any::<Index>().prop_map(Deed::Land),
+        10 => any::<bool>().prop_map(Deed::Next),
+        5 => (any::<Index>(), share()).prop_map(|(which, share)| Deed::Land(which, share)),
         3 => any::<Index>().prop_map(Deed::Remove),
         1 => Just(Deed::Drain),
     ]
+}
+
+fn share() -> impl Strategy<Value = Share> {
+    let trust = prop_oneof![Just(Trust::Answers), Just(Trust::Unknown), Just(Trust::Suspect)];
+    (0_usize..4, trust).prop_map(|(at_once, trust)| Share { at_once, trust })
 }
 
 fn tenant_of(endpoint: i64) -> i64 {
@@ -66,10 +80,19 @@ struct Model {
     waiting: BTreeMap<i64, Vec<i64>>,
     tests: Vec<i64>,
     in_flight: Vec<i64>,
-    caps: BTreeMap<i64, usize>,
-    /// Since which deed each tenant has had something to send, and at which it was served last.
-    ready_since: BTreeMap<i64, usize>,
-    served_at: BTreeMap<i64, usize>,
+    shares: BTreeMap<i64, Share>,
+    /// Since which deed each tenant has had something to send in each ring, and at which it was served last there.
+    ready_since: BTreeMap<(u8, i64), usize>,
+    served_at: BTreeMap<(u8, i64), usize>,
+}
+
+/// Which ring an endpoint stands in, as a key.
+fn ring(share: Share) -> u8 {
+    match share.trust {
+        Trust::Answers => 0,
+        Trust::Unknown => 1,
+        Trust::Suspect => 2,
+    }
 }
 
 impl Model {
@@ -79,21 +102,33 @@ impl Model {
             .waiting
             .get(&endpoint)
             .is_some_and(|waiting| !waiting.is_empty());
-        waiting && in_flight < self.caps[&endpoint]
+        waiting && in_flight < self.shares[&endpoint].at_once.max(1)
+    }
+
+    /// Endpoints of a ring that may be sent to.
+    fn ready(&self, in_ring: u8) -> impl Iterator<Item = i64> {
+        (0..9).filter(move |endpoint| self.may_send(*endpoint) && ring(self.shares[endpoint]) == in_ring)
     }
 
     fn count(&self) -> usize {
         self.waiting.values().map(Vec::len).sum()
     }
 
+    fn untrusted(&self) -> usize {
+        let untrusted = self
+            .waiting
+            .iter()
+            .filter(|(endpoint, _)| ring(self.shares[endpoint]) > 0);
+        untrusted.map(|(_, waiting)| waiting.len()).sum()
+    }
+
     /// Notes who has something to send after the deed at `now`.
     fn note_ready(&mut self, now: usize) {
-        for tenant in 0..TENANTS {
-            let ready = (0..9).any(|endpoint| tenant_of(endpoint) == tenant && self.may_send(endpoint));
-            if ready {
-                self.ready_since.entry(tenant).or_insert(now);
+        for (ring, tenant) in (0..3).flat_map(|ring| (0..TENANTS).map(move |tenant| (ring, tenant))) {
+            if self.ready(ring).any(|endpoint| tenant_of(endpoint) == tenant) {
+                self.ready_since.entry((ring, tenant)).or_insert(now);
             } else {
-                self.ready_since.remove(&tenant);
+                self.ready_since.remove(&(ring, tenant));
             }
         }
     }
@@ -103,43 +138,53 @@ impl Model {
         let oldest = self.waiting.get_mut(&taken.endpoint).unwrap().remove(0);
         assert_eq!(taken.delivery.n(), oldest, "the oldest first");
         self.in_flight.push(taken.endpoint);
-        let tenant = tenant_of(taken.endpoint);
-        if let Some(&before) = self.served_at.get(&tenant) {
-            for (other, since) in &self.ready_since {
+        let (ring, tenant) = (ring(self.shares[&taken.endpoint]), tenant_of(taken.endpoint));
+        if let Some(&before) = self.served_at.get(&(ring, tenant)) {
+            for (other, since) in self.ready_since.iter().filter(|(other, _)| other.0 == ring) {
                 let served = self.served_at.get(other).is_some_and(|at| *at > before);
                 assert!(
-                    *since >= before || served || *other == tenant,
+                    *since >= before || served || other.1 == tenant,
                     "every tenant in its turn"
                 );
             }
         }
-        self.served_at.insert(tenant, now);
+        self.served_at.insert((ring, tenant), now);
     }
 }
 
 fn keep(queue: &mut FairQueue, model: &mut Model, deed: Deed, now: usize) {
     let n = i64::try_from(now).unwrap();
     match deed {
-        Deed::Push { endpoint, cap } => {
-            queue.push(claimed(n, endpoint, Trigger::Event), cap);
-            model.caps.insert(endpoint, cap.max(1));
+        Deed::Push { endpoint, share } => {
+            queue.push(claimed(n, endpoint, Trigger::Event), share);
+            model.shares.insert(endpoint, share);
             model.waiting.entry(endpoint).or_default().push(n);
         }
         Deed::PushTest => {
-            queue.push(claimed(n, 0, Trigger::Test), 1);
+            queue.push(claimed(n, 0, Trigger::Test), ALONE);
             model.tests.push(n);
         }
-        Deed::Next => match queue.next() {
-            Some(taken) => model.serve(&taken, now),
-            None => assert!(
-                (0..9).all(|endpoint| !model.may_send(endpoint)),
-                "nobody is forgotten"
-            ),
-        },
-        Deed::Land(which) if !model.in_flight.is_empty() => {
+        Deed::Next(untrusted) => {
+            let answering = model.ready(0).count() > 0;
+            let others = model.ready(1).chain(model.ready(2)).count() > 0;
+            match queue.next(untrusted) {
+                Some((taken, is_untrusted)) => {
+                    assert_eq!(is_untrusted, ring(model.shares[&taken.endpoint]) > 0);
+                    assert_eq!(
+                        is_untrusted,
+                        untrusted && others,
+                        "the untrusted first, where they may"
+                    );
+                    model.serve(&taken, now);
+                }
+                None => assert!(!(answering || untrusted && others), "nobody is forgotten"),
+            }
+        }
+        Deed::Land(which, share) if !model.in_flight.is_empty() => {
             let endpoint = model.in_flight.remove(which.index(model.in_flight.len()));
             let waiting = model.waiting.get(&endpoint).map_or(0, Vec::len);
-            assert_eq!(queue.landed(endpoint), waiting);
+            model.shares.insert(endpoint, share);
+            assert_eq!(queue.landed(endpoint, share), waiting);
         }
         Deed::Remove(which) if model.count() > 0 => {
             let all: Vec<i64> = model.waiting.values().flatten().copied().collect();
@@ -162,7 +207,7 @@ fn keep(queue: &mut FairQueue, model: &mut Model, deed: Deed, now: usize) {
             all.sort_unstable();
             assert_eq!(drained, all);
         }
-        Deed::Land(_) | Deed::Remove(_) => {}
+        Deed::Land(..) | Deed::Remove(_) => {}
     }
     model.note_ready(now);
 }
@@ -176,21 +221,25 @@ proptest! {
         for (now, deed) in deeds.into_iter().enumerate() {
             keep(&mut queue, &mut model, deed, now);
             prop_assert_eq!(queue.claimed(), (model.count(), 3 * model.count()));
+            prop_assert_eq!(queue.claimed_untrusted(), model.untrusted());
             for endpoint in 0..9 {
                 prop_assert_eq!(queue.waiting_for(endpoint), model.waiting.get(&endpoint).map_or(0, Vec::len));
             }
         }
         // What is left comes out as fast as it lands, and then nothing is remembered of anybody.
         for now in 1_000..2_000 {
-            keep(&mut queue, &mut model, Deed::Next, now);
+            keep(&mut queue, &mut model, Deed::Next(true), now);
             while let Some(endpoint) = model.in_flight.pop() {
-                queue.landed(endpoint);
+                queue.landed(endpoint, model.shares[&endpoint]);
             }
         }
         prop_assert_eq!(model.count(), 0);
         let tests: Vec<i64> = std::iter::from_fn(|| queue.next_express()).map(|one| one.delivery.n()).collect();
         prop_assert_eq!(tests, model.tests);
-        prop_assert!(queue.endpoints.is_empty() && queue.tenants.is_empty() && queue.ring.is_empty());
+        prop_assert!(queue.endpoints.is_empty());
+        for ring in [&queue.answering, &queue.unknown, &queue.suspects] {
+            prop_assert!(ring.tenants.is_empty() && ring.order.is_empty());
+        }
     }
 }
 
@@ -198,10 +247,32 @@ proptest! {
 fn the_turn_goes_round_over_tenants_then_over_their_endpoints() {
     let mut queue = FairQueue::default();
     for (n, endpoint) in (0..).zip([0, 0, 0, 3, 3, 1]) {
-        queue.push(claimed(n, endpoint, Trigger::Event), 10);
+        queue.push(claimed(n, endpoint, Trigger::Event), with(10, Trust::Answers));
     }
-    let order: Vec<i64> = std::iter::from_fn(|| queue.next())
-        .map(|one| one.endpoint)
-        .collect();
-    assert_eq!(order, [0, 1, 3, 0, 3, 0]);
+    assert_eq!(all(&mut queue, false), [0, 1, 3, 0, 3, 0]);
+}
+
+#[test]
+fn those_that_do_not_answer_take_turns_with_those_not_asked_yet_and_wait_where_there_is_no_place_for_them() {
+    let mut queue = FairQueue::default();
+    for (n, endpoint) in (0..).zip([0, 1, 2, 4]) {
+        let trust = match endpoint {
+            0 => Trust::Answers,
+            4 => Trust::Unknown,
+            _ => Trust::Suspect,
+        };
+        queue.push(claimed(n, endpoint, Trigger::Event), with(1, trust));
+    }
+    assert_eq!(all(&mut queue, false), [0]);
+    assert_eq!(all(&mut queue, true), [1, 4, 2]);
+}
+
+fn with(at_once: usize, trust: Trust) -> Share {
+    Share { at_once, trust }
+}
+
+/// The endpoints of all that may be sent, in order.
+fn all(queue: &mut FairQueue, untrusted: bool) -> Vec<i64> {
+    let taken = std::iter::from_fn(|| queue.next(untrusted));
+    taken.map(|(claimed, _)| claimed.endpoint).collect()
 }

@@ -16,6 +16,7 @@ async fn a_burst_to_a_silent_receiver_keeps_nobody_elses_retry_from_being_made()
     world.settle().await;
     world.tenant("big").await;
     world.endpoint("big", "https://big.example/").await;
+    world.acquaint("big").await;
     // More than may be claimed into memory, and less than may be handed over.
     world.publish_many("big", 5_000).await;
     world.receivers.take();

@@ -10,6 +10,7 @@
 //! - `endpoints`: endpoints that are paused, gone, edited or deleted while deliveries are under way;
 //! - `steering`: cancelling and retrying by hand;
 //! - `tests`: test sends, past queue and status;
+//! - `health`: receivers that fail, ask for a pause, and come back;
 //! - `restarts`: processes that die at every step;
 //! - `handover`: deliveries that never come by the short way from the commit;
 //! - `fairness`: whose turn it is, and how many at once;
@@ -19,6 +20,7 @@ mod endpoints;
 mod fairness;
 mod formats;
 mod handover;
+mod health;
 mod hourly;
 mod restarts;
 mod sandboxes;

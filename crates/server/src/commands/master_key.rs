@@ -238,7 +238,7 @@ pub(crate) async fn list(config: StoreConfig) -> Result<(), Failure> {
     let seen = look(&config).await?;
     let needed = seen.needed();
     let missing = needed.iter().copied().filter(|id| !known.contains(id));
-    let mut out = format!("{:16}  {:>10}  \n", "KEY", "VALUES");
+    let mut out = format!("{:16}  {:>10}\n", "KEY", "VALUES");
     for id in known.iter().copied().chain(missing) {
         let is_first = known.first() == Some(&id);
         let role = match (seen.sealing == Some(id), needed.contains(&id)) {

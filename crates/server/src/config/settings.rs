@@ -22,6 +22,7 @@ const ENDPOINTS_PER_TENANT_MAX: u64 = 1_000_000;
 const REQUESTS_PER_MINUTE_MAX: u64 = 1_000_000;
 const CONNECTIONS_MAX: u64 = 1_000_000;
 const IN_FLIGHT_MAX: u64 = 100_000;
+const DISABLE_AFTER_DAYS_MAX: u64 = 3_650;
 
 pub(crate) static LISTEN: Setting<SocketAddr> = Setting::one(
     "listen",
@@ -65,6 +66,15 @@ pub(crate) static ALLOW_DESTINATIONS: Setting<AllowedDestination> = Setting::lis
     "An otherwise forbidden address that deliveries may reach, over plain HTTP too: for development and internal \
      networks. By literal address only, never by name.",
 );
+
+pub(crate) static DISABLE_AFTER_DAYS: Setting<u32> = Setting::one(
+    "disable_after_days",
+    "disable-after-days",
+    "DAYS",
+    whole_number::<_, 0, DISABLE_AFTER_DAYS_MAX>,
+    "How long an endpoint may fail without one success before it is disabled. 0 is for ever.",
+)
+.or("5");
 
 pub(crate) static CA_FILE: Setting<PathBuf> = Setting::one(
     "ca_file",
@@ -268,6 +278,7 @@ pub(crate) static DELIVERIES: Group = Group {
         &CA_FILE.about,
         &IN_FLIGHT.about,
         &IN_FLIGHT_PER_ENDPOINT.about,
+        &DISABLE_AFTER_DAYS.about,
     ],
 };
 

@@ -11,6 +11,7 @@ use crate::seal::Sealer;
 use crate::tx::{Tx, values};
 use stentor_domain::contract::Contract;
 use stentor_domain::endpoint::{Endpoint, EndpointSettings, Status};
+use stentor_domain::health::Health;
 use stentor_domain::id::{EndpointId, ProjectId, TenantId};
 use stentor_domain::limits::SHARDS;
 use stentor_domain::secret::Secret;
@@ -97,7 +98,7 @@ pub(super) async fn create(
     conclude(tx, &by, "endpoint.created", &config, None).await?;
     let made = EndpointWithHealth {
         endpoint: config.endpoint,
-        consecutive_failures: 0,
+        health: Health::default(),
     };
     once::keep(tx, once, &made).await?;
     Ok(Done::Now(made))

@@ -3,6 +3,7 @@
 use super::header_sets;
 use crate::config::EndpointConfig;
 use crate::error::{Result, StoreError};
+use crate::health;
 use crate::seal::MasterKeys;
 use crate::tx::{Row, Tx, values};
 use std::fmt::Display;
@@ -11,6 +12,7 @@ use stentor_domain::custom_headers::CustomHeaders;
 use stentor_domain::endpoint::{DisabledReason, Endpoint, EndpointSettings, Status};
 use stentor_domain::endpoint_url::EndpointUrl;
 use stentor_domain::header_styles::HeaderStyles;
+use stentor_domain::health::Health;
 use stentor_domain::id::{EndpointId, Id, ProjectId, TenantId};
 use stentor_domain::payload_format::PayloadFormat;
 use stentor_domain::schedule::{Anchor, Schedule};
@@ -22,8 +24,11 @@ pub(super) struct Stored {
     pub(super) config: EndpointConfig,
     /// Was it deleted?
     pub(super) deleted: bool,
-    pub(super) consecutive_failures: u32,
+    pub(super) health: Health,
 }
+
+/// Where the columns of its health begin.
+const HEALTH: usize = 31;
 
 /// A question about endpoints `e` of tenants `t`, whose rows [`read`] reads. Of an endpoint's secrets the newest alone has no
 /// end.
@@ -31,10 +36,12 @@ macro_rules! endpoints {
     ($rest:literal) => {
         concat!(
             "SELECT e.n, e.tag, e.tenant, t.tag, e.project, p.tag, e.number, e.created_at, e.updated_at,
-                    e.shard, e.header_set, e.config_version, e.deleted_at, coalesce(o.consecutive_failures, 0),
+                    e.shard, e.header_set, e.config_version, e.deleted_at, e.kind,
                     e.status, e.paused_at, e.disabled_reason, e.uid, e.name, e.description, e.url, e.events,
                     h.sealed, e.timeout_seconds, e.retry_schedule, e.retry_anchor, e.max_in_flight, e.metadata,
-                    e.header_styles, e.payload_format, s.public_key
+                    e.header_styles, e.payload_format, s.public_key, ",
+            health::columns!(),
+            "
              FROM endpoints e
              JOIN tenants t ON t.n = e.tenant
              JOIN projects p ON p.n = e.project
@@ -181,7 +188,7 @@ fn read(row: &Row<'_>, master: &MasterKeys) -> Result<Stored> {
             version: row.int(11)?,
         },
         deleted: row.int_or_null(12)?.is_some(),
-        consecutive_failures: row.count(13)?,
+        health: health::read(row, HEALTH)?,
     })
 }
 

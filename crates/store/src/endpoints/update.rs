@@ -5,6 +5,7 @@ use super::{EndpointError, EndpointWithHealth, check_uid_is_free, conclude, head
 use crate::Store;
 use crate::change::{By, tick};
 use crate::error::Result;
+use crate::health;
 use crate::once::{self, Done, Once};
 use crate::seal::{MasterKeys, Sealer};
 use crate::tx::{Tx, values};
@@ -28,6 +29,8 @@ pub(super) struct Updated {
     pub(super) shard: u16,
     /// Is it sent to now, and was not before?
     pub(super) resumed: bool,
+    /// Does what is known of its health say nothing any more?
+    pub(super) forgiven: bool,
 }
 
 pub(super) fn prepare(store: &Store, id: EndpointId, secret: Option<Secret>) -> Prepared {
@@ -71,9 +74,17 @@ pub(super) async fn update(
     }
     let changed = changed_fields(&before, &stored.config.endpoint, prepared.secret.is_some());
     conclude(tx, &by, "endpoint.updated", &stored.config, Some(&changed)).await?;
+    let after = &stored.config.endpoint;
+    let resumed = after.status.sends() && !before.status.sends();
+    let forgiven = resumed || after.settings.url != before.settings.url;
+    if forgiven {
+        health::forgive(tx, id.n()).await?;
+        stored.health = stored.health.forgiven();
+    }
     Ok(Updated {
         shard: stored.config.shard,
-        resumed: stored.config.endpoint.status.sends() && !before.status.sends(),
+        resumed,
+        forgiven,
         endpoint: stored.into(),
     })
 }

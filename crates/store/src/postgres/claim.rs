@@ -271,7 +271,7 @@ async fn claim(
     let (mut kept, mut too_many, mut gone) = (Vec::new(), Vec::new(), Vec::new());
     for one in owned {
         match (one.payload_bytes, bytes.get_mut(one.place)) {
-            (None, _) => gone.push(one.ended_by(Reason::PayloadExpired)),
+            (None, _) => gone.push((one.place, one.ended_by(Reason::PayloadExpired))),
             (Some(size), Some(taken)) if *taken < CLAIM_BYTES_MAX => {
                 *taken += size;
                 kept.push(one);
@@ -287,7 +287,12 @@ async fn claim(
         match (claim, events.get(&one.event), answers.get_mut(one.place)) {
             (Some(claim), Some(event), Some(answer)) => answer.deliveries.push(one.claimed(claim, event)),
             // Purged between the two questions.
-            _ => gone.push(one.ended_by(Reason::PayloadExpired)),
+            _ => gone.push((one.place, one.ended_by(Reason::PayloadExpired))),
+        }
+    }
+    for (place, _) in &gone {
+        if let Some(answer) = answers.get_mut(*place) {
+            answer.ended += 1;
         }
     }
     let rows = session
@@ -304,7 +309,7 @@ async fn claim(
     for ((_, reply), answer) in claims.into_iter().zip(answers) {
         reply.answer = Some(answer);
     }
-    Ok(gone)
+    Ok(gone.into_iter().map(|(_, cancel)| cancel).collect())
 }
 
 fn read(row: &tokio_postgres::Row) -> Result<Owned, Trouble> {

@@ -7,12 +7,13 @@
 //!
 //! A record that is repeated after a commit of unknown outcome finds its own rows, and changes nothing more.
 
+mod endpoints;
+
 use super::Core;
 use super::lane::Trouble;
 use super::session::Session;
 use crate::change;
 use crate::effects::Effects;
-use crate::endpoints::gone;
 use crate::error::Result;
 use crate::exchange;
 use crate::fresh::Waiting;
@@ -20,7 +21,8 @@ use crate::hot::{Finish, Next};
 use crate::member::{Hot, Recorded};
 use crate::outcome;
 use crate::tx::Tx;
-use std::collections::{BTreeMap, HashSet};
+use endpoints::{disable_all, first_answers, follow, may_disable};
+use std::collections::HashSet;
 use std::sync::Arc;
 use stentor_domain::attempt::Trigger;
 use stentor_domain::delivery::{Reason, State};
@@ -79,19 +81,6 @@ INSERT INTO attempts (delivery, no, started_at, cause, status, error, micros, ex
 SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::bytea[])
 ON CONFLICT DO NOTHING";
 
-/// A row for each endpoint: what its attempts of this group come to.
-const HEALTH: &str = "
-INSERT INTO endpoint_health AS h (endpoint, consecutive_failures, failing_since, last_success_at, last_attempt_at)
-SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
-ON CONFLICT (endpoint) DO UPDATE SET
-  consecutive_failures = excluded.consecutive_failures
-    + CASE WHEN excluded.last_success_at IS NULL THEN h.consecutive_failures ELSE 0 END,
-  failing_since = CASE WHEN excluded.last_success_at IS NULL THEN coalesce(h.failing_since, excluded.failing_since)
-                       ELSE excluded.failing_since END,
-  last_success_at = coalesce(excluded.last_success_at, h.last_success_at),
-  last_attempt_at = excluded.last_attempt_at
-RETURNING endpoint, consecutive_failures";
-
 /// Records what the members tell, and prepares their answers; tells what follows.
 pub(crate) async fn write(
     core: &Arc<Core>,
@@ -130,8 +119,8 @@ pub(crate) async fn write(
 fn is_plain(core: &Core, finish: &Finish) -> bool {
     let is_news = match finish.effect {
         Effect::None => false,
-        Effect::Succeeded => core.outside.failures(finish.endpoint) > 0,
-        Effect::Failed | Effect::Gone => true,
+        Effect::Succeeded => !core.outside.healths.get(finish.endpoint).health.is_sound(),
+        Effect::Failed { .. } | Effect::Gone => true,
     };
     matches!(finish.next, Next::Delivered | Next::Simulated) && !is_news
 }
@@ -152,7 +141,9 @@ impl Group<'_> {
         } else {
             fence(session, &without(&all, &ended)).await?.0
         };
-        Ok((fenced, self.effects(HashSet::new())))
+        let mut effects = self.effects(HashSet::new());
+        effects.left.answered = first_answers(self.core, &all);
+        Ok((fenced, effects))
     }
 
     async fn record(&self, session: &mut Session) -> Result<(HashSet<i64>, Effects), Trouble> {
@@ -172,8 +163,8 @@ impl Group<'_> {
     }
 
     async fn record_within(&self, session: &mut Session) -> Result<(HashSet<i64>, Effects), Trouble> {
-        let any_gone = self.finishes.iter().any(|finish| finish.effect == Effect::Gone);
-        if any_gone {
+        let may_disable = self.finishes.iter().any(|finish| may_disable(self.core, finish));
+        if may_disable {
             change::tick(&mut Tx::Postgres(session))
                 .await
                 .map_err(Trouble::Unable)?;
@@ -192,8 +183,10 @@ impl Group<'_> {
         let (fenced, known) = fence(session, &without(&all, &done)).await?;
         let counted = without(&without(&all, &fenced), &known);
         let mut effects = self.effects(waits);
-        effects.configured = disable_gone(session, &counted).await?;
-        effects.health = health(self.core, session, &counted).await?;
+        let straws = follow(self.core, session, &counted, &mut effects.left).await?;
+        if may_disable {
+            effects.configured = disable_all(session, straws).await?;
+        }
         Ok((fenced, effects))
     }
 
@@ -222,20 +215,6 @@ impl Group<'_> {
 fn without<'f>(finishes: &[&'f Finish], done: &HashSet<i64>) -> Vec<&'f Finish> {
     let left = |finish: &&&Finish| !done.contains(&finish.delivery.n());
     finishes.iter().filter(left).copied().collect()
-}
-
-/// Disables the endpoints that are gone for good; tells whether there were any. Their tenants are locked in the order of
-/// their keys, as those who publish lock them.
-async fn disable_gone(session: &mut Session, finishes: &[&Finish]) -> Result<bool, Trouble> {
-    let mut gone: Vec<&Finish> = finishes.to_vec();
-    gone.retain(|finish| finish.effect == Effect::Gone);
-    gone.sort_by_key(|finish| (finish.tenant, finish.delivery.n()));
-    let mut any = false;
-    for finish in gone {
-        let disabled = gone::disable(&mut Tx::Postgres(session), finish).await;
-        any |= disabled.map_err(Trouble::Unable)?;
-    }
-    Ok(any)
 }
 
 /// An attempt's columns.
@@ -395,75 +374,6 @@ async fn fence(session: &mut Session, finishes: &[&Finish]) -> Result<(HashSet<i
     }
     let fenced = fenced.into_iter().map(|finish| finish.delivery.n()).collect();
     Ok((fenced, known))
-}
-
-/// What an endpoint's attempts of a group come to, in the order in which they ended.
-#[derive(Default)]
-struct Tally {
-    failures: i64,
-    failing_since: Option<i64>,
-    succeeded_at: Option<i64>,
-    attempted_at: i64,
-}
-
-/// Writes what changes of the endpoints' health; tells their failures in a row.
-async fn health(
-    core: &Core,
-    session: &mut Session,
-    finishes: &[&Finish],
-) -> Result<std::collections::HashMap<i64, u32>, Trouble> {
-    let mut in_time: Vec<&Finish> = finishes.to_vec();
-    in_time.sort_by_key(|finish| finish.ended_at);
-    // In the order of keys, as rows are locked.
-    let mut tallies: BTreeMap<i64, Tally> = BTreeMap::new();
-    for finish in in_time {
-        let at = finish.ended_at.micros();
-        match finish.effect {
-            Effect::None => {}
-            Effect::Succeeded => {
-                let known = tallies.contains_key(&finish.endpoint);
-                if known || core.outside.failures(finish.endpoint) > 0 {
-                    let tally = tallies.entry(finish.endpoint).or_default();
-                    *tally = Tally {
-                        succeeded_at: Some(at),
-                        attempted_at: at,
-                        ..Tally::default()
-                    };
-                }
-            }
-            Effect::Failed | Effect::Gone => {
-                let tally = tallies.entry(finish.endpoint).or_default();
-                tally.failures += 1;
-                tally.failing_since.get_or_insert(at);
-                tally.attempted_at = at;
-            }
-        }
-    }
-    if tallies.is_empty() {
-        return Ok(std::collections::HashMap::new());
-    }
-    let endpoints: Vec<i64> = tallies.keys().copied().collect();
-    let column = |of: fn(&Tally) -> i64| -> Vec<i64> { tallies.values().map(of).collect() };
-    let nullable = |of: fn(&Tally) -> Option<i64>| -> Vec<Option<i64>> { tallies.values().map(of).collect() };
-    let statement = session.prepared(HEALTH).await?;
-    let rows = session
-        .client()
-        .query(
-            &statement,
-            &[
-                &endpoints,
-                &column(|tally| tally.failures),
-                &nullable(|tally| tally.failing_since),
-                &nullable(|tally| tally.succeeded_at),
-                &column(|tally| tally.attempted_at),
-            ],
-        )
-        .await?;
-    let counts = rows.iter().map(|row| {
-        let failures: i64 = row.try_get(1)?;
-        Ok((row.try_get(0)?, u32::try_from(failures).unwrap_or(u32::MAX)))
-    });
-    Ok(counts.collect::<Result<_, tokio_postgres::Error>>()?)
 }
 
 /// The keys in the first column.

@@ -7,6 +7,7 @@ use super::node::Seen;
 use super::session::Session;
 use super::{Core, START_SETTINGS};
 use crate::error::Result;
+use crate::health;
 use crate::start;
 use crate::tx::{Tx, values};
 
@@ -41,8 +42,8 @@ pub(super) async fn take_over(core: &Core, dead: Option<&Seen>) -> Result<()> {
 
 /// Works as the owner, which the database says that this node is.
 pub(super) async fn own(core: &Core, session: &mut Session) -> Result<()> {
-    let health = start::read_health(&mut Tx::Postgres(session)).await?;
-    core.outside.set_health(health);
+    let health = health::all(&mut Tx::Postgres(session)).await?;
+    core.outside.healths.replace(health);
     core.own_shards();
     Ok(())
 }

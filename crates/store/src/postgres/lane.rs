@@ -26,9 +26,9 @@ use super::session::{Session, within};
 use super::{Core, accept, claim, finish, words};
 use crate::effects::Effects;
 use crate::error::{Result, StoreError};
+use crate::health;
 use crate::hot::Claimed;
 use crate::member::Hot;
-use crate::start;
 use crate::tx::Tx;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -311,8 +311,8 @@ async fn settle(
         doubts.claimed.clear();
         if kind == Kind::Finish {
             // A lost commit may have written what is remembered of the endpoints' health.
-            let health = start::read_health(&mut Tx::Postgres(session)).await?;
-            core.outside.set_health(health);
+            let health = health::all(&mut Tx::Postgres(session)).await?;
+            core.outside.healths.replace(health);
         }
         Ok(())
     })

@@ -3,7 +3,8 @@
 //! A thread of its own runs PASSIVE checkpoints whenever the log has grown by a few MiB. That alone is not enough: while
 //! commits follow one another without a pause, the log's end keeps moving and its space is never used again. So the
 //! writer itself finishes with a RESTART, between two groups, once the log is longer than [`LOG_PAGES_MAX`]: by then the
-//! thread has done most of the work, and the writer waits for a few pages only.
+//! thread has done most of the work, and the writer waits for a few pages only. Where the disk is slower than what is
+//! written, the thread is still at it, and the writer waits for that first: those who publish wait, the log does not grow.
 
 use crate::error::Result;
 use parking_lot::{Condvar, Mutex};
@@ -25,6 +26,8 @@ pub(crate) struct Checkpointer {
     log_pages: Arc<AtomicU32>,
     state: Mutex<State>,
     wanted: Condvar,
+    /// Held by whoever empties the log.
+    emptying: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +62,7 @@ impl Checkpointer {
                 state.wanted = false;
             }
             // On a full disk every commit leads here; once is enough to say so.
-            match checkpoint(connection, "PASSIVE") {
+            match self.checkpoint(connection, "PASSIVE") {
                 Ok(()) => fails = false,
                 Err(error) if !fails => {
                     tracing::warn!(%error, "the write-ahead log could not be emptied; it is tried again");
@@ -75,7 +78,7 @@ impl Checkpointer {
         match self.log_pages.load(Ordering::Relaxed) {
             pages if pages >= LOG_PAGES_MAX => {
                 // Where a reader or a backup holds the log open, the wait ends with the busy timeout; the log grows on.
-                if let Err(error) = checkpoint(writer, "RESTART") {
+                if let Err(error) = self.checkpoint(writer, "RESTART") {
                     tracing::warn!(%error, pages, "the write-ahead log is long and could not be emptied");
                 }
                 self.log_pages.store(0, Ordering::Relaxed);
@@ -88,18 +91,19 @@ impl Checkpointer {
         }
     }
 
+    fn checkpoint(&self, connection: &Connection, how: &str) -> Result<()> {
+        let _emptying = self.emptying.lock();
+        let mut statement = connection.prepare_cached(match how {
+            "PASSIVE" => "PRAGMA wal_checkpoint(PASSIVE)",
+            _ => "PRAGMA wal_checkpoint(RESTART)",
+        })?;
+        statement.query_row([], |_| Ok(()))?;
+        Ok(())
+    }
+
     /// Ends the thread.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.wanted.notify_one();
     }
-}
-
-fn checkpoint(connection: &Connection, how: &str) -> Result<()> {
-    let mut statement = connection.prepare_cached(match how {
-        "PASSIVE" => "PRAGMA wal_checkpoint(PASSIVE)",
-        _ => "PRAGMA wal_checkpoint(RESTART)",
-    })?;
-    statement.query_row([], |_| Ok(()))?;
-    Ok(())
 }

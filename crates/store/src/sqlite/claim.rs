@@ -36,7 +36,7 @@ impl Writer {
     pub(crate) fn claim(&mut self, claim: Claim, effects: &mut Effects) -> Result<ClaimedDue> {
         let mut events: HashMap<i64, Arc<ClaimedEvent>> = HashMap::new();
         let mut deliveries = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut ended) = (0, 0);
         for row in self.own(claim)? {
             if bytes >= CLAIM_BYTES_MAX {
                 self.disown(row.delivery.n())?;
@@ -54,6 +54,7 @@ impl Writer {
                             reason: Reason::PayloadExpired,
                         };
                         self.cancel(gone, effects)?;
+                        ended += 1;
                         continue;
                     }
                 },
@@ -74,6 +75,7 @@ impl Writer {
         }
         Ok(ClaimedDue {
             deliveries,
+            ended,
             next_due_at: self.next_due(claim)?,
         })
     }

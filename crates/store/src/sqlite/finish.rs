@@ -4,18 +4,20 @@
 use super::writer::Writer;
 use crate::change;
 use crate::effects::Effects;
-use crate::endpoints::gone;
+use crate::endpoints::disable;
 use crate::error::Result;
 use crate::exchange;
 use crate::fresh::Waiting;
+use crate::health::{self, Trust};
 use crate::hot::{Finish, Next};
 use crate::member::Recorded;
+use crate::notices;
 use crate::outcome;
 use crate::tx::Tx;
 use rusqlite::{OptionalExtension, params};
 use stentor_domain::attempt::Trigger;
 use stentor_domain::delivery::{Reason, State};
-use stentor_domain::judge::Effect;
+use stentor_domain::endpoint::DisabledReason;
 
 /// An attempt's columns.
 struct Columns {
@@ -191,41 +193,61 @@ impl Writer {
 
     /// What follows for the endpoint. The success of a healthy one, by far the most frequent case, writes nothing.
     fn follow(&mut self, finish: &Finish, effects: &mut Effects) -> Result<()> {
-        let before = effects
-            .health
-            .get(&finish.endpoint)
-            .copied()
-            .unwrap_or_else(|| self.outside.failures(finish.endpoint));
-        let failures = match finish.effect {
-            Effect::None => return Ok(()),
-            Effect::Succeeded if before == 0 => return Ok(()),
-            Effect::Succeeded => 0,
-            Effect::Failed | Effect::Gone => before.saturating_add(1),
+        let Some(asked) = health::asked(finish) else {
+            return Ok(());
         };
-        let mut statement = self.connection.prepare_cached(
-            "INSERT INTO endpoint_health (endpoint, consecutive_failures, failing_since, last_attempt_at)
-             VALUES (?1, ?2, ?3, ?3)
-             ON CONFLICT (endpoint) DO UPDATE SET
-               consecutive_failures = ?2,
-               failing_since = CASE WHEN ?2 = 0 THEN NULL ELSE coalesce(failing_since, ?3) END,
-               last_success_at = CASE WHEN ?2 = 0 THEN ?3 ELSE last_success_at END,
-               last_attempt_at = ?3",
-        )?;
-        statement.execute(params![finish.endpoint, failures, finish.ended_at.micros()])?;
-        drop(statement);
-        effects.health.insert(finish.endpoint, failures);
-        if finish.effect == Effect::Gone {
-            self.disable(finish, effects)
-        } else {
-            Ok(())
+        let known = self.outside.healths.get(finish.endpoint);
+        let before = effects.left.health.get(&finish.endpoint);
+        let before = before.copied().unwrap_or(known.health);
+        if asked.outcome.succeeded() && before.is_sound() {
+            if known.trust() != Trust::Answers {
+                effects.left.answered.push(finish.endpoint);
+            }
+            return Ok(());
+        }
+        let after = before.after(asked);
+        self.write_health(finish.endpoint, &after.into())?;
+        effects.left.health.insert(finish.endpoint, after);
+        let mut tx = Tx::Sqlite(&mut self.connection);
+        if let Some(turn) = before.turn(after) {
+            super::at_once(notices::leave(&mut tx, finish, turn.into()))?;
+        }
+        match health::disables(finish, after) {
+            Some(reason) => self.disable(finish, reason, effects),
+            None => Ok(()),
         }
     }
 
-    /// The receiver says that it is gone for good.
-    fn disable(&mut self, finish: &Finish, effects: &mut Effects) -> Result<()> {
+    fn write_health(&mut self, endpoint: i64, columns: &health::Columns) -> Result<()> {
+        let mut statement = self.connection.prepare_cached(
+            "INSERT INTO endpoint_health (endpoint, consecutive_failures, unanswered, failing_since, last_success_at,
+                                          last_attempt_at, parked_until, at_once, breaker_wait, throttle_wait, status, error)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+             ON CONFLICT (endpoint) DO UPDATE SET
+               consecutive_failures = ?2, unanswered = ?3, failing_since = ?4, last_success_at = ?5, last_attempt_at = ?6,
+               parked_until = ?7, at_once = ?8, breaker_wait = ?9, throttle_wait = ?10, status = ?11, error = ?12",
+        )?;
+        statement.execute(params![
+            endpoint,
+            columns.consecutive_failures,
+            columns.unanswered,
+            columns.failing_since,
+            columns.last_success_at,
+            columns.last_attempt_at,
+            columns.parked_until,
+            columns.at_once,
+            columns.breaker_wait,
+            columns.throttle_wait,
+            columns.status,
+            columns.error,
+        ])?;
+        Ok(())
+    }
+
+    fn disable(&mut self, finish: &Finish, reason: DisabledReason, effects: &mut Effects) -> Result<()> {
         let mut tx = Tx::Sqlite(&mut self.connection);
         super::at_once(change::tick(&mut tx))?;
-        effects.configured |= super::at_once(gone::disable(&mut tx, finish))?;
+        effects.configured |= super::at_once(disable::disable(&mut tx, finish, reason))?;
         self.tenant_versions.remove(&finish.tenant);
         Ok(())
     }

@@ -145,7 +145,7 @@ impl Scene {
                 failed: claimed.failed + 1,
                 first_at: claimed.first_at.unwrap_or(now),
             };
-            (retry, Effect::Failed)
+            (retry, Effect::Failed { pause: None })
         };
         // It may be deleted by now: whoever made the attempt knew it.
         let configured = self.store().config().endpoint(claimed.endpoint);
@@ -165,6 +165,7 @@ impl Scene {
             },
             next,
             effect,
+            patience: None,
             ended_at: now,
         };
         self.store().finish_attempt(finish).await.unwrap()

@@ -169,6 +169,13 @@ impl World {
         events
     }
 
+    /// Lets a tenant's endpoints answer an event, so that they are trusted with more than one request at once.
+    pub async fn acquaint(&mut self, tenant: &str) {
+        self.publish(tenant, "{}").await;
+        self.settle().await;
+        self.receivers.take();
+    }
+
     /// Publishes events together.
     pub async fn publish_all(&self, publications: Vec<Publication>) -> Result<Vec<Published>> {
         let place = |at: usize| Some(format!("events.{at}"));

@@ -4,8 +4,9 @@ use super::World;
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::{Attempt, Outcome};
 use stentor_domain::delivery::Delivery;
-use stentor_domain::id::EventId;
+use stentor_domain::id::{EndpointId, EventId};
 use stentor_store::deliveries::DeliveryFilter;
+use stentor_store::endpoints::EndpointWithHealth;
 use stentor_store::hot::Accept;
 
 /// More deliveries than a story's event has.
@@ -55,6 +56,12 @@ impl World {
             None => state.into(),
         });
         lines
+    }
+
+    /// An endpoint as its owner sees it.
+    pub async fn found(&self, endpoint: EndpointId) -> EndpointWithHealth {
+        let found = self.engine.get_endpoint(&self.root, endpoint).await;
+        found.expect("the endpoint is there")
     }
 
     /// Deliveries that wait or are in flight, in the table itself.

@@ -60,6 +60,7 @@ async fn gone_disables_the_endpoint_and_holds_the_delivery_until_it_is_active_ag
 async fn several_that_are_answered_gone_at_once_are_one_notice() {
     let mut world = world().await;
     let endpoint = world.endpoint("acme", URL).await;
+    world.acquaint("acme").await;
     world.receivers.script(URL, &[Reply::Status(410)]);
     let mut events = Vec::new();
     for n in 0..20 {

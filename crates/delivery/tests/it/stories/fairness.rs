@@ -14,12 +14,14 @@ fn with_in_flight(most: i64) -> EndpointFields {
 async fn no_more_than_its_bound_are_in_flight_to_an_endpoint() {
     let mut world = world().await;
     world.endpoint_with("acme", URL, with_in_flight(3)).await;
+    world.acquaint("acme").await;
     // Handed over, and claimed: both ways keep the bound.
-    for restart in [false, true] {
-        world.publish_many("acme", 20).await;
-        if restart {
-            world = world.kill_and_restart().await;
+    for claimed in [false, true] {
+        if claimed {
+            world.drop_fresh().await;
         }
+        world.publish_many("acme", 20).await;
+        world.clock.step(seconds(2));
         world.launch(3).await;
         world.land().await;
         world.settle().await;
@@ -38,6 +40,9 @@ async fn no_more_than_the_servers_bound_are_in_flight_altogether() {
         world
             .endpoint(tenant, &format!("https://{tenant}.example/"))
             .await;
+        world.acquaint(tenant).await;
+    }
+    for tenant in ["a", "b", "c"] {
         world.publish_many(tenant, 10).await;
     }
     world.launch(5).await;
@@ -57,6 +62,7 @@ async fn a_tenant_with_a_thousand_waiting_does_not_delay_anothers_first() {
         world
             .endpoint(tenant, &format!("https://{tenant}.example/"))
             .await;
+        world.acquaint(tenant).await;
     }
     world.publish_many("big", 1_000).await;
     let first = world.publish("small", "{}").await;

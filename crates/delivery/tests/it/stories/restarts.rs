@@ -103,6 +103,7 @@ async fn a_retry_that_was_in_flight_is_made_again_under_its_number() {
 async fn a_death_in_the_middle_of_many_loses_none() {
     let mut world = world().await;
     world.endpoint("acme", URL).await;
+    world.acquaint("acme").await;
     let mut events = Vec::new();
     for n in 0..100 {
         events.push(world.publish("acme", &n.to_string()).await);
@@ -159,13 +160,11 @@ async fn a_disabled_endpoint_and_its_count_of_failures_survive() {
         world.timeline(event).await.last().unwrap(),
         "held: endpoint_disabled"
     );
-    let found = world.engine.get_endpoint(&world.root, endpoint).await.unwrap();
-    assert_eq!(found.consecutive_failures, 2);
+    assert_eq!(world.found(endpoint).await.health.consecutive_failures, 2);
     world.receivers.script(URL, &[Reply::Status(200)]);
     world.resume(endpoint).await;
     world.settle().await;
-    let found = world.engine.get_endpoint(&world.root, endpoint).await.unwrap();
-    assert_eq!(found.consecutive_failures, 0);
+    assert_eq!(world.found(endpoint).await.health.consecutive_failures, 0);
 }
 
 #[tokio::test]
@@ -192,6 +191,7 @@ async fn what_was_in_memory_when_its_endpoint_was_deleted_is_ended_by_the_next_s
 async fn a_stop_in_the_middle_of_many_records_what_is_in_flight_and_leaves_the_rest_to_the_next_start() {
     let mut world = world().await;
     world.endpoint("acme", URL).await;
+    world.acquaint("acme").await;
     world.receivers.fall_silent();
     world.run();
     let events = world.publish_many("acme", 100).await;

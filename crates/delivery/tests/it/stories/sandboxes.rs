@@ -36,7 +36,7 @@ async fn world() -> World {
 async fn health(world: &World, endpoint: EndpointId) -> (u32, i64) {
     let found = world.engine.get_endpoint(&world.root, endpoint).await;
     (
-        found.unwrap().consecutive_failures,
+        found.unwrap().health.consecutive_failures,
         world.number("SELECT count(*) FROM endpoint_health"),
     )
 }

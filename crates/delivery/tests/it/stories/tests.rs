@@ -13,8 +13,7 @@ async fn end(world: &World, test: DeliveryId) -> String {
 }
 
 async fn failures_in_a_row(world: &World, endpoint: EndpointId) -> u32 {
-    let found = world.engine.get_endpoint(&world.root, endpoint).await;
-    found.unwrap().consecutive_failures
+    world.found(endpoint).await.health.consecutive_failures
 }
 
 #[tokio::test]

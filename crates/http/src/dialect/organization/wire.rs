@@ -195,7 +195,7 @@ impl From<&EndpointWithHealth> for EndpointOut {
             events: events.into_iter().map(str::to_owned).collect(),
             description: endpoint.settings.description.clone(),
             active: endpoint.status.sends(),
-            consecutive_failures: known.consecutive_failures,
+            consecutive_failures: known.health.consecutive_failures,
             created_at: endpoint.created_at.iso_millis(),
             updated_at: endpoint.updated_at.iso_millis(),
         }

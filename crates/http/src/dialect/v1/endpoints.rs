@@ -42,16 +42,21 @@ async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) 
     let mut input: EndpointIn = input::json(&body)?;
     let named = input.tenant.take();
     let tenant = app.engine().tenant(&call.caller, named.as_deref())?.id;
-    let once = call.once(&app, None, Some(tenant), &body, |made: &EndpointWithHealth| {
-        (StatusCode::CREATED, input::bytes(&EndpointOut::from(made)))
-    })?;
+    let now = app.engine().now();
+    let once = call.once(
+        &app,
+        None,
+        Some(tenant),
+        &body,
+        move |made: &EndpointWithHealth| (StatusCode::CREATED, input::bytes(&EndpointOut::of(made, now))),
+    )?;
     let fields = input.fields()?;
     let done = app
         .engine()
         .create_endpoint(&call.caller, Contract::V1, named.as_deref(), fields, once)
         .await?;
     answer(done, |made| {
-        let shown = EndpointOut::from(&made.made).with_secret(made.drawn);
+        let shown = EndpointOut::of(&made.made, now).with_secret(made.drawn);
         (StatusCode::CREATED, Json(shown)).into_response()
     })
 }
@@ -70,7 +75,12 @@ async fn list(State(app): State<App>, call: Call, uri: Uri) -> Result<Response, 
         .engine()
         .list_endpoints(&call.caller, None, before, limit)
         .await?;
-    let shown: Vec<EndpointOut> = page.items.iter().map(EndpointOut::from).collect();
+    let now = app.engine().now();
+    let shown: Vec<EndpointOut> = page
+        .items
+        .iter()
+        .map(|known| EndpointOut::of(known, now))
+        .collect();
     let mut response = Json(shown).into_response();
     if let Some(next) = page.next.and_then(|last| link_to_next(&uri, &cursors, last)) {
         response.headers_mut().insert(LINK, next);
@@ -82,7 +92,7 @@ async fn list(State(app): State<App>, call: Call, uri: Uri) -> Result<Response, 
 #[utoipa::path(get, path = "/v1/endpoints/{id}", tag = "endpoints", params(("id" = String, Path, description = "Its id.")), responses((status = 200, body = EndpointOut)))]
 async fn get(State(app): State<App>, call: Call, Named(id): Named) -> Result<Json<EndpointOut>, Problem> {
     let endpoint = app.engine().get_endpoint(&call.caller, which(&id)).await?;
-    Ok(Json(EndpointOut::from(&endpoint)))
+    Ok(Json(EndpointOut::of(&endpoint, app.engine().now())))
 }
 
 /// Change an endpoint. `PAUSED` holds its deliveries, `ACTIVE` resumes them from every state.
@@ -98,7 +108,7 @@ async fn update(
         .engine()
         .update_endpoint(&call.caller, which(&id), input.fields()?)
         .await?;
-    Ok(Json(EndpointOut::from(&endpoint)))
+    Ok(Json(EndpointOut::of(&endpoint, app.engine().now())))
 }
 
 /// Delete an endpoint; what is unfinished is cancelled.

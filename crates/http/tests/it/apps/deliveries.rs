@@ -54,6 +54,7 @@ async fn record(world: &World, claimed: &Claimed, outcome: Outcome, next: Next) 
         },
         next,
         effect: Effect::None,
+        patience: None,
         ended_at: now,
     };
     world.store.finish_attempt(finish).await.unwrap();

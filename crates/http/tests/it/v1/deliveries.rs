@@ -73,6 +73,7 @@ async fn answer(world: &World, claimed: &Claimed, status: u16, next: Next) {
         },
         next,
         effect: Effect::None,
+        patience: None,
         ended_at: now,
     };
     world.store.finish_attempt(finish).await.unwrap();

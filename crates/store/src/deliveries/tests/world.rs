@@ -223,6 +223,7 @@ impl World {
             },
             next,
             effect: Effect::None,
+            patience: None,
             ended_at: now,
         };
         self.store.finish_attempt(finish).await.unwrap();

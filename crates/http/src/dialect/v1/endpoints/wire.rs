@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
+use stentor_domain::Timestamp;
 use stentor_domain::endpoint::Status;
+use stentor_domain::health::Health;
 use stentor_domain::secret::Secret;
 use stentor_engine::endpoints::{EndpointFields, RotationFields};
 use stentor_store::endpoints::EndpointWithHealth;
@@ -201,9 +203,10 @@ pub(super) struct EndpointOut {
     payload_format: &'static str,
     #[schema(required)]
     max_in_flight: Option<u16>,
-    /// Why it is disabled: `gone` (its receiver answered 410) or `owner`.
+    /// Why it is disabled: `gone` (its receiver answered 410), `failing` (for days without one success) or `owner`.
     #[schema(required)]
     disabled_reason: Option<&'static str>,
+    breaker: BreakerOut,
     /// What its receivers verify with, `whpk_` and base64, where its newest secret is an ed25519 one (`whsk_`).
     #[schema(required)]
     public_key: Option<String>,
@@ -212,6 +215,20 @@ pub(super) struct EndpointOut {
     /// Its secret, in the answer to its creation only, and only where none was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
+}
+
+/// Whether it is sent to as its limits say, and why not.
+#[derive(Serialize, ToSchema)]
+pub(super) struct BreakerOut {
+    /// `closed`; `open`: it fails, and waits for a probe; `throttled`: its receiver asked for a pause; `half_open`: a probe,
+    /// or the few deliveries after one that succeeded, show whether it is back.
+    state: &'static str,
+    /// Why it is not closed, in words.
+    #[schema(required)]
+    reason: Option<String>,
+    /// When the next probe is due, while it is not sent to.
+    #[schema(required)]
+    next_probe_at: Option<String>,
 }
 
 /// A new secret beside the earlier ones.
@@ -312,8 +329,19 @@ impl EndpointChange {
     }
 }
 
-impl From<&EndpointWithHealth> for EndpointOut {
-    fn from(known: &EndpointWithHealth) -> Self {
+impl BreakerOut {
+    fn of(health: Health, now: Timestamp) -> Self {
+        Self {
+            state: health.breaker(now).as_str(),
+            reason: health.reason(),
+            next_probe_at: health.next_probe_at().map(Timestamp::iso_millis),
+        }
+    }
+}
+
+impl EndpointOut {
+    /// An endpoint as it is at `now`.
+    pub(super) fn of(known: &EndpointWithHealth, now: Timestamp) -> Self {
         let endpoint = &known.endpoint;
         let settings = &endpoint.settings;
         let (status, paused_at, disabled_reason) = match endpoint.status {
@@ -351,8 +379,9 @@ impl From<&EndpointWithHealth> for EndpointOut {
             payload_format: settings.payload_format.as_str(),
             max_in_flight: settings.max_in_flight,
             disabled_reason,
+            breaker: BreakerOut::of(known.health, now),
             public_key: endpoint.public_key.clone(),
-            consecutive_failures: known.consecutive_failures,
+            consecutive_failures: known.health.consecutive_failures,
             secret: None,
         }
     }

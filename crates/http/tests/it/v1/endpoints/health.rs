@@ -67,6 +67,7 @@ async fn attempt(world: &mut World, endpoint: &Value, status: u16, effect: Effec
             first_at: at,
         },
         effect,
+        patience: None,
         ended_at: at,
     };
     world.store.finish_attempt(finish).await.unwrap();
@@ -77,7 +78,7 @@ async fn failures_in_a_row_are_shown() {
     let mut world = World::start().await;
     let key = world.tenant_key("acme").await;
     let endpoint = made(&world, &key, plain()).await;
-    attempt(&mut world, &endpoint, 500, Effect::Failed).await;
+    attempt(&mut world, &endpoint, 500, Effect::Failed { pause: None }).await;
     let shown = call(&world, &key, &path("GET", &endpoint), json!(null)).await;
     assert_eq!(shown.expect(200)["consecutive_failures"], json!(1));
     let list = call(&world, &key, "GET /v1/endpoints", json!(null)).await;

@@ -1,24 +1,28 @@
-//! Disabling an endpoint whose receiver says that it is gone for good: part of the record of that attempt.
+//! Disabling an endpoint by policy: part of the record of the attempt that was the last straw.
 
 use crate::error::Result;
 use crate::hot::Finish;
+use crate::notices::{self, Kind};
 use crate::tx::{Tx, values};
 use stentor_domain::endpoint::DisabledReason;
 
 /// Disables the endpoint of an attempt and leaves a notice; the configuration's clock has been raised already. Of several
-/// such answers only the first finds the endpoint as it was asked: tells whether this one did.
+/// such attempts only the first finds the endpoint as it was asked: tells whether this one did.
 ///
 /// One that was changed meanwhile stays as its owner made it: it may have moved away from where it is gone, or have been
 /// switched on again. The delivery is due at once, and so it is asked as it is now.
-pub(crate) async fn disable(tx: &mut Tx<'_>, finish: &Finish) -> Result<bool> {
-    let reason = DisabledReason::Gone.as_str();
-    let at = finish.ended_at;
+pub(crate) async fn disable(tx: &mut Tx<'_>, finish: &Finish, reason: DisabledReason) -> Result<bool> {
     let disabled = tx
         .execute(
             "UPDATE endpoints SET status = 'disabled', disabled_reason = ?1, paused_at = NULL, updated_at = ?2,
                     config_version = (SELECT seq FROM config_clock)
              WHERE n = ?3 AND config_version = ?4 AND status <> 'disabled' AND deleted_at IS NULL",
-            values![reason, at, finish.endpoint, finish.endpoint_version],
+            values![
+                reason.as_str(),
+                finish.ended_at,
+                finish.endpoint,
+                finish.endpoint_version
+            ],
         )
         .await?;
     if disabled == 0 {
@@ -29,11 +33,6 @@ pub(crate) async fn disable(tx: &mut Tx<'_>, finish: &Finish) -> Result<bool> {
         values![finish.tenant],
     )
     .await?;
-    tx.execute(
-        "INSERT INTO notices (n, tenant, endpoint, kind, body, created_at)
-         VALUES (?1, ?2, ?3, 'endpoint.disabled', ?4, ?5) ON CONFLICT DO NOTHING",
-        values![finish.delivery.n(), finish.tenant, finish.endpoint, reason, at],
-    )
-    .await?;
+    notices::leave(tx, finish, Kind::Disabled(reason)).await?;
     Ok(true)
 }

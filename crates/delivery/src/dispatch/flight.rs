@@ -1,0 +1,167 @@
+//! Attempts in flight: which may start, and what their landing makes room for.
+
+use super::claim::has_room;
+use super::{Dispatcher, Standing, State};
+use std::sync::Arc;
+use stentor_domain::Timestamp;
+use stentor_domain::attempt::Trigger;
+use stentor_store::Waiting;
+use stentor_store::hot::Claimed;
+
+/// Tests in flight. They go past the overall limit, so that one can be sent while everything else hangs; each has a caller
+/// who waits for it.
+const TESTS_IN_FLIGHT_MAX: usize = 64;
+
+/// A delivery's place among those in flight, given back when it is dropped.
+struct Flight<'a> {
+    dispatcher: &'a Dispatcher,
+    endpoint: i64,
+    shard: u16,
+    test: bool,
+    untrusted: bool,
+    /// The host that it is a probe of, if that could not be reached.
+    probe: Option<Box<str>>,
+}
+
+/// It has been parked since its delivery was claimed.
+struct Parked;
+
+/// A delivery whose attempt is to be made now.
+pub(super) struct Started {
+    claimed: Claimed,
+    /// Is its endpoint not known to answer?
+    untrusted: bool,
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.dispatcher.land(self);
+    }
+}
+
+impl Dispatcher {
+    /// Starts every attempt that may start now, each in a task of its own that goes on with the next one.
+    pub(super) fn start_all(self: &Arc<Self>) {
+        while let Some(claimed) = self.start_next() {
+            let this = Arc::clone(self);
+            tokio::spawn(async move {
+                let mut next = Some(claimed);
+                while let Some(started) = next {
+                    this.attempt(started).await;
+                    next = this.start_next();
+                }
+            });
+        }
+    }
+
+    pub(super) fn start_next(&self) -> Option<Started> {
+        let mut state = self.state.lock();
+        if state.stopping {
+            return None;
+        }
+        let test = if state.tests_in_flight < TESTS_IN_FLIGHT_MAX {
+            state.queue.next_express()
+        } else {
+            None
+        };
+        state.tests_in_flight += usize::from(test.is_some());
+        let (claimed, untrusted) = match test {
+            Some(test) => (test, false),
+            None if state.in_flight - state.tests_in_flight < self.limits.in_flight_max => {
+                let untrusted = state.untrusted_in_flight < self.limits.untrusted_max();
+                state.queue.next(untrusted)?
+            }
+            None => return None,
+        };
+        state.in_flight += 1;
+        state.untrusted_in_flight += usize::from(untrusted);
+        Some(Started { claimed, untrusted })
+    }
+
+    pub(super) async fn attempt(&self, Started { claimed, untrusted }: Started) {
+        let test = claimed.trigger == Trigger::Test;
+        // Dropped when the attempt has ended, however it ended: a fault of ours in one must not cost a place for ever.
+        let mut flight = Flight {
+            dispatcher: self,
+            endpoint: claimed.endpoint,
+            shard: claimed.shard,
+            test,
+            untrusted,
+            probe: None,
+        };
+        if !test {
+            match self.probe(claimed.endpoint) {
+                Ok(host) => flight.probe = host,
+                Err(Parked) => return self.attempting.give_back(&self.store, &claimed).await,
+            }
+        }
+        self.attempting
+            .attempt(&self.store, &self.permission, claimed)
+            .await;
+    }
+
+    /// Looks once more whether an endpoint may be asked; tells the host that asking it is a probe of.
+    fn probe(&self, endpoint: i64) -> Result<Option<Box<str>>, Parked> {
+        let mut state = self.state.lock();
+        let standing = self.standing(&state, endpoint);
+        if standing.parked.is_some() {
+            return Err(Parked);
+        }
+        if let Some(host) = &standing.host {
+            state.probes.start(host, endpoint);
+        }
+        Ok(standing.host)
+    }
+
+    fn land(&self, flight: &Flight<'_>) {
+        let mut state = self.state.lock();
+        if let Some(host) = &flight.probe {
+            self.judge_probe(&mut state, host, flight.endpoint);
+        }
+        let Standing { share, parked, .. } = self.standing(&state, flight.endpoint);
+        state.in_flight -= 1;
+        state.tests_in_flight -= usize::from(flight.test);
+        state.untrusted_in_flight -= usize::from(flight.untrusted);
+        let waiting = if flight.test {
+            usize::MAX
+        } else {
+            state.queue.landed(flight.endpoint, share)
+        };
+        // Claimed again when half of what one claim takes is left, so that the endpoint never waits for the store; if it is
+        // parked, when its time comes.
+        let more = waiting <= share.at_once && state.more.remove(&flight.endpoint);
+        if more || parked.is_some() {
+            state.agenda.note(Waiting {
+                endpoint: flight.endpoint,
+                shard: flight.shard,
+                due_at: parked.unwrap_or(Timestamp::EPOCH),
+            });
+            self.woken.notify_one();
+        }
+        if flight.untrusted
+            && let Some(waiting) = state.back_seats.leave()
+        {
+            state.agenda.note(waiting);
+            self.woken.notify_one();
+        }
+        if state.put_off && has_room(&state) {
+            state.put_off = false;
+            self.woken.notify_one();
+        }
+        drop(state);
+        self.landed.notify_waiters();
+    }
+
+    /// What the probe of a host that could not be reached has shown.
+    fn judge_probe(&self, state: &mut State, host: &str, endpoint: i64) {
+        let health = self.store.known(endpoint).health;
+        match health.next_probe_at().filter(|_| health.is_unreachable()) {
+            Some(until) => state.probes.failed(host, endpoint, until),
+            None => {
+                let waited = state.probes.answered(host, endpoint, self.clock.now());
+                waited.into_iter().for_each(|waiting| state.agenda.note(waiting));
+                self.woken.notify_one();
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! How an endpoint may be sent to at a moment: what its owner set, what is known of its health, and of its host.
+
+use super::{Dispatcher, State};
+use crate::queue::Share;
+use stentor_domain::Timestamp;
+use stentor_domain::health::Allowance;
+use stentor_store::health::Trust;
+
+/// How an endpoint may be sent to at a moment.
+pub(super) struct Standing {
+    pub(super) share: Share,
+    /// Until when it may not.
+    pub(super) parked: Option<Timestamp>,
+    /// Its host, if it was parked since that could not be reached.
+    pub(super) host: Option<Box<str>>,
+}
+
+impl Dispatcher {
+    /// How an endpoint may be sent to now.
+    pub(super) fn standing(&self, state: &State, endpoint: i64) -> Standing {
+        let config = self.store.config().endpoint(endpoint);
+        let own = config
+            .as_ref()
+            .and_then(|configured| configured.endpoint.settings.max_in_flight);
+        let cap = own.map_or(self.limits.in_flight_per_endpoint_max, usize::from);
+        let known = self.store.known(endpoint);
+        let now = self.clock.now();
+        let host = config
+            .filter(|_| known.health.is_unreachable())
+            .map(|configured| Box::from(configured.endpoint.settings.url.authority()));
+        let allowance = match &host {
+            Some(host) => state.probes.allowance(host, endpoint, known.health, now),
+            None => known.health.allowance(now),
+        };
+        let trust = known.trust();
+        let trusted = if trust == Trust::Answers { cap } else { 1 };
+        let (at_once, parked) = match allowance {
+            Allowance::Full => (trusted, None),
+            Allowance::AtMost(few) => (trusted.min(usize::try_from(few).unwrap_or(usize::MAX)), None),
+            // What is in memory is given back, as fast as that goes.
+            Allowance::NotBefore(until) => (cap, Some(until)),
+        };
+        Standing {
+            share: Share { at_once, trust },
+            parked,
+            host,
+        }
+    }
+}
