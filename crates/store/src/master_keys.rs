@@ -333,11 +333,11 @@ async fn any_other(tx: &mut Tx<'_>, wanted: MasterKeyId) -> Result<bool> {
 }
 
 async fn advance(tx: &mut Tx<'_>, sealer: &Sealer, wanted: MasterKeyId, by: &By) -> Result<Resealed> {
-    if sealing(tx).await? != wanted {
+    // Until the end of this transaction no other key begins to seal, and no node comes or learns another key.
+    let with = MasterKeyId::of_sealed(&lock(tx).await?).ok_or_else(unreadable_check)?;
+    if with != wanted {
         return begin(tx, sealer, wanted, by).await;
     }
-    // Until the end of this transaction no other key begins to seal.
-    let with = MasterKeyId::of_sealed(&lock(tx).await?).ok_or_else(unreadable_check)?;
     let mut rows = 0;
     for table in &TABLES {
         let room = RESEALED_ROWS_MAX.saturating_sub(u32::try_from(rows).unwrap_or(u32::MAX));
@@ -351,14 +351,14 @@ async fn advance(tx: &mut Tx<'_>, sealer: &Sealer, wanted: MasterKeyId, by: &By)
 
 /// Lets `wanted` seal from this commit on, where every node knows it.
 async fn begin(tx: &mut Tx<'_>, sealer: &Sealer, wanted: MasterKeyId, by: &By) -> Result<Resealed> {
-    tick(tx).await?;
-    lock(tx).await?;
     let nodes = nodes(tx).await?;
     let unaware = nodes.into_iter().filter(|(_, keys)| !keys.contains(&wanted));
     let unaware: Vec<String> = unaware.map(|(name, _)| name).collect();
     if !unaware.is_empty() {
         return Ok(Resealed::Awaits(unaware));
     }
+    // Waits for those that are sealing something at this moment; whoever comes after sees the new key.
+    tick(tx).await?;
     let sealed = sealer.master.seal(wanted, CHECK.0, CHECK.1, &*sealer.chance)?;
     tx.execute_one(
         "UPDATE meta SET value = ?2 WHERE name = ?1",

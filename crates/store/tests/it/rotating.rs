@@ -230,6 +230,25 @@ async fn nothing_is_sealed_with_a_key_that_another_node_does_not_know() {
 }
 
 #[tokio::test]
+async fn of_several_that_begin_at_once_one_does_and_all_go_on() {
+    let scene = Scene::new().await;
+    let store = scene.store();
+    // Each on a connection of its own, which is there already.
+    let learn = || store.use_master_keys(new_then_old());
+    let learnt: [_; 4] = tokio::join!(learn(), learn(), learn(), learn()).into();
+    assert!(learnt.iter().all(Result::is_ok));
+    let steps = tokio::join!(store.reseal(), store.reseal(), store.reseal(), store.reseal());
+    let steps: [_; 4] = steps.into();
+    let began = Resealed::Seals(new().id());
+    let begun = steps.iter().filter(|step| *step.as_ref().unwrap() == began);
+    assert_eq!(begun.count(), 1, "{steps:?}");
+    while store.reseal().await.unwrap() != Resealed::Nothing {}
+    let audited = "SELECT count(*) FROM audit WHERE action = 'master_key.rotated'";
+    assert_eq!(scene.number(audited), 1);
+    assert_eq!(seen(&scene.world).await.values, [(new().id(), 1)]);
+}
+
+#[tokio::test]
 async fn what_was_given_out_before_a_rotation_is_known_again_as_long_as_the_old_key_is() {
     let scene = Scene::new().await;
     let store = scene.store();
