@@ -21,6 +21,8 @@ struct Flight<'a> {
     untrusted: bool,
     /// The host that it is a probe of, if that could not be reached.
     probe: Option<Box<str>>,
+    /// Was it given back, since its endpoint was parked meanwhile?
+    given_back: bool,
 }
 
 /// It has been parked since its delivery was claimed.
@@ -88,11 +90,15 @@ impl Dispatcher {
             test,
             untrusted,
             probe: None,
+            given_back: false,
         };
         if !test {
             match self.probe(claimed.endpoint) {
                 Ok(host) => flight.probe = host,
-                Err(Parked) => return self.attempting.give_back(&self.store, &claimed).await,
+                Err(Parked) => {
+                    flight.given_back = true;
+                    return self.attempting.give_back(&self.store, &claimed).await;
+                }
             }
         }
         self.attempting
@@ -128,9 +134,9 @@ impl Dispatcher {
             state.queue.landed(flight.endpoint, share)
         };
         // Claimed again when half of what one claim takes is left, so that the endpoint never waits for the store; if it is
-        // parked, when its time comes.
+        // parked, when its time comes. What was given back waits for the next claim, even if that time has come meanwhile.
         let more = waiting <= share.at_once && state.more.remove(&flight.endpoint);
-        if more || parked.is_some() {
+        if more || parked.is_some() || flight.given_back {
             state.agenda.note(Waiting {
                 endpoint: flight.endpoint,
                 shard: flight.shard,
