@@ -333,7 +333,14 @@ async fn any_other(tx: &mut Tx<'_>, wanted: MasterKeyId) -> Result<bool> {
 }
 
 async fn advance(tx: &mut Tx<'_>, sealer: &Sealer, wanted: MasterKeyId, by: &By) -> Result<Resealed> {
-    // Until the end of this transaction no other key begins to seal, and no node comes or learns another key.
+    if sealing(tx).await? != wanted {
+        let unaware = unaware_of(tx, wanted).await?;
+        if !unaware.is_empty() {
+            return Ok(Resealed::Awaits(unaware));
+        }
+    }
+    // Changes and steps are one after the other: none is sealing anything at this moment, and none is at the same rows.
+    tick(tx).await?;
     let with = MasterKeyId::of_sealed(&lock(tx).await?).ok_or_else(unreadable_check)?;
     if with != wanted {
         return begin(tx, sealer, wanted, by).await;
@@ -351,14 +358,11 @@ async fn advance(tx: &mut Tx<'_>, sealer: &Sealer, wanted: MasterKeyId, by: &By)
 
 /// Lets `wanted` seal from this commit on, where every node knows it.
 async fn begin(tx: &mut Tx<'_>, sealer: &Sealer, wanted: MasterKeyId, by: &By) -> Result<Resealed> {
-    let nodes = nodes(tx).await?;
-    let unaware = nodes.into_iter().filter(|(_, keys)| !keys.contains(&wanted));
-    let unaware: Vec<String> = unaware.map(|(name, _)| name).collect();
+    // Asked again: from here on no node comes.
+    let unaware = unaware_of(tx, wanted).await?;
     if !unaware.is_empty() {
         return Ok(Resealed::Awaits(unaware));
     }
-    // Waits for those that are sealing something at this moment; whoever comes after sees the new key.
-    tick(tx).await?;
     let sealed = sealer.master.seal(wanted, CHECK.0, CHECK.1, &*sealer.chance)?;
     tx.execute_one(
         "UPDATE meta SET value = ?2 WHERE name = ?1",
@@ -374,6 +378,13 @@ async fn begin(tx: &mut Tx<'_>, sealer: &Sealer, wanted: MasterKeyId, by: &By) -
     };
     record(tx, by, audit).await?;
     Ok(Resealed::Seals(wanted))
+}
+
+/// The nodes that do not know `wanted`.
+async fn unaware_of(tx: &mut Tx<'_>, wanted: MasterKeyId) -> Result<Vec<String>> {
+    let nodes = nodes(tx).await?;
+    let unaware = nodes.into_iter().filter(|(_, keys)| !keys.contains(&wanted));
+    Ok(unaware.map(|(name, _)| name).collect())
 }
 
 /// Seals at most `room` rows of a table anew with the key `with`.

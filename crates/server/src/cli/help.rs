@@ -113,8 +113,8 @@ interrupted, and the server killed, at any moment: the same command goes on, and
 The old key stays in the file until `stentor master-key forget`.
 
 Where STENTOR_MASTER_KEY_FILE or STENTOR_MASTER_KEY gives the keys, put the new one in front of the
-list yourself, a comma behind it, then run this to see it through. A server reads the file anew within
-a second or two; for the variable it must be started again.
+list yourself, a comma behind it, then run this to see it through. A server reads the file anew every
+second; for the variable it must be started again.
 
 Several nodes on one PostgreSQL database: run this on one of them and copy its master.key to all
 others. The new key seals nothing until every node knows it.
