@@ -93,7 +93,7 @@ impl Dispatcher {
             given_back: false,
         };
         if !test {
-            match self.probe(claimed.endpoint) {
+            match self.probe(&claimed) {
                 Ok(host) => flight.probe = host,
                 Err(Parked) => {
                     flight.given_back = true;
@@ -107,10 +107,19 @@ impl Dispatcher {
     }
 
     /// Looks once more whether an endpoint may be asked; tells the host that asking it is a probe of.
-    fn probe(&self, endpoint: i64) -> Result<Option<Box<str>>, Parked> {
+    fn probe(&self, claimed: &Claimed) -> Result<Option<Box<str>>, Parked> {
+        let endpoint = claimed.endpoint;
         let mut state = self.state.lock();
         let standing = self.standing(&state, endpoint);
         if standing.parked.is_some() {
+            if let Some(host) = &standing.host {
+                let waiting = Waiting {
+                    endpoint,
+                    shard: claimed.shard,
+                    due_at: claimed.due_at,
+                };
+                state.probes.wait(host, waiting);
+            }
             return Err(Parked);
         }
         if let Some(host) = &standing.host {
