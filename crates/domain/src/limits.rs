@@ -187,3 +187,6 @@ pub const REPLAYS_PER_ENDPOINT_MAX: u32 = 10;
 pub const REPLAY_TOTAL_MAX: u32 = 100_000;
 /// Deliveries and events that a dry run looks at.
 pub const REPLAY_DRY_RUN_ROWS_MAX: u32 = 1_000_000;
+
+/// Values that one step of a rotation of master keys seals anew, so that no change waits long behind it.
+pub const RESEALED_ROWS_MAX: u32 = 200;

@@ -17,6 +17,7 @@ use stentor_domain::limits::FANOUT_INLINE_MAX;
 use stentor_store::background::Fanout;
 use stentor_store::config::EndpointConfig;
 use stentor_store::hot::NewDelivery;
+use stentor_store::master_keys::Resealed;
 use tokio::sync::watch;
 
 /// How long to rest once nothing is left to do.
@@ -37,7 +38,8 @@ impl Engine {
             + self.sweep().await?
             + self.forget().await?
             + self.replay().await?
-            + self.purge().await?)
+            + self.purge().await?
+            + self.reseal().await?)
     }
 
     /// Continues the fan-out of an event that matched more endpoints than its own transaction wrote: to those that existed
@@ -90,6 +92,24 @@ impl Engine {
     /// Forgets idempotency keys that have ended.
     async fn forget(&self) -> Result<usize> {
         Ok(self.store.forget_idempotency_keys(self.now()).await?)
+    }
+
+    /// Takes one step of a rotation of master keys.
+    async fn reseal(&self) -> Result<usize> {
+        let step = self.store.reseal().await?;
+        match &step {
+            Resealed::Nothing | Resealed::Rows { more: true, .. } => {}
+            Resealed::Awaits(nodes) => {
+                tracing::debug!(?nodes, "a new master key waits until all nodes know it");
+            }
+            Resealed::Seals(key) => {
+                tracing::info!(%key, "a new master key seals; what others have sealed is sealed anew");
+            }
+            Resealed::Rows { more: false, .. } => {
+                tracing::info!("everything is sealed with the new master key; no other one is needed");
+            }
+        }
+        Ok(step.rows())
     }
 
     /// Makes room for the days to come.

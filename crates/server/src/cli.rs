@@ -49,6 +49,9 @@ pub(crate) enum Command {
     /// Make API keys while no server runs.
     #[command(subcommand, after_help = help::KEY)]
     Key(KeyCommand),
+    /// Replace the key that seals secrets on disk, also while a server runs.
+    #[command(subcommand, after_help = help::MASTER_KEY)]
+    MasterKey(MasterKeyCommand),
     /// Copy the database into a file, also while a server runs.
     #[command(after_help = help::BACKUP)]
     Backup(BackupOptions),
@@ -77,6 +80,20 @@ pub(crate) enum KeyCommand {
     /// Make a key and print it: it is shown this once and kept only as a hash.
     #[command(after_help = help::KEY_CREATE)]
     Create(KeyOptions),
+}
+
+/// What can be done with master keys. None of it takes anything.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MasterKeyCommand {
+    /// Make a new key and seal everything anew with it; or go on with what was interrupted.
+    #[command(after_help = help::MASTER_KEY_ROTATE)]
+    Rotate,
+    /// Show the keys, and how much is sealed with each.
+    #[command(after_help = help::MASTER_KEY_LIST)]
+    List,
+    /// Remove the keys that nothing is sealed with any more.
+    #[command(after_help = help::MASTER_KEY_FORGET)]
+    Forget,
 }
 
 /// What `stentor key create` takes. A tenant is named exactly when the role is `Tenant`, a project never when it is `Root`.
@@ -203,6 +220,11 @@ fn grammar() -> clap::Command {
         })
         .mut_subcommand("demo", |demo| demo.arg(argument(&LISTEN.about)))
         .mut_subcommand("key", |key| key.mut_subcommand("create", with_store))
+        .mut_subcommand("master-key", |keys| {
+            ["rotate", "list", "forget"]
+                .into_iter()
+                .fold(keys, |keys, name| keys.mut_subcommand(name, with_store))
+        })
         .mut_subcommand("backup", with_store)
         .mut_subcommand("migrate", with_store);
     let logging = LOGGING

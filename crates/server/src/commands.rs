@@ -4,6 +4,7 @@ pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod key;
+pub(crate) mod master_key;
 pub(crate) mod migrate;
 pub(crate) mod serve;
 

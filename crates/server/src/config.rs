@@ -34,7 +34,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 pub(crate) use layers::{Flags, Layers};
 use refusal::Origin;
 pub(crate) use refusal::Refusal;
-pub(crate) use secrets::{DatabasePassword, MasterKey, RootKey};
+pub(crate) use secrets::{DatabasePassword, MASTER_KEYS_MAX, MasterKey, RootKey};
 pub(crate) use setting::About;
 pub(crate) use variables::Variables;
 
@@ -89,6 +89,8 @@ pub(crate) struct StoreConfig {
     pub(crate) database: Database,
     /// The keys that seal secrets, the current one first; empty when the data directory keeps a key of its own.
     pub(crate) master_keys: Vec<MasterKey>,
+    /// The file that they were read from, if it was not the variable that gave them.
+    pub(crate) master_key_file: Option<PathBuf>,
 }
 
 impl StoreConfig {
@@ -101,10 +103,15 @@ impl StoreConfig {
             &settings::MASTER_KEY_FILE,
             MasterKey::parse_list,
         )?;
+        let file = match layers.variables().get(variables::MASTER_KEY)? {
+            Some(_) => None,
+            None => layers.optional(&settings::MASTER_KEY_FILE)?,
+        };
         Ok(Self {
             data,
             database,
             master_keys: keys.unwrap_or_default(),
+            master_key_file: file,
         })
     }
 }
@@ -306,6 +313,7 @@ impl ServeConfig {
                 data: data.to_owned(),
                 database: Database::File(data.join(DATABASE_FILE)),
                 master_keys: Vec::new(),
+                master_key_file: None,
             },
             listen,
             allow_destinations: LOOPBACK.parse().into_iter().collect(),

@@ -5,7 +5,7 @@
 //! - `config` puts flags, variables, file and defaults together into what a command runs with;
 //! - `telemetry` starts the log, `open_files` makes room for sockets;
 //! - `node` is one running node: store, engine, dispatcher and listener wired together, on the machine's clock (`system`)
-//!   and in its `data_folder`;
+//!   in its `data_folder`, with the master keys of its `key_source`;
 //! - `commands` are the commands, one file each; `failure` is how they end when they do not succeed;
 //! - `client` and `loopback` are the HTTP of the commands that call a server and bring a receiver of their own.
 
@@ -15,6 +15,7 @@ mod commands;
 mod config;
 mod data_folder;
 mod failure;
+mod key_source;
 mod loopback;
 mod node;
 mod open_files;
@@ -24,7 +25,7 @@ mod telemetry;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::cli::{Command, Invocation, KeyCommand};
+use crate::cli::{Command, Invocation, KeyCommand, MasterKeyCommand};
 use crate::config::{BenchServer, Layers, LogConfig, ServeConfig, StoreConfig, Variables, settings};
 use crate::failure::Failure;
 
@@ -77,6 +78,15 @@ async fn dispatch(command: Command, layers: &Layers, open_files: u64) -> Result<
         }
         Command::Key(KeyCommand::Create(options)) => {
             commands::key::run(options, StoreConfig::resolve(layers)?).await
+        }
+        Command::MasterKey(MasterKeyCommand::Rotate) => {
+            commands::master_key::rotate(StoreConfig::resolve(layers)?).await
+        }
+        Command::MasterKey(MasterKeyCommand::List) => {
+            commands::master_key::list(StoreConfig::resolve(layers)?).await
+        }
+        Command::MasterKey(MasterKeyCommand::Forget) => {
+            commands::master_key::forget(StoreConfig::resolve(layers)?).await
         }
         Command::Backup(options) => commands::backup::run(options, StoreConfig::resolve(layers)?).await,
         Command::Migrate => commands::migrate::run(StoreConfig::resolve(layers)?).await,

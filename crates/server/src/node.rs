@@ -29,6 +29,7 @@ use tokio::task::JoinHandle;
 use crate::config::ServeConfig;
 use crate::data_folder;
 use crate::failure::Failure;
+use crate::key_source::{self, KeySource};
 use crate::open_files;
 use crate::system::{SystemChance, SystemClock};
 
@@ -57,7 +58,8 @@ impl Node {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let chance: Arc<dyn Chance> = Arc::new(SystemChance);
         data_folder::make(&config.store)?;
-        let master = data_folder::master_keys(&config.store, &*chance).await?;
+        let master = key_source::master_keys(&config.store, &*chance).await?;
+        let known_keys = master.ids();
         let listener = listen::bind(config.listen).map_err(|error| cannot_listen(config.listen, &error))?;
         let address = listener
             .local_addr()
@@ -95,6 +97,12 @@ impl Node {
         let working = vec![
             tokio::spawn(Arc::clone(&dispatcher).run(fresh, working_stopped.clone())),
             tokio::spawn(jobs::run(engine.clone(), working_stopped.clone())),
+            tokio::spawn(key_source::follow(
+                KeySource::of(&config.store),
+                store.clone(),
+                known_keys,
+                working_stopped.clone(),
+            )),
             tokio::spawn(close_idle(transport, working_stopped)),
         ];
         let app = App::new(engine, app_settings(&config));

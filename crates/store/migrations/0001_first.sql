@@ -22,7 +22,9 @@ CREATE TABLE nodes (
     name       TEXT   NOT NULL,
     started_at BIGINT NOT NULL,
     beat_at    BIGINT NOT NULL,
-    applied    BIGINT NOT NULL DEFAULT 0
+    applied    BIGINT NOT NULL DEFAULT 0,
+    -- The master keys that it knows, by their numbers, separated by commas.
+    master_keys TEXT  NOT NULL DEFAULT ''
 );
 
 CREATE TABLE shards (
@@ -188,6 +190,7 @@ CREATE TABLE secrets (
     expires_at BIGINT
 );
 CREATE INDEX secrets_of_endpoint ON secrets (endpoint, n);
+CREATE INDEX secrets_sealed_with ON secrets (master_key);
 
 -- Versions of an endpoint's custom headers, sealed; attempts name the version that was sent.
 CREATE TABLE header_sets (
@@ -196,6 +199,7 @@ CREATE TABLE header_sets (
     master_key BIGINT NOT NULL,
     sealed     BYTEA  NOT NULL
 );
+CREATE INDEX header_sets_sealed_with ON header_sets (master_key);
 
 CREATE TABLE events (
     n                  BIGINT PRIMARY KEY,

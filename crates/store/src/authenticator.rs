@@ -2,7 +2,7 @@
 //!
 //! HMAC-SHA256 under a key that is derived from the master key for one purpose, so that what was made for one says nothing
 //! about another, nor about what is sealed. The tag is the same on every node and after every start. As with what is
-//! sealed, the current master key makes tags, and those of earlier ones are still known.
+//! sealed, the first master key makes tags, and those of the others are known as long as these keys are.
 
 use crate::seal::{MasterKey, MasterKeys};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -17,8 +17,8 @@ const BLOCK_BYTES: usize = 64;
 
 /// Makes and checks the tags of one purpose. Its `Debug` shows no key.
 pub struct Authenticator {
-    current: Key,
-    earlier: Vec<Key>,
+    master: MasterKeys,
+    purpose: String,
 }
 
 /// A derived key, filled up to a block.
@@ -27,23 +27,31 @@ type Key = Zeroizing<[u8; BLOCK_BYTES]>;
 impl Authenticator {
     pub(crate) fn new(master: &MasterKeys, purpose: &str) -> Self {
         Self {
-            current: derived(&master.current, purpose),
-            earlier: master.earlier.iter().map(|key| derived(key, purpose)).collect(),
+            master: master.clone(),
+            purpose: purpose.to_owned(),
         }
     }
 
     /// The tag of `bytes`.
     pub fn tag(&self, bytes: &[u8]) -> [u8; TAG_BYTES] {
         let mut tag = [0; TAG_BYTES];
-        let whole = hmac(&self.current, bytes).finalize().into_bytes();
-        tag.iter_mut().zip(whole).for_each(|(to, from)| *to = from);
+        if let Some(key) = self.keys().first() {
+            let whole = hmac(key, bytes).finalize().into_bytes();
+            tag.iter_mut().zip(whole).for_each(|(to, from)| *to = from);
+        }
         tag
     }
 
     /// Was `tag` made here for `bytes`? Takes the same time for every wrong tag of that length.
     pub fn knows(&self, bytes: &[u8], tag: &[u8]) -> bool {
         let made_with = |key: &Key| hmac(key, bytes).verify_truncated_left(tag).is_ok();
-        tag.len() == TAG_BYTES && (made_with(&self.current) || self.earlier.iter().any(made_with))
+        tag.len() == TAG_BYTES && self.keys().iter().any(made_with)
+    }
+
+    /// Derived each time: the master keys may have changed.
+    fn keys(&self) -> Vec<Key> {
+        let master = self.master.all();
+        master.iter().map(|key| derived(key, &self.purpose)).collect()
     }
 }
 

@@ -8,7 +8,7 @@ mod create;
 pub(crate) mod disable;
 pub(crate) mod header_sets;
 mod rows;
-mod secrets;
+pub(crate) mod secrets;
 mod update;
 
 pub use create::NewEndpoint;
@@ -22,6 +22,7 @@ use crate::once::{Done, Once};
 use crate::seal::MasterKeys;
 use crate::tx::{Tx, values};
 use rows::Stored;
+use secrets::NewSecret;
 use std::time::Duration;
 use stentor_domain::endpoint::{Endpoint, EndpointSettings, Status};
 use stentor_domain::health::Health;
@@ -78,7 +79,7 @@ impl Store {
         new: NewEndpoint,
         once: Option<Once<EndpointWithHealth>>,
     ) -> Result<Done<EndpointWithHealth>, EndpointError> {
-        let prepared = create::prepare(self, new)?;
+        let prepared = create::prepare(self, new);
         self.change(move |tx| Box::pin(create::create(tx, by, prepared, once)))
             .await
     }
@@ -119,7 +120,7 @@ impl Store {
         change: impl FnOnce(&mut EndpointSettings, &mut Status) -> Result<(), Invalid> + Send + 'static,
     ) -> Result<EndpointWithHealth, EndpointError> {
         let at = by.at;
-        let prepared = update::prepare(self, id, secret)?;
+        let prepared = update::prepare(self, id, secret);
         let updated = self
             .change_and(
                 move |tx| Box::pin(update::update(tx, by, prepared, change)),
@@ -144,11 +145,11 @@ impl Store {
         rotation: Rotation,
         once: Option<Once<()>>,
     ) -> Result<Done<()>, EndpointError> {
-        let sealed = secrets::seal(self, &rotation.secret)?;
-        let master = self.master().clone();
+        let secret = NewSecret::new(self, rotation.secret);
+        let sealer = self.sealer();
         let ends_at = by.at.plus(rotation.grace);
         self.change(move |tx| {
-            Box::pin(async move { update::rotate(tx, by, (id, &master), (sealed, ends_at), once).await })
+            Box::pin(async move { update::rotate(tx, by, (id, &sealer), (secret, ends_at), once).await })
         })
         .await
     }

@@ -11,6 +11,7 @@
 //! - `postgres`: the engine on a PostgreSQL server: connections, committers, the node's lease, partitions, migrations;
 //! - [`config`]: the snapshot of the configuration that matching, authentication and sending read;
 //! - [`change`], [`once`], [`seal`]: what all changes of the control plane share: clock, audit, idempotency, sealing;
+//! - [`master_keys`]: which key seals, and how another one takes its place while everything goes on;
 //! - [`authenticator`]: knowing again what was given out, such as where a list goes on;
 //! - [`period`]: what questions about events and deliveries share: the scope and the span of acceptance they look at;
 //!   `channels`: how channels are a column;
@@ -34,6 +35,7 @@ pub mod health;
 pub mod hot;
 pub mod key_uses;
 pub mod keys;
+pub mod master_keys;
 pub mod once;
 pub mod period;
 pub mod projects;
@@ -63,7 +65,7 @@ pub use error::{Result, StoreError};
 pub use fresh::{Fresh, Handover, Waiting};
 pub use member::Recorded;
 pub use postgres::{DaysDropped, PostgresAddress, measure};
-pub use seal::{MasterKey, MasterKeys};
+pub use seal::{MasterKey, MasterKeyId, MasterKeys};
 pub use sqlite::back_up_file;
 
 use crate::authenticator::Authenticator;
@@ -189,6 +191,14 @@ impl Store {
         Sealer {
             master: self.0.common.master.clone(),
             chance: Arc::clone(&self.0.common.chance),
+        }
+    }
+
+    /// This life of this process among the nodes.
+    pub(crate) fn epoch(&self) -> i64 {
+        match &self.0.engine {
+            Engine::Sqlite(engine) => engine.epoch(),
+            Engine::Postgres(engine) => engine.epoch(),
         }
     }
 

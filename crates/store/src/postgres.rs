@@ -39,8 +39,8 @@ use crate::error::{Result, StoreError};
 use crate::fresh::{self, Fresh};
 use crate::health::{self, Healths};
 use crate::hot::Release;
+use crate::master_keys::{self, SealedWith};
 use crate::member::{Hot, Reply};
-use crate::start;
 use crate::tx::Tx;
 use crate::waiters::Waiters;
 use futures_util::future::BoxFuture;
@@ -147,9 +147,19 @@ pub(crate) async fn is_sealed(address: &PostgresAddress) -> Result<bool> {
     if !migrate::is_there(&session).await? {
         return Ok(false);
     }
-    Ok(start::sealed_check(&mut Tx::Postgres(&mut session))
+    Ok(master_keys::check_value(&mut Tx::Postgres(&mut session))
         .await?
         .is_some())
+}
+
+/// How far a rotation of master keys is, beside nodes that may be running.
+pub(crate) async fn sealed_with(address: &PostgresAddress) -> Result<SealedWith> {
+    pooler::check(address).await?;
+    let mut session = Session::open(address, "stentor master-key".into(), START_SETTINGS).await?;
+    if !migrate::is_there(&session).await? {
+        return Ok(SealedWith::default());
+    }
+    master_keys::read(&mut Tx::Postgres(&mut session)).await
 }
 
 /// What an error says, its cause included: alone it says only that there is one.
@@ -170,15 +180,10 @@ impl Postgres {
         pooler::check(&address).await?;
         let mut session = Session::open(&address, "stentor start".into(), START_SETTINGS).await?;
         migrate::migrate(&session).await?;
-        {
-            let mut tx = Tx::Postgres(&mut session);
-            start::check_master_key(&mut tx, &seams.master, &*seams.chance).await?;
-        }
         days::make(&session, seams.clock.now()).await?;
         days::look_for_strays(&session).await?;
         let wants_shards = purpose == Purpose::Run;
-        let registered =
-            node::register(&mut session, &name, wants_shards, &*seams.clock, &*seams.chance).await?;
+        let registered = node::register(&mut session, &name, wants_shards, &seams).await?;
 
         let config = Arc::new(Config::new(seams.master.clone()));
         let waiters = Arc::new(Waiters::default());
@@ -253,6 +258,11 @@ impl Postgres {
             drop(node.await);
         }
         core.changes.close();
+    }
+
+    /// This life of this process.
+    pub(crate) fn epoch(&self) -> i64 {
+        self.core.epoch
     }
 
     /// Lets a member of the hot path wait for its committer.

@@ -23,6 +23,7 @@ use crate::effects::{Effects, Outside};
 use crate::error::{Result, StoreError};
 use crate::fresh::{self, Fresh};
 use crate::health::{self, Healths};
+use crate::master_keys::{self, SealedWith};
 use crate::member::{Hot, Reply};
 use crate::start;
 use crate::tx::{Tx, values};
@@ -48,6 +49,7 @@ use writer::{Command, Writer};
 /// An open embedded store.
 pub(crate) struct Sqlite {
     path: PathBuf,
+    epoch: i64,
     queue: Arc<Queue<Command>>,
     readers: Arc<Readers>,
     checkpointer: Arc<Checkpointer>,
@@ -75,10 +77,11 @@ impl Sqlite {
         let mut connection = open_writer(&path)?;
         migrate::migrate(&mut connection)?;
         let (ids, epoch) = in_transaction(&mut connection, async |tx| {
-            start::check_master_key(tx, &master, &*chance).await?;
+            master_keys::check(tx, &master, &*chance).await?;
             let ids = Ids::new(0, start::greatest_key(tx).await?);
             let epoch = ids.next(clock.now(), &*chance).n;
             register(tx, epoch, clock.now()).await?;
+            master_keys::tell(tx, epoch, &master).await?;
             start::take_over(tx, epoch, clock.now()).await?;
             Ok((ids, epoch))
         })?;
@@ -116,6 +119,7 @@ impl Sqlite {
         let engine = Self {
             readers: Arc::new(Readers::new(&path)),
             path,
+            epoch,
             queue,
             checkpointer,
             threads: Mutex::new(threads),
@@ -133,6 +137,11 @@ impl Sqlite {
             },
         );
         Ok((engine, common, fresh))
+    }
+
+    /// This life of this process.
+    pub(crate) fn epoch(&self) -> i64 {
+        self.epoch
     }
 
     /// Puts a member of the hot path into the writer's queue.
@@ -316,7 +325,21 @@ pub(crate) fn is_sealed(path: &Path) -> Result<bool> {
     }
     let mut connection = open_reader(path)?;
     let has_tables = connection.table_exists(None, "meta")?;
-    Ok(has_tables && at_once(start::sealed_check(&mut Tx::Sqlite(&mut connection)))?.is_some())
+    Ok(has_tables && at_once(master_keys::check_value(&mut Tx::Sqlite(&mut connection)))?.is_some())
+}
+
+/// How far a rotation of master keys is in the database at `path`, beside a server that may be running.
+pub(crate) fn sealed_with(path: &Path) -> Result<SealedWith> {
+    if !is_sealed(path)? {
+        return Ok(SealedWith::default());
+    }
+    let mut connection = open_reader(path)?;
+    at_once(master_keys::read(&mut Tx::Sqlite(&mut connection)))
+}
+
+/// Whether another process works with the database at `path`.
+pub(crate) fn is_held(path: &Path) -> bool {
+    path.exists() && FileLock::take(path).is_err()
 }
 
 /// Brings the schema of the database file at `path` up to date, with no server running. Tells the versions it had and

@@ -1,12 +1,8 @@
 //! What a start finds out and does on any database, before anybody may ask for anything.
 
-use crate::error::{Result, StoreError};
-use crate::seal::MasterKeys;
+use crate::error::Result;
 use crate::tx::{Tx, values};
-use stentor_domain::{Chance, Timestamp};
-
-/// What the check value in the database says, sealed: a start with the wrong master key cannot open it.
-const MASTER_CHECK: (&str, &[u8]) = ("master-key-check", b"stentor");
+use stentor_domain::Timestamp;
 
 /// The greatest keys of the tables whose keys are drawn from one sequence.
 const GREATEST_KEYS: [&str; 14] = [
@@ -26,42 +22,6 @@ const GREATEST_KEYS: [&str; 14] = [
     // What is purged may have had the greatest key.
     "SELECT CASE WHEN payloads_below > deliveries_below THEN payloads_below ELSE deliveries_below END FROM retention WHERE one = 1",
 ];
-
-/// Checks that `master` opens what the database was sealed with; seals the check value where this is the first start.
-pub(crate) async fn check_master_key(
-    tx: &mut Tx<'_>,
-    master: &MasterKeys,
-    chance: &dyn Chance,
-) -> Result<()> {
-    let (name, content) = MASTER_CHECK;
-    if sealed_check(tx).await?.is_none() {
-        let sealed = master.seal(name, content, chance)?;
-        // Of several first starts at once one seals, and the others must have the same key.
-        tx.execute(
-            "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-            values![name, &sealed[..]],
-        )
-        .await?;
-    }
-    let sealed = sealed_check(tx).await?.unwrap_or_default();
-    master.open(name, &sealed).map(drop).map_err(|_| {
-        StoreError::Unavailable(
-            "the master key does not fit this database; configure the key that it was made with \
-             (by default the file master.key in the data folder)"
-                .into(),
-        )
-    })
-}
-
-/// The check value, if the database was ever opened with a master key.
-pub(crate) async fn sealed_check(tx: &mut Tx<'_>) -> Result<Option<Vec<u8>>> {
-    tx.row(
-        "SELECT value FROM meta WHERE name = ?1",
-        values![MASTER_CHECK.0],
-        |row| row.bytes(0),
-    )
-    .await
-}
 
 /// The greatest key in use, so that ids go on from there even if the clock has been set back.
 pub(crate) async fn greatest_key(tx: &mut Tx<'_>) -> Result<i64> {

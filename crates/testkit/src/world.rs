@@ -53,6 +53,8 @@ pub struct Setup {
     pub settings: Settings,
     /// About the dispatcher.
     pub limits: DispatchLimits,
+    /// What seals secrets. Every clone is the same keys: a restart knows those that were used last.
+    pub master: MasterKeys,
     /// How long an endpoint may fail without one success before it is disabled; `None` is for ever.
     pub patience: Option<Duration>,
 }
@@ -65,6 +67,7 @@ impl Default for Setup {
                 in_flight_max: IN_FLIGHT_MAX,
                 in_flight_per_endpoint_max: IN_FLIGHT_PER_ENDPOINT_MAX,
             },
+            master: MasterKeys::new(MasterKey::new([7; 32]), vec![]),
             patience: Some(Duration::from_secs(u64::from(DISABLE_AFTER_DAYS) * 24 * 3600)),
         }
     }
@@ -110,6 +113,17 @@ impl World {
 
     /// The same, `meanwhile` done to the database before the next start.
     pub async fn kill_and_restart_after(self, meanwhile: impl FnOnce(&TestDatabase)) -> Self {
+        let kept = self.kill().await;
+        meanwhile(&kept.database);
+        Self::start(kept).await
+    }
+
+    /// Everything in memory is lost; what is left is the database.
+    pub async fn leave_database(self) -> TestDatabase {
+        self.kill().await.database
+    }
+
+    async fn kill(self) -> Kept {
         let Self {
             clock,
             store,
@@ -136,15 +150,13 @@ impl World {
         drop((dispatcher, fresh, engine, store));
         // Somebody had connections of their own to the receivers, which are closed now.
         receivers.speak();
-        meanwhile(&database);
-        Self::start(Kept {
+        Kept {
             database,
             clock,
             receivers,
             root: Some(root),
             setup,
-        })
-        .await
+        }
     }
 
     async fn start(kept: Kept) -> Self {
@@ -159,7 +171,7 @@ impl World {
         let options = Options {
             database: database.location(),
             purpose: Purpose::Run,
-            master: MasterKeys::new(MasterKey::new([7; 32]), vec![]),
+            master: setup.master.clone(),
             clock: Arc::clone(&clock) as _,
             chance: Arc::clone(&chance),
         };

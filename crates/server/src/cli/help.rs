@@ -95,6 +95,55 @@ Examples:
 
 Next: `stentor serve --help`.";
 
+pub(super) const MASTER_KEY: &str = "\
+A master key seals signing secrets and custom headers in the database. It is in the file master.key of
+the data directory, unless STENTOR_MASTER_KEY or STENTOR_MASTER_KEY_FILE gives it. Keys are shown by
+their names, 16 digits that do not tell the key.
+
+Examples:
+  stentor master-key rotate && stentor master-key forget
+      A new key takes the place of the old one. Keep a copy of both apart: older backups need the old.
+
+Next: `stentor master-key rotate --help`.";
+
+pub(super) const MASTER_KEY_ROTATE: &str = "\
+Puts a new key in front of the file master.key. A running server takes it within a second or two and
+seals everything anew in the background, while it serves and delivers; without one the command does
+that itself. It shows how far it is, and ends when the new key has sealed everything. It may be
+interrupted, and the server killed, at any moment: the same command goes on, and so does a server.
+The old key stays in the file until `stentor master-key forget`.
+
+Where STENTOR_MASTER_KEY_FILE or STENTOR_MASTER_KEY gives the keys, put the new one in front of the
+list yourself, a comma behind it, then run this to see it through. A server reads the file anew every
+second; for the variable it must be started again.
+
+Several nodes on one PostgreSQL database: run this on one of them and copy its master.key to all
+others. The new key seals nothing until every node knows it.
+
+Examples:
+  stentor master-key rotate --data /var/lib/stentor
+      With a server running on that directory, or without.
+
+Next: back up master.key, then `stentor master-key forget --help`.";
+
+pub(super) const MASTER_KEY_LIST: &str = "\
+Examples:
+  stentor master-key list --data /var/lib/stentor
+      How far a rotation is.
+
+Next: `stentor master-key rotate --help`.";
+
+pub(super) const MASTER_KEY_FORGET: &str = "\
+Removes from the file master.key what `stentor master-key list` shows as needed for nothing. Backups of
+the database from before the rotation still need those keys: keep a copy with them. Cursors of lists
+that were given out before the rotation answer 400 from now on.
+
+Examples:
+  stentor master-key forget --data /var/lib/stentor
+      With a server running on that directory, or without.
+
+Next: copy master.key to where your backups can find it.";
+
 pub(super) const BACKUP: &str = "\
 The copy is one whole database of one moment. Secrets in it are sealed: keep the master key, too,
 and keep it elsewhere.

@@ -14,6 +14,7 @@ use crate::cli::{KeyOptions, Role};
 use crate::config::StoreConfig;
 use crate::data_folder;
 use crate::failure::Failure;
+use crate::key_source;
 use crate::system::{SystemChance, SystemClock};
 
 /// Makes the key and prints it once to standard output, alone, so that a script can take it; what it is goes to standard
@@ -22,7 +23,7 @@ pub(crate) async fn run(options: KeyOptions, config: StoreConfig) -> Result<(), 
     let chance: Arc<dyn Chance> = Arc::new(SystemChance);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     data_folder::make(&config)?;
-    let master = data_folder::master_keys(&config, &*chance).await?;
+    let master = key_source::master_keys(&config, &*chance).await?;
     let options_of_store = Options {
         database: config.database,
         purpose: Purpose::Administer,

@@ -11,7 +11,7 @@ const ROOT_KEY_PREFIX: &str = "stn_root_";
 const ROOT_KEY_CHARACTERS: usize = 43;
 const MASTER_KEY_BYTES: usize = 32;
 /// The current key and those that a rotation has not yet replaced everywhere.
-const MASTER_KEYS_MAX: usize = 16;
+pub(crate) const MASTER_KEYS_MAX: usize = 16;
 
 /// The key that may do everything, as its holder sends it.
 #[derive(Clone)]
@@ -69,6 +69,16 @@ impl MasterKey {
             .ok_or_else(|| {
                 format!("a key in it is not base64 of {MASTER_KEY_BYTES} bytes; `openssl rand -base64 32` makes one")
             })
+    }
+
+    /// Takes the bytes of a key that was drawn.
+    pub(crate) fn new(bytes: [u8; MASTER_KEY_BYTES]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The key in clear, as `parse_list` takes it.
+    pub(crate) fn text(&self) -> Zeroizing<String> {
+        Zeroizing::new(STANDARD.encode(self.0.as_slice()))
     }
 
     /// The key in clear, to seal and open with.

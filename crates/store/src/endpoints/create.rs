@@ -1,6 +1,6 @@
 //! Making an endpoint.
 
-use super::secrets::{self, Sealed};
+use super::secrets::{self, NewSecret};
 use super::{EndpointError, EndpointWithHealth, check_uid_is_free, conclude, header_sets, rows};
 use crate::Store;
 use crate::change::{By, tick};
@@ -31,24 +31,24 @@ pub struct NewEndpoint {
     pub endpoints_max: u32,
 }
 
-/// The same, with all that the store has to draw and seal beforehand.
+/// The same, with all that the store has to draw beforehand.
 pub(super) struct Prepared {
     new: NewEndpoint,
     id: EndpointId,
     header_set: i64,
-    secret: Sealed,
+    secret: NewSecret,
     sealer: Sealer,
 }
 
-pub(super) fn prepare(store: &Store, new: NewEndpoint) -> Result<Prepared> {
-    let secret = secrets::seal(store, &new.secret)?;
-    Ok(Prepared {
+pub(super) fn prepare(store: &Store, new: NewEndpoint) -> Prepared {
+    let secret = NewSecret::new(store, new.secret.clone());
+    Prepared {
         new,
         id: EndpointId(store.next_id()),
         header_set: store.next_id().n,
         secret,
         sealer: store.sealer(),
-    })
+    }
 }
 
 pub(super) async fn create(
@@ -77,7 +77,7 @@ pub(super) async fn create(
         tenant: new.tenant,
         number,
         settings: new.settings,
-        public_key: secret.public_key.clone(),
+        public_key: secret.public_key(),
         status: Status::Active,
         created_at: by.at,
         updated_at: by.at,
@@ -95,7 +95,7 @@ pub(super) async fn create(
         made: Made::default(),
     };
     rows::insert(tx, &config, new.through).await?;
-    secrets::insert(tx, id.n(), &secret, by.at).await?;
+    secrets::insert(tx, id.n(), &secret, &sealer, by.at).await?;
     conclude(tx, &by, "endpoint.created", &config, None).await?;
     let made = EndpointWithHealth {
         endpoint: config.endpoint,

@@ -22,10 +22,10 @@ pub(crate) async fn put(
     }
     let plain = postcard::to_extend(headers.pairs(), vec![LAYOUT])
         .map_err(|error| StoreError::Unreadable(error.to_string()))?;
-    let sealed = sealer.seal(&identity(n), &plain)?;
+    let sealed = sealer.seal(tx, &identity(n), &plain).await?;
     tx.execute_one(
         "INSERT INTO header_sets (n, endpoint, master_key, sealed) VALUES (?1, ?2, ?3, ?4)",
-        values![n, endpoint, sealer.master.current_id(), &sealed[..]],
+        values![n, endpoint, sealed.master_key.number(), &sealed.bytes[..]],
     )
     .await?;
     Ok(Some(n))
@@ -43,6 +43,6 @@ pub(crate) fn open(n: i64, sealed: &[u8], master: &MasterKeys) -> Result<CustomH
 }
 
 /// What binds sealed headers to their row.
-fn identity(n: i64) -> String {
+pub(crate) fn identity(n: i64) -> String {
     format!("header_set:{n}")
 }

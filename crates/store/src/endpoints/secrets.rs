@@ -2,41 +2,49 @@
 
 use crate::Store;
 use crate::error::{Result, StoreError};
-use crate::seal::MasterKeys;
+use crate::seal::{MasterKeys, Sealer};
 use crate::tx::{Tx, values};
 use std::collections::HashMap;
 use stentor_domain::Timestamp;
 use stentor_domain::limits::SECRETS_VALID_MAX;
 use stentor_domain::secret::{Secret, SigningSecret};
 
-/// A new secret, ready to be written.
-pub(super) struct Sealed {
+/// A new secret, with the key of its row.
+pub(super) struct NewSecret {
     n: i64,
-    pub(super) public_key: Option<String>,
-    master_key: i64,
-    sealed: Vec<u8>,
+    secret: Secret,
 }
 
-pub(super) fn seal(store: &Store, secret: &Secret) -> Result<Sealed> {
-    let n = store.next_id().n;
-    let master = store.master();
-    Ok(Sealed {
-        n,
-        public_key: secret.public_key(),
-        master_key: master.current_id(),
-        sealed: master.seal(&identity(n), secret.expose().as_bytes(), store.chance())?,
-    })
+impl NewSecret {
+    pub(super) fn new(store: &Store, secret: Secret) -> Self {
+        Self {
+            n: store.next_id().n,
+            secret,
+        }
+    }
+
+    pub(super) fn public_key(&self) -> Option<String> {
+        self.secret.public_key()
+    }
 }
 
-pub(super) async fn insert(tx: &mut Tx<'_>, endpoint: i64, new: &Sealed, at: Timestamp) -> Result<()> {
+pub(super) async fn insert(
+    tx: &mut Tx<'_>,
+    endpoint: i64,
+    new: &NewSecret,
+    sealer: &Sealer,
+    at: Timestamp,
+) -> Result<()> {
+    let plain = new.secret.expose().as_bytes();
+    let sealed = sealer.seal(tx, &identity(new.n), plain).await?;
     tx.execute_one(
         "INSERT INTO secrets (n, endpoint, public_key, master_key, sealed, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         values![
             new.n,
             endpoint,
-            new.public_key.as_deref(),
-            new.master_key,
-            &new.sealed[..],
+            new.public_key().as_deref(),
+            sealed.master_key.number(),
+            &sealed.bytes[..],
             at
         ],
     )
@@ -112,6 +120,6 @@ fn open(n: i64, sealed: &[u8], master: &MasterKeys) -> Result<Secret> {
 }
 
 /// What binds a sealed secret to its row.
-fn identity(n: i64) -> String {
+pub(crate) fn identity(n: i64) -> String {
     format!("secret:{n}")
 }

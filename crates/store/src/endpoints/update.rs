@@ -1,6 +1,6 @@
 //! Changing an endpoint, its secrets, and deleting it.
 
-use super::secrets::{self, Sealed};
+use super::secrets::{self, NewSecret};
 use super::{EndpointError, EndpointWithHealth, check_uid_is_free, conclude, header_sets, rows};
 use crate::Store;
 use crate::change::{By, tick};
@@ -15,11 +15,11 @@ use stentor_domain::id::EndpointId;
 use stentor_domain::name::Invalid;
 use stentor_domain::secret::Secret;
 
-/// What the store has to draw and seal before a change.
+/// What the store has to draw before a change.
 pub(super) struct Prepared {
     id: EndpointId,
     header_set: i64,
-    secret: Option<Sealed>,
+    secret: Option<NewSecret>,
     sealer: Sealer,
 }
 
@@ -33,14 +33,13 @@ pub(super) struct Updated {
     pub(super) forgiven: bool,
 }
 
-pub(super) fn prepare(store: &Store, id: EndpointId, secret: Option<Secret>) -> Result<Prepared> {
-    let secret = secret.map(|secret| secrets::seal(store, &secret)).transpose()?;
-    Ok(Prepared {
+pub(super) fn prepare(store: &Store, id: EndpointId, secret: Option<Secret>) -> Prepared {
+    Prepared {
         id,
         header_set: store.next_id().n,
-        secret,
+        secret: secret.map(|secret| NewSecret::new(store, secret)),
         sealer: store.sealer(),
-    })
+    }
 }
 
 pub(super) async fn update(
@@ -57,7 +56,7 @@ pub(super) async fn update(
     let endpoint = &mut stored.config.endpoint;
     change(&mut endpoint.settings, &mut endpoint.status)?;
     if let Some(secret) = &prepared.secret {
-        endpoint.public_key.clone_from(&secret.public_key);
+        endpoint.public_key = secret.public_key();
     }
     endpoint.check_signing(prepared.secret.is_some())?;
     endpoint.updated_at = by.at;
@@ -71,7 +70,7 @@ pub(super) async fn update(
     rows::write(tx, &stored.config).await?;
     if let Some(secret) = &prepared.secret {
         secrets::end_all(tx, id.n()).await?;
-        secrets::insert(tx, id.n(), secret, by.at).await?;
+        secrets::insert(tx, id.n(), secret, sealer, by.at).await?;
     }
     let changed = changed_fields(&before, &stored.config.endpoint, prepared.secret.is_some());
     conclude(tx, &by, "endpoint.updated", &stored.config, Some(&changed)).await?;
@@ -93,20 +92,20 @@ pub(super) async fn update(
 pub(super) async fn rotate(
     tx: &mut Tx<'_>,
     by: By,
-    (id, master): (EndpointId, &MasterKeys),
-    (secret, ends_at): (Sealed, Timestamp),
+    (id, sealer): (EndpointId, &Sealer),
+    (secret, ends_at): (NewSecret, Timestamp),
     once: Option<Once<()>>,
 ) -> Result<Done<()>, EndpointError> {
     let version = tick(tx).await?;
     if let Some(done) = once::before(tx, once.as_ref(), by.at).await? {
         return Ok(done);
     }
-    let stored = rows::find(tx, id, master).await?;
+    let stored = rows::find(tx, id, &sealer.master).await?;
     let mut config = stored.ok_or(EndpointError::NotFound)?.config;
-    config.endpoint.public_key.clone_from(&secret.public_key);
+    config.endpoint.public_key = secret.public_key();
     config.endpoint.check_signing(true)?;
     secrets::end_later(tx, id.n(), by.at, ends_at).await?;
-    secrets::insert(tx, id.n(), &secret, by.at).await?;
+    secrets::insert(tx, id.n(), &secret, sealer, by.at).await?;
     config.version = version;
     config.endpoint.updated_at = by.at;
     rows::write(tx, &config).await?;

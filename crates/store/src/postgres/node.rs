@@ -17,13 +17,14 @@ use super::inherit::{self, lock_shards, owner};
 use super::lease::{LEASE, since_boot};
 use super::session::{Session, within};
 use super::{CONTROL_SETTINGS, Core};
+use crate::common::Seams;
 use crate::error::{Result, StoreError};
+use crate::master_keys;
 use crate::start;
 use crate::tx::{Row, Tx, values};
 use std::sync::Arc;
 use std::time::Duration;
 use stentor_domain::id::Ids;
-use stentor_domain::{Chance, Clock};
 use tokio::task::JoinHandle;
 
 /// How often a node beats.
@@ -96,11 +97,10 @@ pub(crate) async fn register(
     session: &mut Session,
     name: &str,
     owns: bool,
-    clock: &dyn Clock,
-    chance: &dyn Chance,
+    seams: &Seams,
 ) -> Result<Registered> {
     session.begin().await?;
-    let registered = register_within(session, name, owns, clock, chance).await;
+    let registered = register_within(session, name, owns, seams).await;
     match &registered {
         Ok(_) => session.commit().await?,
         Err(_) => session.roll_back().await?,
@@ -108,16 +108,18 @@ pub(crate) async fn register(
     registered
 }
 
-async fn register_within(
-    session: &mut Session,
-    name: &str,
-    owns: bool,
-    clock: &dyn Clock,
-    chance: &dyn Chance,
-) -> Result<Registered> {
+async fn register_within(session: &mut Session, name: &str, owns: bool, seams: &Seams) -> Result<Registered> {
+    let Seams {
+        master,
+        clock,
+        chance,
+    } = seams;
     let beat_sent = since_boot();
     let mut tx = Tx::Postgres(session);
     lock_shards(&mut tx).await?;
+    // In the transaction that makes it a node: another key begins to seal before it, and is asked for here, or after it, and
+    // sees what this node knows.
+    master_keys::check(&mut tx, master, &**chance).await?;
     let taken = tx
         .rows("SELECT number FROM nodes", values![], |row| row.int(0))
         .await?;
@@ -128,9 +130,10 @@ async fn register_within(
         )
     })?;
     let ids = Ids::new(number, start::greatest_key(&mut tx).await?);
-    let epoch = ids.next(clock.now(), chance).n;
+    let epoch = ids.next(clock.now(), &**chance).n;
     tx.execute_one(REGISTER, values![epoch, i64::from(number), name])
         .await?;
+    master_keys::tell(&mut tx, epoch, master).await?;
     let owns = owns && owner(&mut tx).await?.is_none();
     if owns {
         start::take_over(&mut tx, epoch, clock.now()).await?;

@@ -9,6 +9,7 @@
 //! - `opening`: what a start finds, recovers and refuses;
 //! - `swept`: endpoints that are deleted, and what is written for them afterwards;
 //! - `sealing`: what nobody can read in the database;
+//! - `rotating`: master keys, one after the other;
 //! - `postgres_only`: days, and what a success touches;
 //! - `sqlite`: the file itself: its lock, its log, and backups.
 
@@ -27,6 +28,7 @@ mod large;
 mod opening;
 mod postgres_only;
 mod retention;
+mod rotating;
 mod sealing;
 mod sqlite;
 mod swept;
