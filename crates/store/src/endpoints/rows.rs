@@ -28,7 +28,7 @@ pub(super) struct Stored {
 }
 
 /// Where the columns of its health begin.
-const HEALTH: usize = 31;
+const HEALTH: usize = 30;
 
 /// A question about endpoints `e` of tenants `t`, whose rows [`read`] reads. Of an endpoint's secrets the newest alone has no
 /// end.
@@ -36,10 +36,10 @@ macro_rules! endpoints {
     ($rest:literal) => {
         concat!(
             "SELECT e.n, e.tag, e.tenant, t.tag, e.project, p.tag, e.number, e.created_at, e.updated_at,
-                    e.shard, e.header_set, e.config_version, e.deleted_at, e.kind,
+                    e.shard, e.header_set, e.config_version, e.deleted_at, s.public_key,
                     e.status, e.paused_at, e.disabled_reason, e.uid, e.name, e.description, e.url, e.events,
                     h.sealed, e.timeout_seconds, e.retry_schedule, e.retry_anchor, e.max_in_flight, e.metadata,
-                    e.header_styles, e.payload_format, s.public_key, ",
+                    e.header_styles, e.payload_format, ",
             health::columns!(),
             "
              FROM endpoints e
@@ -173,7 +173,7 @@ fn read(row: &Row<'_>, master: &MasterKeys) -> Result<Stored> {
         tenant: TenantId(id(2)?),
         number: row.int(6)?,
         settings: read_settings(row, custom_headers)?,
-        public_key: row.text_or_null(30)?,
+        public_key: row.text_or_null(13)?,
         status: read_status(row)?,
         created_at: row.time(7)?,
         updated_at: row.time(8)?,
