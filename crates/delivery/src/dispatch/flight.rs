@@ -44,10 +44,10 @@ impl Drop for Flight<'_> {
 impl Dispatcher {
     /// Starts every attempt that may start now, each in a task of its own that goes on with the next one.
     pub(super) fn start_all(self: &Arc<Self>) {
-        while let Some(claimed) = self.start_next() {
+        while let Some(first) = self.start_next() {
             let this = Arc::clone(self);
             tokio::spawn(async move {
-                let mut next = Some(claimed);
+                let mut next = Some(first);
                 while let Some(started) = next {
                     this.attempt(started).await;
                     next = this.start_next();

@@ -9,11 +9,14 @@ use axum::body::Body;
 use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use stentor_domain::attempt::{Attempt, Exchange, Outcome};
+use stentor_domain::judge::Effect;
 use stentor_domain::key::KeyText;
 use stentor_engine::{Engine, Result, Settings};
 use stentor_http::listen::PeerAddr;
 use stentor_http::{App, AppSettings, RequestQuotas, router};
-use stentor_store::{Fresh, MasterKey, MasterKeys, Options, Purpose, Store};
+use stentor_store::hot::{Claimed, Finish, Next};
+use stentor_store::{Fresh, Handover, MasterKey, MasterKeys, Options, Purpose, Store};
 use stentor_testkit::{SeededChance, StepClock, TestDatabase};
 use tower::ServiceExt as _;
 
@@ -86,6 +89,48 @@ impl Answer {
 }
 
 impl World {
+    /// The next delivery that is handed over to be sent.
+    pub(crate) async fn handed_over(&mut self) -> Claimed {
+        loop {
+            if let Handover::Claimed(mut claimed) = self.fresh.next().await.unwrap() {
+                return claimed.remove(0);
+            }
+        }
+    }
+
+    /// Records the attempt of a delivery that was handed over, made and ended at this moment.
+    pub(crate) async fn record(
+        &self,
+        claimed: &Claimed,
+        outcome: Outcome,
+        exchange: Exchange,
+        next: Next,
+        effect: Effect,
+    ) {
+        let now = self.store.clock().now();
+        let configured = self.store.config().endpoint(claimed.endpoint).unwrap();
+        let finish = Finish {
+            delivery: claimed.delivery,
+            event: claimed.event.id.n(),
+            endpoint: claimed.endpoint,
+            endpoint_version: configured.version,
+            shard: claimed.shard,
+            tenant: claimed.event.tenant,
+            attempt: Attempt {
+                no: claimed.attempt,
+                trigger: claimed.trigger,
+                started_at: now,
+                outcome,
+                exchange,
+            },
+            next,
+            effect,
+            patience: None,
+            ended_at: now,
+        };
+        self.store.finish_attempt(finish).await.unwrap();
+    }
+
     /// A first start.
     pub(crate) async fn start() -> Self {
         Self::start_with(Settings::default()).await

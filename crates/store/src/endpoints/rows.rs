@@ -29,7 +29,7 @@ pub(super) struct Stored {
 }
 
 /// Where the columns of its health begin.
-const HEALTH: usize = 33;
+const HEALTH: usize = 32;
 
 /// A question about endpoints `e` of tenants `t`, whose rows [`read`] reads. Of an endpoint's secrets the newest alone has no
 /// end.
@@ -37,10 +37,10 @@ macro_rules! endpoints {
     ($rest:literal) => {
         concat!(
             "SELECT e.n, e.tag, e.tenant, t.tag, e.project, p.tag, e.number, e.created_at, e.updated_at,
-                    e.shard, e.header_set, e.config_version, e.deleted_at, e.kind,
+                    e.shard, e.header_set, e.config_version, e.deleted_at, s.public_key,
                     e.status, e.paused_at, e.disabled_reason, e.uid, e.name, e.description, e.url, e.events,
                     h.sealed, e.timeout_seconds, e.retry_schedule, e.retry_anchor, e.max_in_flight, e.metadata,
-                    e.header_styles, e.payload_format, s.public_key, e.channels, e.filter, ",
+                    e.header_styles, e.payload_format, e.channels, e.filter, ",
             health::columns!(),
             "
              FROM endpoints e
@@ -176,7 +176,7 @@ fn read(row: &Row<'_>, master: &MasterKeys) -> Result<Stored> {
         tenant: TenantId(id(2)?),
         number: row.int(6)?,
         settings: read_settings(row, custom_headers)?,
-        public_key: row.text_or_null(30)?,
+        public_key: row.text_or_null(13)?,
         status: read_status(row)?,
         created_at: row.time(7)?,
         updated_at: row.time(8)?,
@@ -213,7 +213,7 @@ fn read_settings(row: &Row<'_>, custom_headers: CustomHeaders) -> Result<Endpoin
     let styles: Vec<&str> = styles.split(',').collect();
     let subscription = Subscription {
         types: Types::parse(&events).map_err(|(_, rule)| unreadable(rule))?,
-        channels: read_channels(row.text_or_null(31)?.as_deref())?,
+        channels: read_channels(row.text_or_null(30)?.as_deref())?,
     };
     Ok(EndpointSettings {
         uid: row.text_or_null(17)?,
@@ -221,7 +221,7 @@ fn read_settings(row: &Row<'_>, custom_headers: CustomHeaders) -> Result<Endpoin
         description: row.text_or_null(19)?,
         url: EndpointUrl::stored(&row.text(20)?).map_err(unreadable)?,
         subscription,
-        filter: row.text_or_null(32)?,
+        filter: row.text_or_null(31)?,
         custom_headers,
         timeout_seconds: small(row.int(23)?)?,
         schedule: read_schedule(&row.text(24)?)?,

@@ -32,15 +32,20 @@ fn patient() -> EndpointFields {
     }
 }
 
+/// Publishes so many events, each once what came of the one before is known.
+async fn publish_in_turn(world: &mut World, events: usize) {
+    for _ in 0..events {
+        world.publish("acme", "{}").await;
+        world.settle().await;
+    }
+}
+
 #[tokio::test]
 async fn ten_failures_in_a_row_open_the_breaker_and_one_probe_goes_out_when_its_time_comes() {
     let mut world = world().await;
     let endpoint = world.endpoint_with("acme", URL, patient()).await;
     world.receivers.script(URL, &[Reply::Status(500)]);
-    for _ in 0..9 {
-        world.publish("acme", "{}").await;
-        world.settle().await;
-    }
+    publish_in_turn(&mut world, 9).await;
     assert_eq!(breaker(&world, endpoint).await, Breaker::Closed);
     world.publish("acme", "{}").await;
     world.settle().await;
@@ -66,10 +71,7 @@ async fn a_receiver_that_comes_back_gets_more_with_each_success_and_loses_nothin
     let mut world = world().await;
     let endpoint = world.endpoint_with("acme", URL, patient()).await;
     world.receivers.script(URL, &[Reply::Status(500)]);
-    for _ in 0..10 {
-        world.publish("acme", "{}").await;
-        world.settle().await;
-    }
+    publish_in_turn(&mut world, 10).await;
     let events = world.publish_many("acme", 200).await;
     world.settle().await;
     assert_eq!(world.receivers.take().len(), 10);
@@ -97,10 +99,7 @@ async fn an_open_breaker_delays_attempts_and_counts_none() {
     let mut world = world().await;
     world.endpoint_with("acme", URL, patient()).await;
     world.receivers.script(URL, &[Reply::Status(500)]);
-    for _ in 0..10 {
-        world.publish("acme", "{}").await;
-        world.settle().await;
-    }
+    publish_in_turn(&mut world, 10).await;
     let event = world.publish("acme", "{}").await;
     world.after(seconds(20)).await;
     assert_eq!(world.timeline(event).await, ["pending"]);
@@ -114,10 +113,7 @@ async fn the_breaker_survives_the_death_of_the_process() {
     let mut world = world().await;
     let endpoint = world.endpoint_with("acme", URL, patient()).await;
     world.receivers.script(URL, &[Reply::Status(500)]);
-    for _ in 0..10 {
-        world.publish("acme", "{}").await;
-        world.settle().await;
-    }
+    publish_in_turn(&mut world, 10).await;
     world.publish("acme", "{}").await;
     world.receivers.take();
     let mut world = world.kill_and_restart().await;
@@ -134,10 +130,7 @@ async fn moving_or_resuming_an_endpoint_forgives_what_it_was() {
         let mut world = world().await;
         let endpoint = world.endpoint_with("acme", URL, patient()).await;
         world.receivers.script(URL, &[Reply::Status(500)]);
-        for _ in 0..10 {
-            world.publish("acme", "{}").await;
-            world.settle().await;
-        }
+        publish_in_turn(&mut world, 10).await;
         let event = world.publish("acme", "{}").await;
         world.receivers.script(URL, &[Reply::Status(200)]);
         if moves {
@@ -291,10 +284,7 @@ async fn endpoints_on_one_dead_host_share_its_probes_and_all_come_back_with_it()
         world.endpoint_with("acme", url, patient()).await;
         world.receivers.script(url, &[Reply::Fails(ErrorClass::Connect)]);
     }
-    for _ in 0..10 {
-        world.publish("acme", "{}").await;
-        world.settle().await;
-    }
+    publish_in_turn(&mut world, 10).await;
     world.receivers.take();
     for wait in [31, 61, 121] {
         world.publish("acme", "{}").await;

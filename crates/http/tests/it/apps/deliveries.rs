@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use stentor_domain::Timestamp;
-use stentor_domain::attempt::{Attempt, Exchange, Outcome};
+use stentor_domain::attempt::{Exchange, Outcome};
 use stentor_domain::delivery::Reason;
 use stentor_domain::judge::Effect;
 use stentor_store::Handover;
-use stentor_store::hot::{Claimed, Finish, Next};
+use stentor_store::hot::{Claimed, Next};
 
 const FIELDS: [&str; 8] = [
     "id",
@@ -27,37 +27,13 @@ const FIELDS: [&str; 8] = [
 async fn publish(world: &mut World, app: &str, event_type: &str) -> Claimed {
     let body = json!({"tenant": app, "type": event_type, "payload": {}});
     world.root().post("/v1/events", body).await.expect(202);
-    loop {
-        if let Handover::Claimed(mut claimed) = world.fresh.next().await.unwrap() {
-            return claimed.remove(0);
-        }
-    }
+    world.handed_over().await
 }
 
 /// Records an attempt.
 async fn record(world: &World, claimed: &Claimed, outcome: Outcome, next: Next) {
-    let now = world.store.clock().now();
-    let configured = world.store.config().endpoint(claimed.endpoint).unwrap();
-    let finish = Finish {
-        delivery: claimed.delivery,
-        event: claimed.event.id.n(),
-        endpoint: claimed.endpoint,
-        endpoint_version: configured.version,
-        shard: claimed.shard,
-        tenant: claimed.event.tenant,
-        attempt: Attempt {
-            no: claimed.attempt,
-            trigger: claimed.trigger,
-            started_at: now,
-            outcome,
-            exchange: Exchange::default(),
-        },
-        next,
-        effect: Effect::None,
-        patience: None,
-        ended_at: now,
-    };
-    world.store.finish_attempt(finish).await.unwrap();
+    let exchange = Exchange::default();
+    world.record(claimed, outcome, exchange, next, Effect::None).await;
 }
 
 /// The first attempt failed; the second is due then.

@@ -4,11 +4,11 @@ use crate::world::World;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::time::Duration;
-use stentor_domain::attempt::{Answer, Attempt, Exchange, Outcome};
+use stentor_domain::attempt::{Answer, Exchange, Outcome};
 use stentor_domain::delivery::Reason;
 use stentor_domain::judge::Effect;
 use stentor_store::Handover;
-use stentor_store::hot::{Claim, Claimed, Finish, Next};
+use stentor_store::hot::{Claim, Claimed, Next};
 
 const EXHAUSTED: Next = Next::Exhausted(Reason::ScheduleEnded);
 
@@ -37,46 +37,24 @@ async fn publish(world: &mut World, tenant: &str, event_type: &str) -> (String, 
         .call("POST /v1/events", body)
         .await
         .expect(202);
-    loop {
-        if let Handover::Claimed(mut claimed) = world.fresh.next().await.unwrap() {
-            return (text(&event["id"]), claimed.remove(0));
-        }
-    }
+    (text(&event["id"]), world.handed_over().await)
 }
 
 /// Records the attempt of a delivery in this node's memory.
 async fn answer(world: &World, claimed: &Claimed, status: u16, next: Next) {
-    let now = world.store.clock().now();
     let configured = world.store.config().endpoint(claimed.endpoint).unwrap();
-    let finish = Finish {
-        delivery: claimed.delivery,
-        event: claimed.event.id.n(),
-        endpoint: claimed.endpoint,
-        endpoint_version: configured.version,
-        shard: claimed.shard,
-        tenant: claimed.event.tenant,
-        attempt: Attempt {
-            no: claimed.attempt,
-            trigger: claimed.trigger,
-            started_at: now,
-            outcome: Outcome::Answered(status),
-            exchange: Exchange {
-                sent_headers: format!("webhook-id: {}\n", claimed.event.id),
-                header_set: configured.header_set,
-                answer: Some(Answer {
-                    headers: "content-type: text/plain\n".into(),
-                    body: Bytes::from_static(b"hello"),
-                    truncated: false,
-                }),
-                ..Exchange::default()
-            },
-        },
-        next,
-        effect: Effect::None,
-        patience: None,
-        ended_at: now,
+    let exchange = Exchange {
+        sent_headers: format!("webhook-id: {}\n", claimed.event.id),
+        header_set: configured.header_set,
+        answer: Some(Answer {
+            headers: "content-type: text/plain\n".into(),
+            body: Bytes::from_static(b"hello"),
+            truncated: false,
+        }),
+        ..Exchange::default()
     };
-    world.store.finish_attempt(finish).await.unwrap();
+    let outcome = Outcome::Answered(status);
+    world.record(claimed, outcome, exchange, next, Effect::None).await;
 }
 
 /// Claims what waits for the endpoint of `claimed`.

@@ -5,12 +5,11 @@ use crate::world::World;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use stentor_domain::Clock as _;
-use stentor_domain::attempt::{Attempt, Exchange, Outcome, Trigger};
+use stentor_domain::attempt::{Exchange, Outcome, Trigger};
 use stentor_domain::id::{DeliveryId, EventId};
 use stentor_domain::judge::Effect;
 use stentor_domain::name::EventTypeName;
-use stentor_store::Handover;
-use stentor_store::hot::{Accept, Finish, NewDelivery, NewEvent, Next};
+use stentor_store::hot::{Accept, NewDelivery, NewEvent, Next};
 
 /// Lets an event be accepted for an endpoint, and its first attempt end with `status`.
 async fn attempt(world: &mut World, endpoint: &Value, status: u16, effect: Effect) {
@@ -42,37 +41,16 @@ async fn attempt(world: &mut World, endpoint: &Value, status: u16, effect: Effec
     };
     world.store.accept_events(accept).await.unwrap();
     // What earlier changes have told is of no interest.
-    let claimed = loop {
-        match world.fresh.next().await.unwrap() {
-            Handover::Claimed(claimed) => break claimed,
-            Handover::Waiting(_) | Handover::CancelRequested(..) => {}
-        }
+    let claimed = world.handed_over().await;
+    let next = Next::Retry {
+        due_at: at,
+        failed: 1,
+        first_at: Some(at),
     };
-    let configured = world.store.config().endpoint(claimed[0].endpoint).unwrap();
-    let finish = Finish {
-        delivery: claimed[0].delivery,
-        event: claimed[0].event.id.n(),
-        endpoint: claimed[0].endpoint,
-        endpoint_version: configured.version,
-        shard: claimed[0].shard,
-        tenant: tenant.n(),
-        attempt: Attempt {
-            no: 1,
-            trigger: Trigger::Event,
-            started_at: at,
-            outcome: Outcome::Answered(status),
-            exchange: Exchange::default(),
-        },
-        next: Next::Retry {
-            due_at: at,
-            failed: 1,
-            first_at: Some(at),
-        },
-        effect,
-        patience: None,
-        ended_at: at,
-    };
-    world.store.finish_attempt(finish).await.unwrap();
+    let outcome = Outcome::Answered(status);
+    world
+        .record(&claimed, outcome, Exchange::default(), next, effect)
+        .await;
 }
 
 #[tokio::test]
