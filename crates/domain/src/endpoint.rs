@@ -59,6 +59,10 @@ pub struct EndpointSettings {
     pub payload_format: PayloadFormat,
     /// The most requests at once; `None` is the server's default.
     pub max_in_flight: Option<u16>,
+    /// The most requests that start in any second; `None` is no limit.
+    pub rate_limit: Option<u16>,
+    /// Are its deliveries sent strictly in the order in which their events were accepted, one after the other?
+    pub ordered: bool,
     /// The owner's own notes about it: a JSON object as text, not looked into.
     pub metadata: Option<String>,
 }
