@@ -34,14 +34,14 @@ ADDED = {
     "header_styles": list,
     "payload_format": str,
     "max_in_flight": (int, type(None)),
+    "rate_limit": (int, type(None)),
+    "ordered": bool,
     "disabled_reason": (str, type(None)),
     "public_key": (str, type(None)),
     "consecutive_failures": int,
 }
 NOT_BUILT = {
     "channels": ["eu"],
-    "rate_limit": 10,
-    "ordered": True,
     "filter": {"amount": 1},
 }
 NEVER_SHOWN = ["breaker", *(name for name in NOT_BUILT if name not in ADDED)]

@@ -16,6 +16,9 @@
 //! one entry of the agenda, and what is in memory by then is given back: a million deliveries to a dead endpoint are one
 //! timer.
 //!
+//! Of an ordered endpoint only the first in its order is ever in memory: it is claimed for when nothing of it is, and the next
+//! one when that is recorded. What was in memory when the endpoint was made ordered is given back, but for what is in flight.
+//!
 //! - `claim`: what is taken from the store, and when;
 //! - `flight`: what starts, and what its landing makes room for;
 //! - `standing`: how an endpoint may be sent to.
@@ -26,6 +29,7 @@ mod standing;
 
 use crate::agenda::Agenda;
 use crate::attempt::Attempting;
+use crate::heads::Heads;
 use crate::probes::Probes;
 use crate::queue::FairQueue;
 use crate::transport::Permission;
@@ -38,7 +42,7 @@ use std::time::Duration;
 use stentor_domain::delivery::Reason;
 use stentor_domain::{Clock, Timestamp};
 use stentor_store::hot::Claimed;
-use stentor_store::{Fresh, Handover, Store, StoreError};
+use stentor_store::{Fresh, Handover, Store, StoreError, Waiting};
 use tokio::sync::{Notify, watch};
 
 /// Endpoints that are not known to answer hold one of so many places in flight, together.
@@ -91,6 +95,7 @@ struct State {
     back_seats: BackSeats,
     /// Endpoints with more in the store than was claimed: claimed again when their queues run low.
     more: HashSet<i64>,
+    heads: Heads,
     /// Where the next look into the store begins.
     look_after: Option<(u16, i64)>,
     looked_at: Option<Timestamp>,
@@ -242,6 +247,7 @@ impl Dispatcher {
                 drop(state);
                 self.woken.notify_one();
             }
+            Handover::Reordered(endpoint) => self.state.lock().heads.forget(endpoint),
             Handover::CancelRequested(delivery) => {
                 // What is in flight is left alone: its record decides.
                 let removed = self.state.lock().queue.remove(delivery.n());
@@ -252,10 +258,24 @@ impl Dispatcher {
                         self.enqueue(claimed);
                         return Err(error);
                     }
+                    self.claim_more(claimed.endpoint, claimed.shard);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Claims for an endpoint again, if that was put off until what is in memory is gone.
+    fn claim_more(&self, endpoint: i64, shard: u16) {
+        let mut state = self.state.lock();
+        if state.more.remove(&endpoint) {
+            state.agenda.note(Waiting {
+                endpoint,
+                shard,
+                due_at: Timestamp::EPOCH,
+            });
+            self.woken.notify_one();
+        }
     }
 
     fn enqueue(&self, claimed: Claimed) {

@@ -2,7 +2,8 @@
 //!
 //! In reading order:
 //! - [`dispatch`]: what is handed over or due is started, in the order of fairness;
-//! - `queue`, `agenda`, `probes`: whose turn it is in memory, what waits in the store, and who is asked for all on a dead host;
+//! - `queue`, `agenda`, `heads`, `probes`: whose turn it is in memory, what waits in the store, what waits behind the first in an
+//!   order, and who is asked for all on a dead host;
 //! - [`attempt`], `request`: one attempt from its claim to its record, and the request it sends;
 //! - [`transport`]: one HTTP exchange under one deadline;
 //! - `format`, [`sign`], `styles`: the body of a request in its endpoint's format, and its signatures;
@@ -17,6 +18,7 @@ pub mod dispatch;
 mod failure;
 mod format;
 pub mod guard;
+mod heads;
 mod pool;
 mod probes;
 mod queue;

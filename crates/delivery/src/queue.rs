@@ -160,6 +160,11 @@ impl FairQueue {
         waiting
     }
 
+    /// Does anything wait for `endpoint`, or is in flight to it?
+    pub(crate) fn is_busy(&self, endpoint: i64) -> bool {
+        self.endpoints.contains_key(&endpoint)
+    }
+
     /// How many wait for `endpoint`.
     pub(crate) fn waiting_for(&self, endpoint: i64) -> usize {
         self.endpoints.get(&endpoint).map_or(0, |lane| lane.waiting.len())

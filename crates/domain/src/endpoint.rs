@@ -95,6 +95,12 @@ impl EndpointSettings {
         }
     }
 
+    /// May a delivery be sent as soon as it is accepted, by whoever accepted it? One that has to wait for those before it, or
+    /// for its turn at a rate, is sent by who sends them all.
+    pub const fn takes_at_once(&self) -> bool {
+        !self.ordered && self.rate_limit.is_none()
+    }
+
     /// The deadline of one exchange.
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(u64::from(self.timeout_seconds))

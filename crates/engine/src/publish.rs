@@ -10,7 +10,7 @@ use stentor_domain::id::{DeliveryId, EventId, TenantId};
 use stentor_domain::limits::FANOUT_INLINE_MAX;
 use stentor_domain::name::{EventTypeName, Invalid, check_uid};
 use stentor_store::StoreError;
-use stentor_store::config::TenantConfig;
+use stentor_store::config::{EndpointConfig, TenantConfig};
 use stentor_store::hot::{Accept, Accepted, EventKey, ExistingEvent, KeptAnswer, NewDelivery, NewEvent};
 
 /// How often a publish is matched again because its tenant's configuration changed meanwhile. Each round loses against
@@ -183,19 +183,21 @@ impl Engine {
     /// The event with its deliveries, by the configuration as it is now.
     fn matched(&self, checked: &Checked) -> NewEvent {
         let id = EventId(self.store.next_id());
-        let mut matched = 0_u32;
-        let mut deliveries = Vec::new();
-        for configured in checked.tenant.matching(&checked.event_type) {
-            matched = matched.saturating_add(1);
-            // The rest follows from a fan-out row, written in the same commit.
-            if deliveries.len() < FANOUT_INLINE_MAX {
-                deliveries.push(NewDelivery {
-                    id: DeliveryId(self.store.next_id()),
-                    endpoint: configured.endpoint.id.n(),
-                    shard: configured.shard,
-                });
-            }
-        }
+        let matching: Vec<&Arc<EndpointConfig>> = checked.tenant.matching(&checked.event_type).collect();
+        // The rest follows from a fan-out row, written in the same commit. But no ordered endpoint is among it: its place in the
+        // order is that of the acceptance.
+        let is_ordered = |configured: &&Arc<EndpointConfig>| configured.endpoint.settings.ordered;
+        let ordered = matching.iter().rposition(is_ordered).map_or(0, |at| at + 1);
+        let deliveries = matching
+            .iter()
+            .take(FANOUT_INLINE_MAX.max(ordered))
+            .map(|configured| NewDelivery {
+                id: DeliveryId(self.store.next_id()),
+                endpoint: configured.endpoint.id.n(),
+                shard: configured.shard,
+            });
+        let deliveries = deliveries.collect();
+        let matched = u32::try_from(matching.len()).unwrap_or(u32::MAX);
         NewEvent {
             id,
             tenant: checked.tenant.id,

@@ -131,7 +131,10 @@ impl Store {
         let (done, _) = self
             .change_and(
                 move |tx| Box::pin(change::retry(tx, by, scope, id, once)),
-                |(_, waiting), effects| effects.waiting.extend(*waiting),
+                |(_, waiting), effects| {
+                    effects.waiting.extend(*waiting);
+                    effects.reordered.extend(waiting.map(|waiting| waiting.endpoint));
+                },
             )
             .await?;
         Ok(done)
@@ -146,14 +149,20 @@ impl Store {
         id: DeliveryId,
         once: Option<Once<Delivery>>,
     ) -> Result<Done<Delivery>, DeliveryError> {
-        self.change_and(
-            move |tx| Box::pin(change::cancel(tx, by, scope, id, once)),
-            move |done, effects| match done {
-                Done::Now(delivery) if delivery.state.finished() => effects.ended.push(id.n()),
-                Done::Now(_) => effects.cancel_requested.push(id),
-                Done::Before { .. } | Done::Conflict => {}
-            },
-        )
-        .await
+        let (done, _) = self
+            .change_and(
+                move |tx| Box::pin(change::cancel(tx, by, scope, id, once)),
+                move |(done, next), effects| {
+                    match done {
+                        Done::Now(delivery) if delivery.state.finished() => effects.ended.push(id.n()),
+                        Done::Now(_) => effects.cancel_requested.push(id),
+                        Done::Before { .. } | Done::Conflict => {}
+                    }
+                    effects.waiting.extend(*next);
+                    effects.reordered.extend(next.map(|next| next.endpoint));
+                },
+            )
+            .await?;
+        Ok(done)
     }
 }

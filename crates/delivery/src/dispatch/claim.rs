@@ -142,7 +142,7 @@ impl Dispatcher {
         if !configured.endpoint.status.sends() {
             return Ok(0);
         }
-        let Some(limit) = self.room_for(waiting) else {
+        let Some(limit) = self.room_for(waiting, now) else {
             return Ok(0);
         };
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
@@ -151,6 +151,7 @@ impl Dispatcher {
             shard: waiting.shard,
             now,
             limit,
+            in_order: configured.endpoint.settings.ordered,
         };
         let got = match self.store.claim_due(claim).await {
             Ok(got) => got,
@@ -160,7 +161,11 @@ impl Dispatcher {
             }
         };
         let mut state = self.state.lock();
+        state.heads.forget(waiting.endpoint);
         if let Some(due_at) = got.next_due_at {
+            if claim.in_order && due_at > now {
+                state.heads.wait(waiting.endpoint, due_at, now);
+            }
             // Where all that was claimed has ended without an attempt, nothing will land that could ask for more.
             if due_at <= now && !got.deliveries.is_empty() {
                 state.more.insert(waiting.endpoint);
@@ -177,15 +182,31 @@ impl Dispatcher {
     }
 
     /// How many may be claimed for an endpoint now. One for which none may is noted where it is found again.
-    fn room_for(&self, waiting: Waiting) -> Option<usize> {
+    fn room_for(&self, waiting: Waiting, now: Timestamp) -> Option<usize> {
         let mut state = self.state.lock();
-        let Standing { share, parked, host } = self.standing(&state, waiting.endpoint);
+        let Standing {
+            share,
+            parked,
+            host,
+            in_order,
+        } = self.standing(&state, waiting.endpoint);
         if let Some(due_at) = parked {
             if let Some(host) = host {
                 state.probes.wait(&host, waiting);
             }
             state.agenda.note(Waiting { due_at, ..waiting });
             return None;
+        }
+        if in_order {
+            // The next one's turn comes when what is in memory has landed, and is recorded.
+            if state.queue.is_busy(waiting.endpoint) {
+                state.more.insert(waiting.endpoint);
+                return None;
+            }
+            if let Some(due_at) = state.heads.waits_until(waiting.endpoint, now) {
+                state.agenda.note(Waiting { due_at, ..waiting });
+                return None;
+            }
         }
         let limit = match share.at_once {
             1 => 1,

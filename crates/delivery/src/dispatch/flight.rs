@@ -23,8 +23,8 @@ struct Flight<'a> {
     probe: Option<Box<str>>,
 }
 
-/// It has been parked since its delivery was claimed.
-struct Parked;
+/// Its endpoint is not to be asked now, or not in this way, since the delivery came into memory.
+struct NotNow;
 
 /// A delivery whose attempt is to be made now.
 pub(super) struct Started {
@@ -90,9 +90,9 @@ impl Dispatcher {
             probe: None,
         };
         if !test {
-            match self.probe(claimed.endpoint) {
+            match self.probe(&claimed) {
                 Ok(host) => flight.probe = host,
-                Err(Parked) => return self.attempting.give_back(&self.store, &claimed).await,
+                Err(NotNow) => return self.attempting.give_back(&self.store, &claimed).await,
             }
         }
         self.attempting
@@ -101,14 +101,19 @@ impl Dispatcher {
     }
 
     /// Looks once more whether an endpoint may be asked; tells the host that asking it is a probe of.
-    fn probe(&self, endpoint: i64) -> Result<Option<Box<str>>, Parked> {
+    fn probe(&self, claimed: &Claimed) -> Result<Option<Box<str>>, NotNow> {
         let mut state = self.state.lock();
-        let standing = self.standing(&state, endpoint);
+        let standing = self.standing(&state, claimed.endpoint);
         if standing.parked.is_some() {
-            return Err(Parked);
+            return Err(NotNow);
+        }
+        if !standing.takes(claimed) {
+            // Claimed again, in the way that it is sent to now, when this one is given back.
+            state.more.insert(claimed.endpoint);
+            return Err(NotNow);
         }
         if let Some(host) = &standing.host {
-            state.probes.start(host, endpoint);
+            state.probes.start(host, claimed.endpoint);
         }
         Ok(standing.host)
     }

@@ -5,6 +5,7 @@ use crate::queue::Share;
 use stentor_domain::Timestamp;
 use stentor_domain::health::Allowance;
 use stentor_store::health::Trust;
+use stentor_store::hot::Claimed;
 
 /// How an endpoint may be sent to at a moment.
 pub(super) struct Standing {
@@ -13,16 +14,29 @@ pub(super) struct Standing {
     pub(super) parked: Option<Timestamp>,
     /// Its host, if it was parked since that could not be reached.
     pub(super) host: Option<Box<str>>,
+    /// Is it sent to in order?
+    pub(super) in_order: bool,
+}
+
+impl Standing {
+    /// May this delivery be sent as it came into memory? Its endpoint may have been made ordered since.
+    pub(super) fn takes(&self, claimed: &Claimed) -> bool {
+        !self.in_order || claimed.in_order
+    }
 }
 
 impl Dispatcher {
     /// How an endpoint may be sent to now.
     pub(super) fn standing(&self, state: &State, endpoint: i64) -> Standing {
         let config = self.store.config().endpoint(endpoint);
-        let own = config
-            .as_ref()
-            .and_then(|configured| configured.endpoint.settings.max_in_flight);
-        let cap = own.map_or(self.limits.in_flight_per_endpoint_max, usize::from);
+        let settings = config.as_ref().map(|configured| &configured.endpoint.settings);
+        let in_order = settings.is_some_and(|settings| settings.ordered);
+        let own = settings.and_then(|settings| settings.max_in_flight);
+        let cap = match own {
+            _ if in_order => 1,
+            Some(own) => usize::from(own),
+            None => self.limits.in_flight_per_endpoint_max,
+        };
         let known = self.store.known(endpoint);
         let now = self.clock.now();
         let host = config
@@ -44,6 +58,7 @@ impl Dispatcher {
             share: Share { at_once, trust },
             parked,
             host,
+            in_order,
         }
     }
 }

@@ -70,6 +70,7 @@ fn claimed(n: i64, endpoint: i64, trigger: Trigger) -> Claimed {
         first_at: None,
         due_at: Timestamp::EPOCH,
         trigger,
+        in_order: false,
         room: None,
     }
 }

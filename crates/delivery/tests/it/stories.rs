@@ -14,6 +14,7 @@
 //! - `restarts`: processes that die at every step;
 //! - `handover`: deliveries that never come by the short way from the commit;
 //! - `fairness`: whose turn it is, and how many at once;
+//! - `order`: endpoints that are sent to strictly in the order of acceptance;
 //! - `walks`: all of this in any order, and what holds in the end.
 
 mod endpoints;
@@ -22,6 +23,7 @@ mod formats;
 mod handover;
 mod health;
 mod hourly;
+mod order;
 mod restarts;
 mod sandboxes;
 mod schedule;

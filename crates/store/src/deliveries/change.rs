@@ -6,6 +6,7 @@ use crate::change::{Audit, By, record, tick};
 use crate::error::Result;
 use crate::fresh::Waiting;
 use crate::once::{self, Done, Once};
+use crate::ordering;
 use crate::tx::{Tx, values};
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
@@ -36,7 +37,7 @@ pub(super) async fn retry(
             true
         }
         Place::Finished => {
-            reopen(tx, id, found.shard, by.at).await?;
+            reopen(tx, &found, by.at).await?;
             true
         }
     };
@@ -90,8 +91,10 @@ async fn hasten(tx: &mut Tx<'_>, id: DeliveryId, now: Timestamp) -> Result<()> {
     .await
 }
 
-/// Takes the row back to `work`, the attempt inside it to `attempts`.
-async fn reopen(tx: &mut Tx<'_>, id: DeliveryId, shard: u16, now: Timestamp) -> Result<()> {
+/// Takes the row back to `work`, the attempt inside it to `attempts`. At an ordered endpoint it comes last.
+async fn reopen(tx: &mut Tx<'_>, found: &Found, now: Timestamp) -> Result<()> {
+    let id = found.delivery.id;
+    let seq = ordering::draw(tx, found.delivery.endpoint.n()).await?;
     tx.execute(
         "INSERT INTO attempts (delivery, no, started_at, cause, status, error, micros, exchange)
          SELECT n, attempts, started_at, cause, status, error, micros, exchange
@@ -100,28 +103,29 @@ async fn reopen(tx: &mut Tx<'_>, id: DeliveryId, shard: u16, now: Timestamp) -> 
     )
     .await?;
     tx.execute_one(
-        "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, cause)
-         SELECT n, tag, event, endpoint, tenant, ?2, attempts + 1, ?3, ?4 FROM deliveries WHERE n = ?1",
-        values![id.n(), i64::from(shard), now, Trigger::Retry.as_str()],
+        "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, cause, seq)
+         SELECT n, tag, event, endpoint, tenant, ?2, attempts + 1, ?3, ?4, ?5 FROM deliveries WHERE n = ?1",
+        values![id.n(), i64::from(found.shard), now, Trigger::Retry.as_str(), seq],
     )
     .await?;
     tx.execute_one("DELETE FROM deliveries WHERE n = ?1", values![id.n()])
         .await
 }
 
-/// Ends a delivery that waits; asks for the end of one that a node owns.
+/// Ends a delivery that waits; asks for the end of one that a node owns. Tells what the dispatcher should know: at an ordered
+/// endpoint it may be the next one's turn.
 pub(super) async fn cancel(
     tx: &mut Tx<'_>,
     by: By,
     scope: Scope,
     id: DeliveryId,
     once: Option<Once<Delivery>>,
-) -> Result<Done<Delivery>, DeliveryError> {
+) -> Result<(Done<Delivery>, Option<Waiting>), DeliveryError> {
     tick(tx).await?;
     hold(tx, id).await?;
     let found = find(tx, scope, id).await?.ok_or(DeliveryError::NotFound)?;
     if let Some(done) = once::before(tx, once.as_ref(), by.at).await? {
-        return Ok(done);
+        return Ok((done, None));
     }
     if found.delivery.state.finished() {
         return Err(DeliveryError::Finished);
@@ -136,7 +140,14 @@ pub(super) async fn cancel(
     audit(tx, &by, "delivery.cancelled", &found).await?;
     let now = find(tx, scope, id).await?.ok_or(DeliveryError::NotFound)?;
     once::keep(tx, once, &now.delivery).await?;
-    Ok(Done::Now(now.delivery))
+    let endpoint = now.delivery.endpoint.n();
+    let is_ordered = ordering::is_ordered(tx, endpoint).await?;
+    let next = is_ordered.then_some(Waiting {
+        endpoint,
+        shard: now.shard,
+        due_at: by.at,
+    });
+    Ok((Done::Now(now.delivery), next))
 }
 
 async fn end(tx: &mut Tx<'_>, id: DeliveryId, now: Timestamp) -> Result<()> {

@@ -28,7 +28,7 @@ pub(super) struct Stored {
 }
 
 /// Where the columns of its health begin.
-const HEALTH: usize = 31;
+const HEALTH: usize = 33;
 
 /// A question about endpoints `e` of tenants `t`, whose rows [`read`] reads. Of an endpoint's secrets the newest alone has no
 /// end.
@@ -39,7 +39,7 @@ macro_rules! endpoints {
                     e.shard, e.header_set, e.config_version, e.deleted_at, e.kind,
                     e.status, e.paused_at, e.disabled_reason, e.uid, e.name, e.description, e.url, e.events,
                     h.sealed, e.timeout_seconds, e.retry_schedule, e.retry_anchor, e.max_in_flight, e.metadata,
-                    e.header_styles, e.payload_format, s.public_key, ",
+                    e.header_styles, e.payload_format, s.public_key, e.rate_limit, e.ordered, ",
             health::columns!(),
             "
              FROM endpoints e
@@ -128,7 +128,7 @@ pub(super) async fn write(tx: &mut Tx<'_>, config: &EndpointConfig) -> Result<()
         "UPDATE endpoints SET uid = ?2, name = ?3, description = ?4, url = ?5, events = ?6, metadata = ?7,
                 header_set = ?8, timeout_seconds = ?9, retry_schedule = ?10, retry_anchor = ?11, max_in_flight = ?12,
                 status = ?13, paused_at = ?14, disabled_reason = ?15, updated_at = ?16, config_version = ?17,
-                header_styles = ?18, payload_format = ?19
+                header_styles = ?18, payload_format = ?19, rate_limit = ?20, ordered = ?21
          WHERE n = ?1",
         values![
             endpoint.id.n(),
@@ -150,6 +150,8 @@ pub(super) async fn write(tx: &mut Tx<'_>, config: &EndpointConfig) -> Result<()
             config.version,
             settings.header_styles.words().join(",").as_str(),
             settings.payload_format.as_str(),
+            settings.rate_limit.map(i64::from),
+            settings.ordered,
         ],
     )
     .await
@@ -220,6 +222,8 @@ fn read_settings(row: &Row<'_>, custom_headers: CustomHeaders) -> Result<Endpoin
         header_styles: HeaderStyles::parse(&styles).map_err(|(_, rule)| unreadable(rule))?,
         payload_format: row.word(29, |word| PayloadFormat::parse(word).ok())?,
         max_in_flight: row.int_or_null(26)?.map(small).transpose()?,
+        rate_limit: row.int_or_null(31)?.map(small).transpose()?,
+        ordered: row.flag(32)?,
         metadata: row.text_or_null(27)?,
     })
 }

@@ -266,8 +266,6 @@ impl EndpointIn {
     pub(super) fn fields(self) -> Result<EndpointFields, Problem> {
         NotYet::refuse(&[
             ("channels", self.channels),
-            ("rate_limit", self.rate_limit),
-            ("ordered", self.ordered),
             ("filter", self.filter),
         ])?;
         let mut misread = vec![];
@@ -303,8 +301,6 @@ impl EndpointChange {
     pub(super) fn fields(self) -> Result<EndpointFields, Problem> {
         NotYet::refuse(&[
             ("channels", self.channels),
-            ("rate_limit", self.rate_limit),
-            ("ordered", self.ordered),
             ("filter", self.filter),
         ])?;
         let mut misread = vec![];

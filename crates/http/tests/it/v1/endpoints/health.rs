@@ -43,7 +43,7 @@ async fn attempt(world: &mut World, endpoint: &Value, status: u16, effect: Effec
     let claimed = loop {
         match world.fresh.next().await.unwrap() {
             Handover::Claimed(claimed) => break claimed,
-            Handover::Waiting(_) | Handover::CancelRequested(_) => {}
+            Handover::Waiting(_) | Handover::Reordered(_) | Handover::CancelRequested(_) => {}
         }
     };
     let configured = world.store.config().endpoint(claimed[0].endpoint).unwrap();
