@@ -131,10 +131,7 @@ impl Store {
         let (done, _) = self
             .change_and(
                 move |tx| Box::pin(change::retry(tx, by, scope, id, once)),
-                |(_, waiting), effects| {
-                    effects.waiting.extend(*waiting);
-                    effects.reordered.extend(waiting.map(|waiting| waiting.endpoint));
-                },
+                |(_, told), effects| told.note(effects),
             )
             .await?;
         Ok(done)
@@ -152,14 +149,13 @@ impl Store {
         let (done, _) = self
             .change_and(
                 move |tx| Box::pin(change::cancel(tx, by, scope, id, once)),
-                move |(done, next), effects| {
+                move |(done, told), effects| {
                     match done {
                         Done::Now(delivery) if delivery.state.finished() => effects.ended.push(id.n()),
                         Done::Now(_) => effects.cancel_requested.push(id),
                         Done::Before { .. } | Done::Conflict => {}
                     }
-                    effects.waiting.extend(*next);
-                    effects.reordered.extend(next.map(|next| next.endpoint));
+                    told.note(effects);
                 },
             )
             .await?;

@@ -33,6 +33,15 @@ pub(super) struct Started {
     untrusted: bool,
 }
 
+/// The endpoint of a delivery that is about to wait in the store.
+fn waiting(claimed: &Claimed) -> Waiting {
+    Waiting {
+        endpoint: claimed.endpoint,
+        shard: claimed.shard,
+        due_at: claimed.due_at,
+    }
+}
+
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
         self.dispatcher.land(self);
@@ -104,12 +113,12 @@ impl Dispatcher {
     fn probe(&self, claimed: &Claimed) -> Result<Option<Box<str>>, NotNow> {
         let mut state = self.state.lock();
         let standing = self.standing(&state, claimed.endpoint);
-        if standing.parked.is_some() {
-            return Err(NotNow);
-        }
-        if !standing.takes(claimed) {
-            // Claimed again, in the way that it is sent to now, when this one is given back.
+        if standing.parked.is_some() || !standing.takes(claimed) {
+            // Claimed for again when this one is given back, as it may be sent to then.
             state.more.insert(claimed.endpoint);
+            if let Some(host) = &standing.host {
+                state.probes.wait(host, waiting(claimed));
+            }
             return Err(NotNow);
         }
         if let Some(host) = &standing.host {

@@ -3,6 +3,7 @@
 use super::DeliveryError;
 use super::read::{Found, Place, find};
 use crate::change::{Audit, By, record, tick};
+use crate::effects::Effects;
 use crate::error::Result;
 use crate::fresh::Waiting;
 use crate::once::{self, Done, Once};
@@ -14,20 +15,35 @@ use stentor_domain::delivery::{Delivery, Reason};
 use stentor_domain::id::DeliveryId;
 use stentor_domain::key::Scope;
 
-/// Makes a delivery due now; tells what the dispatcher should know, if anything.
+/// What the dispatcher should know of a change.
+#[derive(Default)]
+pub(super) struct Told {
+    waiting: Option<Waiting>,
+    /// An ordered endpoint, at which it may be another one's turn now.
+    reordered: Option<i64>,
+}
+
+impl Told {
+    pub(super) fn note(&self, effects: &mut Effects) {
+        effects.waiting.extend(self.waiting);
+        effects.reordered.extend(self.reordered);
+    }
+}
+
+/// Makes a delivery due now; tells what the dispatcher should know.
 pub(super) async fn retry(
     tx: &mut Tx<'_>,
     by: By,
     scope: Scope,
     id: DeliveryId,
     once: Option<Once<Delivery>>,
-) -> Result<(Done<Delivery>, Option<Waiting>), DeliveryError> {
+) -> Result<(Done<Delivery>, Told), DeliveryError> {
     // Nobody can disable or delete the endpoint between the look and the deed.
     tick(tx).await?;
     hold(tx, id).await?;
     let found = find(tx, scope, id).await?.ok_or(DeliveryError::NotFound)?;
     if let Some(done) = once::before(tx, once.as_ref(), by.at).await? {
-        return Ok((done, None));
+        return Ok((done, Told::default()));
     }
     check_retry(&found)?;
     let waits = match found.place {
@@ -44,12 +60,24 @@ pub(super) async fn retry(
     audit(tx, &by, "delivery.retried", &found).await?;
     let now = find(tx, scope, id).await?.ok_or(DeliveryError::NotFound)?;
     once::keep(tx, once, &now.delivery).await?;
-    let waiting = waits.then_some(Waiting {
-        endpoint: now.delivery.endpoint.n(),
-        shard: now.shard,
-        due_at: by.at,
-    });
-    Ok((Done::Now(now.delivery), waiting))
+    let told = Told {
+        waiting: waits.then(|| waiting(&now, by.at)),
+        reordered: reordered(tx, &now).await?,
+    };
+    Ok((Done::Now(now.delivery), told))
+}
+
+fn waiting(found: &Found, due_at: Timestamp) -> Waiting {
+    Waiting {
+        endpoint: found.delivery.endpoint.n(),
+        shard: found.shard,
+        due_at,
+    }
+}
+
+async fn reordered(tx: &mut Tx<'_>, found: &Found) -> Result<Option<i64>> {
+    let endpoint = found.delivery.endpoint.n();
+    Ok(ordering::is_ordered(tx, endpoint).await?.then_some(endpoint))
 }
 
 /// Nor can a node claim it, give it back or record its attempt until this change is made: what is in the midst of that is
@@ -120,12 +148,12 @@ pub(super) async fn cancel(
     scope: Scope,
     id: DeliveryId,
     once: Option<Once<Delivery>>,
-) -> Result<(Done<Delivery>, Option<Waiting>), DeliveryError> {
+) -> Result<(Done<Delivery>, Told), DeliveryError> {
     tick(tx).await?;
     hold(tx, id).await?;
     let found = find(tx, scope, id).await?.ok_or(DeliveryError::NotFound)?;
     if let Some(done) = once::before(tx, once.as_ref(), by.at).await? {
-        return Ok((done, None));
+        return Ok((done, Told::default()));
     }
     if found.delivery.state.finished() {
         return Err(DeliveryError::Finished);
@@ -140,14 +168,12 @@ pub(super) async fn cancel(
     audit(tx, &by, "delivery.cancelled", &found).await?;
     let now = find(tx, scope, id).await?.ok_or(DeliveryError::NotFound)?;
     once::keep(tx, once, &now.delivery).await?;
-    let endpoint = now.delivery.endpoint.n();
-    let is_ordered = ordering::is_ordered(tx, endpoint).await?;
-    let next = is_ordered.then_some(Waiting {
-        endpoint,
-        shard: now.shard,
-        due_at: by.at,
-    });
-    Ok((Done::Now(now.delivery), next))
+    let reordered = reordered(tx, &now).await?;
+    let told = Told {
+        waiting: reordered.map(|_| waiting(&now, by.at)),
+        reordered,
+    };
+    Ok((Done::Now(now.delivery), told))
 }
 
 async fn end(tx: &mut Tx<'_>, id: DeliveryId, now: Timestamp) -> Result<()> {

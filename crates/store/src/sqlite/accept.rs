@@ -198,7 +198,10 @@ impl Writer {
             let ticket = self.outside.room_for(event, delivery);
             let owner = ticket.is_some().then_some(self.epoch);
             let seq = if self.outside.is_ordered(event, delivery) {
-                super::at_once(ordering::draw(&mut Tx::Sqlite(&mut self.connection), delivery.endpoint))?
+                super::at_once(ordering::draw(
+                    &mut Tx::Sqlite(&mut self.connection),
+                    delivery.endpoint,
+                ))?
             } else {
                 None
             };

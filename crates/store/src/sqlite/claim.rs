@@ -103,13 +103,8 @@ impl Writer {
              RETURNING n, tag, event, attempt, failed, first_at, due_at, cause",
         )?;
         let now = claim.now.micros();
-        let mut rows = owned_rows(statement.query(params![
-            epoch,
-            claim.shard,
-            claim.endpoint,
-            now,
-            claim.limit
-        ])?)?;
+        let mut rows =
+            owned_rows(statement.query(params![epoch, claim.shard, claim.endpoint, now, claim.limit])?)?;
         // RETURNING promises no order.
         rows.sort_unstable_by_key(|row| (row.due_at, row.delivery));
         Ok(rows)
@@ -148,7 +143,8 @@ impl Writer {
 
     /// Does anything wait behind the first in its endpoint's order?
     fn more_in_order(&mut self, first: &Claimed) -> Result<bool> {
-        let second = "SELECT n FROM work WHERE endpoint = ?1 AND seq IS NOT NULL ORDER BY seq LIMIT 1 OFFSET 1";
+        let second =
+            "SELECT n FROM work WHERE endpoint = ?1 AND seq IS NOT NULL ORDER BY seq LIMIT 1 OFFSET 1";
         let mut statement = self.connection.prepare_cached(second)?;
         Ok(statement.exists([first.endpoint])?)
     }

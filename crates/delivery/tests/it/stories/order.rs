@@ -58,7 +58,12 @@ async fn events_are_sent_one_after_the_other_in_the_order_of_acceptance() {
     world.settle().await;
     assert_eq!(received(&world), numbers(0..40));
     assert_eq!(world.receivers.open_most(), 1);
-    assert!(states(&world, &events).await.iter().all(|one| *one == "delivered"));
+    assert!(
+        states(&world, &events)
+            .await
+            .iter()
+            .all(|one| *one == "delivered")
+    );
 }
 
 #[tokio::test]
@@ -394,12 +399,17 @@ async fn one_with_too_large_a_backlog_is_not_switched_on() {
     let most = usize::try_from(UNORDERED_MAX).unwrap();
     let events = world.publish_many("acme", most + 1).await;
     let refused = switch_on(&world, endpoint).await.unwrap_err();
-    assert!(refused.contains("more than 10000 of its deliveries wait"), "{refused}");
+    assert!(
+        refused.contains("more than 10000 of its deliveries wait"),
+        "{refused}"
+    );
     assert!(!world.found(endpoint).await.endpoint.settings.ordered);
     world.cancel(events[1]).await.unwrap();
     switch_on(&world, endpoint).await.unwrap();
     world.resume(endpoint).await;
-    world.receivers.script(URL, &[Reply::Status(200), Reply::Status(500)]);
+    world
+        .receivers
+        .script(URL, &[Reply::Status(200), Reply::Status(500)]);
     world.settle().await;
     assert_eq!(received(&world), ["0", "2"]);
 }
@@ -423,17 +433,12 @@ async fn an_event_for_more_endpoints_than_one_commit_writes_keeps_its_place() {
         events: Some(vec!["order.paid".into()]),
         ..EndpointFields::default()
     };
-    world
-        .endpoint_with("acme", "https://other.example/", paid)
-        .await;
+    world.endpoint_with("acme", "https://other.example/", paid).await;
     let copy = |database: &TestDatabase| super::fairness::copy_endpoint(database, OTHERS);
     let mut world = world.kill_and_restart_after(copy).await;
     let late = world.endpoint_with("acme", URL, ordered()).await;
     assert_eq!(
-        world.number(&format!(
-            "SELECT count(*) FROM endpoints WHERE n < {}",
-            late.n()
-        )),
+        world.number(&format!("SELECT count(*) FROM endpoints WHERE n < {}", late.n())),
         1_101
     );
     world.publish("acme", "0").await;

@@ -61,10 +61,7 @@ pub(super) async fn next_due(
     let places: Vec<i32> = claims.iter().map(|(place, _)| *place).collect();
     let endpoints: Vec<i64> = claims.iter().map(|(_, claim)| claim.endpoint).collect();
     let statement = session.prepared(FIRST_TWO).await?;
-    let rows = session
-        .client()
-        .query(&statement, &[&places, &endpoints])
-        .await?;
+    let rows = session.client().query(&statement, &[&places, &endpoints]).await?;
     let mut next = Vec::with_capacity(rows.len());
     for row in &rows {
         let place: i32 = row.try_get(0)?;

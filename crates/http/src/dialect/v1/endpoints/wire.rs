@@ -264,10 +264,7 @@ struct Headers(Vec<(String, String)>);
 
 impl EndpointIn {
     pub(super) fn fields(self) -> Result<EndpointFields, Problem> {
-        NotYet::refuse(&[
-            ("channels", self.channels),
-            ("filter", self.filter),
-        ])?;
+        NotYet::refuse(&[("channels", self.channels), ("filter", self.filter)])?;
         let mut misread = vec![];
         let faults = &mut misread;
         Ok(EndpointFields {
@@ -299,10 +296,7 @@ impl EndpointIn {
 
 impl EndpointChange {
     pub(super) fn fields(self) -> Result<EndpointFields, Problem> {
-        NotYet::refuse(&[
-            ("channels", self.channels),
-            ("filter", self.filter),
-        ])?;
+        NotYet::refuse(&[("channels", self.channels), ("filter", self.filter)])?;
         let mut misread = vec![];
         let faults = &mut misread;
         Ok(EndpointFields {

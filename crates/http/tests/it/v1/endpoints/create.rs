@@ -137,7 +137,7 @@ async fn a_caller_hears_of_all_faults_at_once() {
     retry_schedule.0: must be an integer
     max_in_flight: must be an integer
     rate_limit: must be an integer
-    ordered: must be true or false
+    ordered: must be a boolean
     uid: must not start with ep_
     metadata: must be a JSON object
     ");
