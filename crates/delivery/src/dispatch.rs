@@ -19,12 +19,16 @@
 //! Of an ordered endpoint only the first in its order is ever in memory: it is claimed for when nothing of it is, and the next
 //! one when that is recorded. What was in memory when the endpoint was made ordered is given back, but for what is in flight.
 //!
+//! An endpoint with a rate is claimed for shortly before its turn, and what is claimed rests in the queue until then.
+//!
 //! - `claim`: what is taken from the store, and when;
 //! - `flight`: what starts, and what its landing makes room for;
-//! - `standing`: how an endpoint may be sent to.
+//! - `standing`: how an endpoint may be sent to;
+//! - `pace`: when one with a rate may be.
 
 mod claim;
 mod flight;
+mod pace;
 mod standing;
 
 use crate::agenda::Agenda;
@@ -32,6 +36,7 @@ use crate::attempt::Attempting;
 use crate::heads::Heads;
 use crate::probes::Probes;
 use crate::queue::FairQueue;
+use crate::rates::Rates;
 use crate::transport::Permission;
 use claim::{BackSeats, START};
 use parking_lot::Mutex;
@@ -80,6 +85,8 @@ pub struct Dispatcher {
     woken: Notify,
     /// An attempt ended.
     landed: Notify,
+    /// Something rests for its rate, and less long than all before it.
+    rests: Notify,
 }
 
 #[derive(Default)]
@@ -96,6 +103,9 @@ struct State {
     /// Endpoints with more in the store than was claimed: claimed again when their queues run low.
     more: HashSet<i64>,
     heads: Heads,
+    rates: Rates,
+    /// When what rests for its rate is woken next.
+    wake_at: Option<Duration>,
     /// Where the next look into the store begins.
     look_after: Option<(u16, i64)>,
     looked_at: Option<Timestamp>,
@@ -149,6 +159,7 @@ impl Dispatcher {
             state,
             woken: Notify::new(),
             landed: Notify::new(),
+            rests: Notify::new(),
         })
     }
 
@@ -182,6 +193,7 @@ impl Dispatcher {
     /// Works until `stop` turns true. Then nothing new is started, what is in flight has until [`finish`](Self::finish).
     pub async fn run(self: Arc<Self>, mut fresh: Fresh, mut stop: watch::Receiver<bool>) {
         let claiming = tokio::spawn(Arc::clone(&self).claim_on(stop.clone()));
+        let waking = tokio::spawn(Arc::clone(&self).wake_on(stop.clone()));
         loop {
             let handover = tokio::select! {
                 handover = fresh.next() => handover,
@@ -196,6 +208,7 @@ impl Dispatcher {
         self.state.lock().stopping = true;
         self.woken.notify_one();
         drop(claiming.await);
+        drop(waking.await);
     }
 
     /// After [`run`](Self::run): waits for what is in flight until `grace` completes, then breaks it off; gives back what
@@ -282,5 +295,6 @@ impl Dispatcher {
         let mut state = self.state.lock();
         let standing = self.standing(&state, claimed.endpoint);
         state.queue.push(claimed, standing.share);
+        self.note_rests(&mut state);
     }
 }

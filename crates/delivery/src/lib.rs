@@ -2,8 +2,8 @@
 //!
 //! In reading order:
 //! - [`dispatch`]: what is handed over or due is started, in the order of fairness;
-//! - `queue`, `agenda`, `heads`, `probes`: whose turn it is in memory, what waits in the store, what waits behind the first in an
-//!   order, and who is asked for all on a dead host;
+//! - `queue`, `rates`, `agenda`, `heads`, `probes`: whose turn it is in memory, when a rate lets the next one start, what waits in
+//!   the store, what waits behind the first in an order, and who is asked for all on a dead host;
 //! - [`attempt`], `request`: one attempt from its claim to its record, and the request it sends;
 //! - [`transport`]: one HTTP exchange under one deadline;
 //! - `format`, [`sign`], `styles`: the body of a request in its endpoint's format, and its signatures;
@@ -22,6 +22,7 @@ mod heads;
 mod pool;
 mod probes;
 mod queue;
+mod rates;
 mod request;
 pub mod resolve;
 pub mod sign;

@@ -2,6 +2,7 @@
 
 use super::{Dispatcher, State};
 use crate::queue::Share;
+use crate::rates::Turn;
 use stentor_domain::Timestamp;
 use stentor_domain::health::Allowance;
 use stentor_store::health::Trust;
@@ -16,12 +17,15 @@ pub(super) struct Standing {
     pub(super) host: Option<Box<str>>,
     /// Is it sent to in order?
     pub(super) in_order: bool,
+    /// The most requests that may start in any second.
+    pub(super) rate: Option<u16>,
 }
 
 impl Standing {
-    /// May this delivery be sent as it came into memory? Its endpoint may have been made ordered since.
-    pub(super) fn takes(&self, claimed: &Claimed) -> bool {
-        !self.in_order || claimed.in_order
+    /// May this delivery be sent as it came into memory, its `turn` counted? Its endpoint may have been made ordered since, or
+    /// got a rate.
+    pub(super) fn takes(&self, claimed: &Claimed, turn: Option<Turn>) -> bool {
+        (!self.in_order || claimed.in_order) && (self.rate.is_none() || turn.is_some())
     }
 }
 
@@ -40,12 +44,15 @@ impl Dispatcher {
         let known = self.store.known(endpoint);
         let now = self.clock.now();
         let host = config
+            .as_ref()
             .filter(|_| known.health.is_unreachable())
             .map(|configured| Box::from(configured.endpoint.settings.url.authority()));
         let allowance = match &host {
             Some(host) => state.probes.allowance(host, endpoint, known.health, now),
             None => known.health.allowance(now),
         };
+        let rate = settings.and_then(|settings| settings.rate_limit);
+        let rests_until = rate.and_then(|_| state.rates.rests_until(endpoint, self.clock.monotonic()));
         let trust = known.trust();
         let trusted = if trust == Trust::Answers { cap } else { 1 };
         let (at_once, parked) = match allowance {
@@ -55,10 +62,15 @@ impl Dispatcher {
             Allowance::NotBefore(until) => (cap, Some(until)),
         };
         Standing {
-            share: Share { at_once, trust },
+            share: Share {
+                at_once,
+                trust,
+                rests_until,
+            },
             parked,
             host,
             in_order,
+            rate,
         }
     }
 }

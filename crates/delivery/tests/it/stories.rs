@@ -15,6 +15,7 @@
 //! - `handover`: deliveries that never come by the short way from the commit;
 //! - `fairness`: whose turn it is, and how many at once;
 //! - `order`: endpoints that are sent to strictly in the order of acceptance;
+//! - `rates`: endpoints with a rate limit;
 //! - `walks`: all of this in any order, and what holds in the end.
 
 mod endpoints;
@@ -24,6 +25,7 @@ mod handover;
 mod health;
 mod hourly;
 mod order;
+mod rates;
 mod restarts;
 mod sandboxes;
 mod schedule;

@@ -76,7 +76,8 @@ async fn a_dispatcher_that_works_by_itself_keeps_the_order_of_several_publishers
             world.publish("acme", &format!("[{who}, {n:02}]")).await;
         }
     };
-    futures_util::future::join4(publish(0), publish(1), publish(2), publish(3)).await;
+    let publishers = (0..4).map(|who| Box::pin(publish(who)));
+    futures_util::future::join_all(publishers).await;
     world.receivers.answered(80).await;
     world.stop().await;
     let received = received(&world);
