@@ -37,6 +37,7 @@ ADDED = {
     "rate_limit": (int, type(None)),
     "ordered": bool,
     "disabled_reason": (str, type(None)),
+    "breaker": dict,
     "public_key": (str, type(None)),
     "consecutive_failures": int,
 }
@@ -44,7 +45,7 @@ NOT_BUILT = {
     "channels": ["eu"],
     "filter": {"amount": 1},
 }
-NEVER_SHOWN = ["breaker", *(name for name in NOT_BUILT if name not in ADDED)]
+NEVER_SHOWN = [name for name in NOT_BUILT if name not in ADDED]
 DEFAULT_SCHEDULE = [5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
 ID = re.compile(r"ep_[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 WHOLE_SECONDS = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")

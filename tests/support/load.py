@@ -1,8 +1,8 @@
 """Producers and receivers that make a history for the checker.
 
-Five endpoints of two tenants: good ones, a slow one, one that fails each event once, one that fails for ever. Producers
-publish single events and batches until they lose the server; `settle` then publishes again, under the same `event_id`,
-whatever was not acknowledged, as a producer would.
+Five endpoints of two tenants: good ones, a slow one, one that fails every third event once, one that fails some for ever; none
+fails often enough in a row to open its breaker. Producers publish single events and batches until they lose the server;
+`settle` then publishes again, under the same `event_id`, whatever was not acknowledged, as a producer would.
 """
 
 import base64
@@ -16,7 +16,7 @@ from support import signatures
 from support.api import deliveries, event_text, make_endpoint, make_tenant
 from support.checker import Arrival, History, Publication, Shown
 from support.client import Answer, Client
-from support.receiver import Receiver, Reply, Script, always, in_turn
+from support.receiver import Receiver, Reply, Script, always, in_turn, to_some
 from support.server import Server
 from support.waiting import until
 
@@ -24,6 +24,8 @@ PRODUCERS = 4
 BATCH_EVENTS_MAX = 20
 PADDING_BYTES_MAX = 3_000
 SLOW_SECONDS_MAX = 0.1
+# Events that fail for ever, each tried twice: fewer failures in a row than open a breaker.
+FAILING = 4
 # The server's default of requests under way to one endpoint.
 IN_FLIGHT_PER_ENDPOINT = 16
 QUIET_SECONDS_MAX = 120.0
@@ -69,9 +71,9 @@ class Load:
                 rng,
                 good=good,
                 slow=lambda _: Reply(wait_seconds=slow.uniform(0, SLOW_SECONDS_MAX)),
-                flaky=in_turn([500, 200]),
+                flaky=to_some(in_turn([500, 200]), lambda number: number % 3 == 0),
             ),
-            self._target(rng, good=good, failing=always(500)),
+            self._target(rng, good=good, failing=to_some(always(500), lambda number: number < FAILING)),
         ]
         self._threads = [
             threading.Thread(target=self._produce, args=(number, random.Random(rng.random())), daemon=True)

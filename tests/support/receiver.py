@@ -86,6 +86,19 @@ def in_turn(statuses: Iterable[int]) -> Script:
     return reply
 
 
+def to_some(script: Script, is_meant: Callable[[int], bool]) -> Script:
+    """Answers as `script` the events that are meant by their number, from 0 in the order in which they came first; others with 200."""
+    numbers: dict[str, int] = {}
+    lock = threading.Lock()
+
+    def reply(request: Received) -> Reply:
+        with lock:
+            number = numbers.setdefault(request.webhook_id, len(numbers))
+        return script(request) if is_meant(number) else Reply()
+
+    return reply
+
+
 class Receiver:
     """Listens on a loopback address until closed. Scripts are given per path; other paths are answered with 200."""
 

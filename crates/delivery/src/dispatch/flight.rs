@@ -22,6 +22,8 @@ struct Flight<'a> {
     untrusted: bool,
     /// The host that it is a probe of, if that could not be reached.
     probe: Option<Box<str>>,
+    /// Was it given back, since its endpoint is not to be asked now?
+    given_back: bool,
 }
 
 /// Its endpoint is not to be asked now, or not in this way, since the delivery came into memory.
@@ -128,11 +130,15 @@ impl Dispatcher {
             test,
             untrusted,
             probe: None,
+            given_back: false,
         };
         if !test {
             match self.probe(&claimed, turn) {
                 Ok(host) => flight.probe = host,
-                Err(NotNow) => return self.attempting.give_back(&self.store, &claimed).await,
+                Err(NotNow) => {
+                    flight.given_back = true;
+                    return self.attempting.give_back(&self.store, &claimed).await;
+                }
             }
         }
         self.attempting
@@ -148,8 +154,6 @@ impl Dispatcher {
         // Who waits for the lease would be sent with those after it, however far apart their turns were.
         let late = turn.is_some() && !self.store.holds_lease();
         if standing.parked.is_some() || late || !standing.takes(claimed, turn) {
-            // Claimed for again when this one is given back, as it may be sent to then.
-            state.more.insert(claimed.endpoint);
             if let Some(host) = &standing.host {
                 state.probes.wait(host, waiting(claimed));
             }
@@ -181,9 +185,9 @@ impl Dispatcher {
         };
         self.note_rests(&mut state);
         // Claimed again when half of what one claim takes is left, so that the endpoint never waits for the store; if it is
-        // parked, when its time comes.
+        // parked, when its time comes. What was given back waits for the next claim, even if that time has come meanwhile.
         let more = waiting <= share.at_once && state.more.remove(&flight.endpoint);
-        if more || parked.is_some() {
+        if more || parked.is_some() || flight.given_back {
             state.agenda.note(Waiting {
                 endpoint: flight.endpoint,
                 shard: flight.shard,
