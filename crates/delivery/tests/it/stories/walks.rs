@@ -1,11 +1,11 @@
 //! Random walks: publishing, steering, failing, dying in any order; then the world heals, and the books must balance.
 
 use super::seconds;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use stentor_domain::Chance;
-use stentor_domain::delivery::State;
-use stentor_domain::id::{DeliveryId, EndpointId, EventId};
-use stentor_testkit::{Reply, SeededChance, World};
+use stentor_domain::delivery::{Delivery, State};
+use stentor_domain::id::{EndpointId, EventId};
+use stentor_testkit::{EndpointFields, Reply, SeededChance, World};
 
 /// Walks, each from a seed of its own.
 const WALKS: u64 = 8;
@@ -20,6 +20,10 @@ struct Walk {
     chance: SeededChance,
     endpoints: Vec<(EndpointId, String)>,
     events: Vec<EventId>,
+    /// Events with a delivery that somebody tried again by hand.
+    retried: HashSet<EventId>,
+    /// Where ordered endpoints are, or were.
+    ordered: Vec<String>,
     made: usize,
     in_flight: bool,
 }
@@ -30,6 +34,8 @@ impl Walk {
             chance: SeededChance::new(seed),
             endpoints: Vec::new(),
             events: Vec::new(),
+            retried: HashSet::new(),
+            ordered: Vec::new(),
             made: 0,
             in_flight: false,
         }
@@ -45,14 +51,22 @@ impl Walk {
 
     async fn make_endpoint(&mut self, world: &World) {
         let url = format!("https://receiver.example/{}", self.made);
-        let endpoint = world.endpoint(TENANTS[self.made % 2], &url).await;
+        let ordered = self.made.is_multiple_of(3);
+        let fields = EndpointFields {
+            ordered: Some(ordered),
+            ..EndpointFields::default()
+        };
+        let endpoint = world.endpoint_with(TENANTS[self.made % 2], &url, fields).await;
+        if ordered {
+            self.ordered.push(url.clone());
+        }
         self.endpoints.push((endpoint, url));
         self.made += 1;
     }
 
-    async fn a_delivery(&self, world: &World) -> Option<DeliveryId> {
+    async fn a_delivery(&self, world: &World) -> Option<Delivery> {
         let deliveries = world.deliveries(*self.one(&self.events)?).await;
-        self.one(&deliveries).map(|delivery| delivery.id)
+        self.one(&deliveries).cloned()
     }
 
     async fn land(&mut self, world: &mut World) {
@@ -74,23 +88,16 @@ impl Walk {
                 world.receivers.script(&url, &[Reply::Status(answer)]);
             }
             7 => {
-                if let Some(id) = self.a_delivery(&world).await {
-                    drop(
-                        world
-                            .engine
-                            .cancel_delivery(&world.root, &id.to_string(), None)
-                            .await,
-                    );
+                if let Some(delivery) = self.a_delivery(&world).await {
+                    let id = delivery.id.to_string();
+                    drop(world.engine.cancel_delivery(&world.root, &id, None).await);
                 }
             }
             8 => {
-                if let Some(id) = self.a_delivery(&world).await {
-                    drop(
-                        world
-                            .engine
-                            .retry_delivery(&world.root, &id.to_string(), None)
-                            .await,
-                    );
+                if let Some(delivery) = self.a_delivery(&world).await {
+                    self.retried.insert(delivery.event);
+                    let id = delivery.id.to_string();
+                    drop(world.engine.retry_delivery(&world.root, &id, None).await);
                 }
             }
             9 | 10 if !self.in_flight => {
@@ -135,6 +142,10 @@ async fn assert_balanced(world: &World, walk: &Walk, seed: u64) {
     assert_eq!(world.unfinished(), 0, "seed {seed}");
     let mut requests: HashMap<String, usize> = HashMap::new();
     let received = world.receivers.take();
+    for url in &walk.ordered {
+        let here = received.iter().filter(|one| one.url == *url);
+        assert_in_order(walk, here.map(|one| one.id().to_owned()), seed);
+    }
     for one in &received {
         *requests.entry(one.id().to_owned()).or_default() += 1;
     }
@@ -172,6 +183,26 @@ async fn assert_balanced(world: &World, walk: &Walk, seed: u64) {
     );
 }
 
+/// An ordered endpoint has got what was not tried again by hand in the order of acceptance, and nothing of one event once it
+/// got anything of the next one.
+fn assert_in_order(walk: &Walk, ids: impl Iterator<Item = String>, seed: u64) {
+    let place: HashMap<String, usize> = walk
+        .events
+        .iter()
+        .enumerate()
+        .filter(|(_, event)| !walk.retried.contains(event))
+        .map(|(place, event)| (event.to_string(), place))
+        .collect();
+    let places: Vec<usize> = ids.filter_map(|id| place.get(&id).copied()).collect();
+    assert!(places.is_sorted(), "seed {seed}: {places:?}");
+}
+
+/// Nothing of an ordered endpoint waits without a place in its order.
+fn assert_placed(world: &World, seed: u64) {
+    let without = "SELECT count(*) FROM work WHERE owner IS NULL AND seq IS NULL AND endpoint IN (SELECT endpoint FROM orders)";
+    assert_eq!(world.number(without), 0, "seed {seed}");
+}
+
 #[tokio::test]
 async fn whatever_happens_in_whatever_order_every_delivery_ends_and_every_request_is_in_the_books() {
     for seed in 0..WALKS {
@@ -183,8 +214,11 @@ async fn whatever_happens_in_whatever_order_every_delivery_ends_and_every_reques
         for _ in 0..4 {
             walk.make_endpoint(&world).await;
         }
-        for _ in 0..STEPS {
+        for step in 0..STEPS {
             world = walk.step(world).await;
+            if step % 10 == 0 {
+                assert_placed(&world, seed);
+            }
         }
         walk.heal(&mut world).await;
         assert_balanced(&world, &walk, seed).await;
