@@ -5,6 +5,8 @@
 //! Publishes with keys (a producer's event ids, idempotency keys) are looked up first. What somebody else writes between
 //! the look and the deed collides with a unique index; then nothing of the group is written, and it is looked up again.
 
+mod places;
+
 use super::Core;
 use super::lane::{Doubts, Lane, Trouble};
 use super::session::Session;
@@ -21,7 +23,7 @@ use stentor_domain::id::{EventId, Id};
 /// Hashes of keys.
 type Hash = [u8; 16];
 
-/// Rows are locked in the order of their keys: those of `orders` before (see [`DRAW`]), the tenants so that nobody changes one while its events are being written,
+/// Rows are locked in the order of their keys: those of `orders` before (see `places`), the tenants so that nobody changes one while its events are being written,
 /// the node so that nobody takes over from it meanwhile.
 const ACCEPT: &str = "
 WITH alive AS (SELECT epoch FROM nodes WHERE epoch = $1 FOR KEY SHARE),
@@ -62,15 +64,6 @@ new_fanouts AS (
   FROM unnest($36::int[], $37::bigint[], $38::bigint[], $39::bigint[]) AS f (member, event, tenant, after_endpoint)
   WHERE member NOT IN (SELECT member FROM stale))
 SELECT member FROM stale";
-
-/// Draws places in the order of ordered endpoints, and tells the first of each. Of several, all are held before, in the order
-/// of their keys.
-const DRAW: &str = "
-UPDATE orders o SET next_seq = o.next_seq + d.places
-FROM unnest($1::bigint[], $2::bigint[]) AS d (endpoint, places) WHERE o.endpoint = d.endpoint
-RETURNING o.endpoint, o.next_seq - d.places";
-const HOLD_ORDERS: &str =
-    "SELECT endpoint FROM orders WHERE endpoint = ANY($1::bigint[]) ORDER BY endpoint FOR UPDATE";
 
 /// Keys whose event has gone with its day name nothing any more.
 const FORGET_ORPHANS: &str = "DELETE FROM event_keys k
@@ -593,34 +586,6 @@ impl Rows {
             .await?;
         let stale = stale.iter().map(|row| row.try_get(0));
         Ok(stale.collect::<Result<_, _>>()?)
-    }
-}
-
-impl Work {
-    /// Gives their places to the rows of ordered endpoints.
-    async fn draw(&mut self, session: &mut Session) -> Result<(), Trouble> {
-        let endpoints: Vec<i64> = self.ordered.keys().copied().collect();
-        let places: Vec<i64> = self
-            .ordered
-            .values()
-            .map(|rows| i64::try_from(rows.len()).unwrap_or(i64::MAX))
-            .collect();
-        if endpoints.len() > 1 {
-            let statement = session.prepared(HOLD_ORDERS).await?;
-            session.client().query(&statement, &[&endpoints]).await?;
-        }
-        let statement = session.prepared(DRAW).await?;
-        let drawn = session.client().query(&statement, &[&endpoints, &places]).await?;
-        for row in &drawn {
-            let first: i64 = row.try_get(1)?;
-            let rows = self.ordered.get(&row.try_get(0)?);
-            for (place, at) in (first..).zip(rows.into_iter().flatten()) {
-                if let Some(seq) = self.seq.get_mut(*at) {
-                    *seq = Some(place);
-                }
-            }
-        }
-        Ok(())
     }
 }
 
