@@ -36,16 +36,13 @@ ADDED = {
     "header_styles": list,
     "payload_format": str,
     "max_in_flight": (int, type(None)),
+    "rate_limit": (int, type(None)),
+    "ordered": bool,
     "disabled_reason": (str, type(None)),
     "breaker": dict,
     "public_key": (str, type(None)),
     "consecutive_failures": int,
 }
-NOT_BUILT = {
-    "rate_limit": 10,
-    "ordered": True,
-}
-NEVER_SHOWN = [name for name in NOT_BUILT if name not in ADDED]
 DEFAULT_SCHEDULE = [5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
 ID = re.compile(r"ep_[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 WHOLE_SECONDS = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
@@ -176,18 +173,6 @@ def test_delete_is_204_without_content_and_the_endpoint_is_gone(client: Client):
     client.get(path).problem(404)
     client.delete(path).problem(404)
     assert client.get("/v1/endpoints").expect(200) == []
-
-
-@pytest.mark.parametrize("name", NEVER_SHOWN)
-def test_what_is_not_built_is_not_shown(client: Client, name: str):
-    assert name not in client.post("/v1/endpoints", REQUEST).expect(201)
-
-
-@pytest.mark.parametrize("name", NOT_BUILT)
-def test_what_is_not_built_is_refused_and_not_ignored(client: Client, name: str):
-    client.post("/v1/endpoints", REQUEST | {name: NOT_BUILT[name]}).problem(422, "not_supported")
-    endpoint = client.post("/v1/endpoints", REQUEST).expect(201)
-    client.patch(f"/v1/endpoints/{endpoint['id']}", {name: NOT_BUILT[name]}).problem(422, "not_supported")
 
 
 def test_unknown_fields_and_a_trailing_slash_do_not_matter(client: Client):

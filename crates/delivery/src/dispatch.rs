@@ -16,18 +16,27 @@
 //! one entry of the agenda, and what is in memory by then is given back: a million deliveries to a dead endpoint are one
 //! timer.
 //!
+//! Of an ordered endpoint only the first in its order is ever in memory: it is claimed for when nothing of it is, and the next
+//! one when that is recorded. What was in memory when the endpoint was made ordered is given back, but for what is in flight.
+//!
+//! An endpoint with a rate is claimed for shortly before its turn, and what is claimed rests in the queue until then.
+//!
 //! - `claim`: what is taken from the store, and when;
 //! - `flight`: what starts, and what its landing makes room for;
-//! - `standing`: how an endpoint may be sent to.
+//! - `standing`: how an endpoint may be sent to;
+//! - `pace`: when one with a rate may be.
 
 mod claim;
 mod flight;
+mod pace;
 mod standing;
 
 use crate::agenda::Agenda;
 use crate::attempt::Attempting;
+use crate::heads::Heads;
 use crate::probes::Probes;
 use crate::queue::FairQueue;
+use crate::rates::Rates;
 use crate::transport::Permission;
 use claim::{BackSeats, START};
 use parking_lot::Mutex;
@@ -37,7 +46,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use stentor_domain::{Clock, Timestamp};
 use stentor_store::hot::Claimed;
-use stentor_store::{Fresh, Handover, Store, StoreError};
+use stentor_store::{Fresh, Handover, Store, StoreError, Waiting};
 use tokio::sync::{Notify, watch};
 
 /// Endpoints that are not known to answer hold one of so many places in flight, together.
@@ -75,6 +84,8 @@ pub struct Dispatcher {
     woken: Notify,
     /// An attempt ended.
     landed: Notify,
+    /// Something rests for its rate, and less long than all before it.
+    rests: Notify,
 }
 
 #[derive(Default)]
@@ -90,6 +101,10 @@ struct State {
     back_seats: BackSeats,
     /// Endpoints with more in the store than was claimed: claimed again when their queues run low.
     more: HashSet<i64>,
+    heads: Heads,
+    rates: Rates,
+    /// When what rests for its rate is woken next.
+    wake_at: Option<Duration>,
     /// Where the next look into the store begins.
     look_after: Option<(u16, i64)>,
     looked_at: Option<Timestamp>,
@@ -143,6 +158,7 @@ impl Dispatcher {
             state,
             woken: Notify::new(),
             landed: Notify::new(),
+            rests: Notify::new(),
         })
     }
 
@@ -176,6 +192,7 @@ impl Dispatcher {
     /// Works until `stop` turns true. Then nothing new is started, what is in flight has until [`finish`](Self::finish).
     pub async fn run(self: Arc<Self>, mut fresh: Fresh, mut stop: watch::Receiver<bool>) {
         let claiming = tokio::spawn(Arc::clone(&self).claim_on(stop.clone()));
+        let waking = tokio::spawn(Arc::clone(&self).wake_on(stop.clone()));
         loop {
             let handover = tokio::select! {
                 handover = fresh.next() => handover,
@@ -190,6 +207,7 @@ impl Dispatcher {
         self.state.lock().stopping = true;
         self.woken.notify_one();
         drop(claiming.await);
+        drop(waking.await);
     }
 
     /// After [`run`](Self::run): waits for what is in flight until `grace` completes, then breaks it off; gives back what
@@ -241,6 +259,7 @@ impl Dispatcher {
                 drop(state);
                 self.woken.notify_one();
             }
+            Handover::Reordered(endpoint) => self.state.lock().heads.forget(endpoint),
             Handover::CancelRequested(delivery, reason) => {
                 // What is in flight is left alone: its record decides.
                 let removed = self.state.lock().queue.remove(delivery.n());
@@ -251,15 +270,30 @@ impl Dispatcher {
                         self.enqueue(claimed);
                         return Err(error);
                     }
+                    self.claim_more(claimed.endpoint, claimed.shard);
                 }
             }
         }
         Ok(())
     }
 
+    /// Claims for an endpoint again, if that was put off until what is in memory is gone.
+    fn claim_more(&self, endpoint: i64, shard: u16) {
+        let mut state = self.state.lock();
+        if state.more.remove(&endpoint) {
+            state.agenda.note(Waiting {
+                endpoint,
+                shard,
+                due_at: Timestamp::EPOCH,
+            });
+            self.woken.notify_one();
+        }
+    }
+
     fn enqueue(&self, claimed: Claimed) {
         let mut state = self.state.lock();
         let standing = self.standing(&state, claimed.endpoint);
         state.queue.push(claimed, standing.share);
+        self.note_rests(&mut state);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! In reading order:
 //! - [`dispatch`]: what is handed over or due is started, in the order of fairness;
-//! - `queue`, `agenda`, `probes`: whose turn it is in memory, what waits in the store, and who is asked for all on a dead host;
+//! - `queue`, `rates`, `agenda`, `heads`, `probes`: whose turn it is in memory, when a rate lets the next one start, what waits in
+//!   the store, what waits behind the first in an order, and who is asked for all on a dead host;
 //! - [`attempt`], `request`: one attempt from its claim to its record, and the request it sends;
 //! - `echo`: secrets that a receiver repeats in its answer;
 //! - [`transport`]: one HTTP exchange under one deadline;
@@ -21,9 +22,11 @@ pub mod egress;
 mod failure;
 mod format;
 pub mod guard;
+mod heads;
 mod pool;
 mod probes;
 mod queue;
+mod rates;
 mod request;
 pub mod resolve;
 pub mod sign;

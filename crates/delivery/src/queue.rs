@@ -3,9 +3,11 @@
 //!
 //! Only what can be sent now stands in a ring: an endpoint that has something waiting and is below what it may have in
 //! flight, and a tenant that has such an endpoint. Taking the next one is a step, however much waits. There are three rings,
-//! by what endpoints may be [trusted](Trust) with: those that answer never stand behind those that may not.
+//! by what endpoints may be [trusted](Trust) with: those that answer never stand behind those that may not. One that rests
+//! for its rate stands in none until it is woken.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
 use stentor_domain::attempt::Trigger;
 use stentor_store::health::Trust;
 use stentor_store::hot::Claimed;
@@ -17,6 +19,8 @@ pub(crate) struct FairQueue {
     answering: Ring,
     unknown: Ring,
     suspects: Ring,
+    /// Those that would stand in a ring but for their rest, by its end.
+    resting: BTreeSet<(Duration, i64)>,
     /// Was the last of the untrusted a suspect? They take turns with the unknown.
     suspect_was_last: bool,
     /// Tests, past every queue: somebody waits for each of them.
@@ -35,6 +39,8 @@ pub(crate) struct Share {
     pub(crate) at_once: usize,
     /// In which ring it stands.
     pub(crate) trust: Trust,
+    /// Until when it rests.
+    pub(crate) rests_until: Option<Duration>,
 }
 
 /// One endpoint's queue.
@@ -46,6 +52,8 @@ struct Lane {
     share: Share,
     /// The ring that it stands in.
     ring: Option<Trust>,
+    /// The end of the rest that it stands in a ring after.
+    rests: Option<Duration>,
 }
 
 /// Endpoints with something to send, by tenants.
@@ -106,6 +114,7 @@ impl FairQueue {
             in_flight: 0,
             share,
             ring: None,
+            rests: None,
         });
         self.set_share(endpoint, share);
         self.count(&claimed);
@@ -121,8 +130,13 @@ impl FairQueue {
     }
 
     /// Takes the delivery whose turn it is, and counts it as in flight: of those that answer; where `untrusted` may be sent
-    /// to, of these first, of whom few are in flight at any time. Tells whether it is one of them.
-    pub(crate) fn next(&mut self, untrusted: bool) -> Option<(Claimed, bool)> {
+    /// to, of these first, of whom few are in flight at any time. Tells whether it is one of them. `count` counts it against
+    /// its endpoint's rate, and says until when that rests.
+    pub(crate) fn next(
+        &mut self,
+        untrusted: bool,
+        count: impl FnOnce(&Claimed) -> Option<Duration>,
+    ) -> Option<(Claimed, bool)> {
         let endpoint = if untrusted { self.next_untrusted() } else { None };
         let is_untrusted = endpoint.is_some();
         let endpoint = endpoint.or_else(|| self.answering.next())?;
@@ -130,6 +144,7 @@ impl FairQueue {
         lane.ring = None;
         let claimed = lane.waiting.pop_front()?;
         lane.in_flight += 1;
+        lane.share.rests_until = count(&claimed);
         self.forget(&claimed);
         self.settle(endpoint);
         Some((claimed, is_untrusted))
@@ -158,6 +173,27 @@ impl FairQueue {
         let waiting = lane.waiting.len();
         self.settle(endpoint);
         waiting
+    }
+
+    /// Ends the rests that have lasted until `now`.
+    pub(crate) fn wake(&mut self, now: Duration) {
+        while let Some((until, endpoint)) = self.resting.first().copied().filter(|(until, _)| *until <= now) {
+            self.resting.remove(&(until, endpoint));
+            if let Some(lane) = self.endpoints.get_mut(&endpoint) {
+                (lane.rests, lane.share.rests_until) = (None, None);
+            }
+            self.settle(endpoint);
+        }
+    }
+
+    /// When the first rest ends.
+    pub(crate) fn next_wake(&self) -> Option<Duration> {
+        self.resting.first().map(|(until, _)| *until)
+    }
+
+    /// Does anything wait for `endpoint`, or is in flight to it?
+    pub(crate) fn is_busy(&self, endpoint: i64) -> bool {
+        self.endpoints.contains_key(&endpoint)
     }
 
     /// How many wait for `endpoint`.
@@ -196,10 +232,11 @@ impl FairQueue {
         for trust in [Trust::Answers, Trust::Unknown, Trust::Suspect] {
             *self.ring(trust) = Ring::default();
         }
+        self.resting.clear();
         (self.roomless, self.roomless_bytes, self.roomless_untrusted) = (0, 0, 0);
         let mut all: Vec<Claimed> = self.express.drain(..).collect();
         self.endpoints.retain(|_, lane| {
-            lane.ring = None;
+            (lane.ring, lane.rests) = (None, None);
             all.extend(lane.waiting.drain(..));
             lane.in_flight > 0
         });
@@ -252,10 +289,16 @@ impl FairQueue {
         let (tenant, trust) = (lane.tenant, lane.share.trust);
         let ready = !lane.waiting.is_empty() && lane.in_flight < lane.share.at_once.max(1);
         let idle = lane.waiting.is_empty() && lane.in_flight == 0;
-        let ring = ready.then_some(trust);
+        let rests = lane.share.rests_until.filter(|_| ready);
+        let ring = (ready && rests.is_none()).then_some(trust);
+        let rested = std::mem::replace(&mut lane.rests, rests);
         let before = std::mem::replace(&mut lane.ring, ring);
         if idle {
             self.endpoints.remove(&endpoint);
+        }
+        if rested != rests {
+            rested.map(|until| self.resting.remove(&(until, endpoint)));
+            rests.map(|until| self.resting.insert((until, endpoint)));
         }
         if before == ring {
             return;

@@ -61,6 +61,10 @@ pub struct EndpointSettings {
     pub payload_format: PayloadFormat,
     /// The most requests at once; `None` is the server's default.
     pub max_in_flight: Option<u16>,
+    /// The most requests that start in any second; `None` is no limit.
+    pub rate_limit: Option<u16>,
+    /// Are its deliveries sent strictly in the order in which their events were accepted, one after the other?
+    pub ordered: bool,
     /// The owner's own notes about it: a JSON object as text, not looked into.
     pub metadata: Option<String>,
 }
@@ -91,6 +95,12 @@ impl EndpointSettings {
                 Err(Invalid::new(name, rule).within("headers_json"))
             }
         }
+    }
+
+    /// May a delivery be sent as soon as it is accepted, by whoever accepted it? One that has to wait for those before it, or
+    /// for its turn at a rate, is sent by who sends them all.
+    pub const fn takes_at_once(&self) -> bool {
+        !self.ordered && self.rate_limit.is_none()
     }
 
     /// The deadline of one exchange.

@@ -153,6 +153,10 @@ pub const WHOLE_LIST_ITEMS_MAX: u32 = 10_000;
 pub const IN_FLIGHT_PER_ENDPOINT_MAX: usize = 16;
 /// The most sends in flight that an owner may set for an endpoint; the bound of all together stays above it.
 pub const IN_FLIGHT_SET_BY_OWNER_MAX: u16 = 1_000;
+/// The most sends in a second that an owner may limit an endpoint to.
+pub const RATE_LIMIT_SET_BY_OWNER_MAX: u16 = 10_000;
+/// Deliveries that may wait for an endpoint that is made ordered: all of them get their places in the order at that moment.
+pub const UNORDERED_MAX: u32 = 10_000;
 /// Sends in flight altogether by default.
 pub const IN_FLIGHT_MAX: usize = 512;
 

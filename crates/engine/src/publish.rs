@@ -193,25 +193,28 @@ impl Engine {
     /// The event with its deliveries, by the configuration as it is now.
     fn matched(&self, checked: &Checked) -> NewEvent {
         let id = EventId(self.store.next_id());
-        let mut matched = 0_u32;
-        let mut deliveries = Vec::new();
         let event = Candidate {
             event_type: &checked.event_type,
             channels: &checked.channels,
             payload: &Lazy::new(&checked.payload),
         };
         let endpoints = checked.tenant.endpoints().iter();
-        for configured in endpoints.filter(|configured| matching::check(configured, event).is_ok()) {
-            matched = matched.saturating_add(1);
-            // The rest follows from a fan-out row, written in the same commit.
-            if deliveries.len() < FANOUT_INLINE_MAX {
-                deliveries.push(NewDelivery {
-                    id: DeliveryId(self.store.next_id()),
-                    endpoint: configured.endpoint.id.n(),
-                    shard: configured.shard,
-                });
-            }
-        }
+        let matching: Vec<_> = endpoints
+            .filter(|configured| matching::check(configured, event).is_ok())
+            .collect();
+        // The rest follows from a fan-out row, written in the same commit. But no ordered endpoint is among it: its place in the
+        // order is that of the acceptance.
+        let ordered = matching
+            .iter()
+            .rposition(|configured| configured.endpoint.settings.ordered);
+        let inline = FANOUT_INLINE_MAX.max(ordered.map_or(0, |at| at + 1));
+        let deliveries = matching.iter().take(inline).map(|configured| NewDelivery {
+            id: DeliveryId(self.store.next_id()),
+            endpoint: configured.endpoint.id.n(),
+            shard: configured.shard,
+        });
+        let deliveries = deliveries.collect();
+        let matched = u32::try_from(matching.len()).unwrap_or(u32::MAX);
         NewEvent {
             id,
             tenant: checked.tenant.id,

@@ -239,27 +239,6 @@ impl<T> Noted<T> {
     }
 }
 
-/// A capability that the contract names and this version lacks: any value but null is refused, so that nobody believes
-/// it works.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct NotYet(bool);
-
-impl<'de> Deserialize<'de> for NotYet {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Option::<IgnoredAny>::deserialize(deserializer).map(|value| Self(value.is_some()))
-    }
-}
-
-impl NotYet {
-    /// Refuses where the first field that is there has a value.
-    pub(crate) fn refuse(fields: &[(&str, Self)]) -> Result<(), Problem> {
-        match fields.iter().find(|(_, field)| field.0) {
-            Some((name, _)) => Err(not_supported(name)),
-            None => Ok(()),
-        }
-    }
-}
-
 /// The text of a JSON value that is kept as it was sent.
 pub(crate) fn json_text(json: Box<RawValue>) -> String {
     Box::<str>::from(json).into_string()
@@ -268,13 +247,6 @@ pub(crate) fn json_text(json: Box<RawValue>) -> String {
 /// JSON that is stored as text.
 pub(crate) fn stored_json(text: &Option<String>) -> Option<Box<RawValue>> {
     text.clone().and_then(|text| RawValue::from_string(text).ok())
-}
-
-/// 422 for a field that this version lacks.
-fn not_supported(field: &str) -> Problem {
-    let detail = format!("This version does not support `{field}`; leave it out.");
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not_supported", detail)
-        .with_error(field, "is not supported by this version")
 }
 
 #[cfg(test)]
@@ -292,8 +264,6 @@ mod tests {
         events: Vec<Object<Inner>>,
         #[serde(default)]
         name: Field<String>,
-        #[serde(default)]
-        channels: NotYet,
     }
 
     fn fault(body: &str) -> (u16, Option<String>) {
@@ -431,16 +401,5 @@ mod tests {
             Some("x".into())
         );
         assert!(read(r#"{"events":[]}"#).events.is_empty());
-    }
-
-    #[test]
-    fn what_is_not_built_yet_is_refused_only_where_it_asks_for_something() {
-        let read =
-            |body: &str| NotYet::refuse(&[("channels", json::<Outer>(body.as_bytes()).unwrap().channels)]);
-        assert!(read(r#"{"events":[],"channels":null}"#).is_ok());
-        assert_eq!(
-            read(r#"{"events":[],"channels":["a"]}"#).unwrap_err().code(),
-            "not_supported"
-        );
     }
 }

@@ -139,7 +139,6 @@ CREATE TABLE endpoints (
     retry_anchor    TEXT   NOT NULL DEFAULT 'previous',
     max_in_flight   BIGINT,
     ordered         BIGINT NOT NULL DEFAULT 0,
-    next_seq        BIGINT NOT NULL DEFAULT 1,
     rate_limit      BIGINT,
     header_styles   TEXT   NOT NULL DEFAULT 'standard',
     payload_format  TEXT   NOT NULL DEFAULT 'raw',
@@ -175,6 +174,13 @@ CREATE TABLE endpoint_health (
     throttle_wait        BIGINT NOT NULL,
     status               BIGINT,
     error                TEXT
+);
+
+-- The next place in the order of each ordered endpoint. Apart from the endpoint, so that accepting an event never locks a row
+-- that the control plane holds.
+CREATE TABLE orders (
+    endpoint BIGINT PRIMARY KEY,
+    next_seq BIGINT NOT NULL
 );
 
 -- Signing secrets, sealed (see seal.rs); several are valid during a rotation.
@@ -238,6 +244,7 @@ CREATE TABLE work (
     first_at         BIGINT,
     due_at           BIGINT NOT NULL,
     owner            BIGINT,
+    -- Its place in the order of an ordered endpoint: drawn when it was accepted or reopened.
     seq              BIGINT,
     cause            TEXT   NOT NULL,
     replay           BIGINT,
@@ -250,6 +257,7 @@ CREATE INDEX work_replayed ON work (endpoint, replay, n) WHERE replay IS NOT NUL
 -- Deliveries made more than 50 ms after their event: a fan-out continued, a replay of what was missing. All others lie so
 -- close behind their event that they are found by key.
 CREATE INDEX work_late ON work (event) WHERE n - event >= 104857600;
+CREATE INDEX work_ordered ON work (endpoint, seq) WHERE seq IS NOT NULL;
 -- Every delivery is a row here for some milliseconds. It is cleaned by the number of dead rows, whatever its size, and as
 -- fast as that goes; its end is not cut off, which would lock everybody out.
 --pg ALTER TABLE work SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,

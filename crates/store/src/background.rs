@@ -5,6 +5,7 @@ use crate::channels::read_channels;
 use crate::error::{Result, StoreError};
 use crate::fresh::Waiting;
 use crate::hot::NewDelivery;
+use crate::ordering;
 use crate::tx::{Tx, values};
 use stentor_domain::Timestamp;
 use stentor_domain::channels::Channels;
@@ -180,9 +181,10 @@ async fn continue_fanout(
     )
     .await?;
     for delivery in &deliveries {
+        let seq = ordering::draw(tx, delivery.endpoint, 1).await?;
         tx.execute_one(
-            "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, cause)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, 'event')",
+            "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, cause, seq)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, 'event', ?8)",
             values![
                 delivery.id.n(),
                 delivery.id.0.tag,
@@ -191,6 +193,7 @@ async fn continue_fanout(
                 fanout.tenant.n(),
                 i64::from(delivery.shard),
                 now,
+                seq,
             ],
         )
         .await?;
@@ -236,6 +239,7 @@ async fn sweep_deleted(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize> {
         .rows(sql, values![shard, endpoint, SLICE_ROWS], |row| row.int(0))
         .await?;
     if slice.is_empty() {
+        ordering::end(tx, endpoint).await?;
         // What a node still has in memory it ends itself, when its turn comes.
         tx.execute_one(
             "UPDATE endpoints SET swept_at = ?1 WHERE n = ?2",

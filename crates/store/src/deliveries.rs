@@ -134,7 +134,7 @@ impl Store {
         let (done, _) = self
             .change_and(
                 move |tx| Box::pin(change::retry(tx, by, scope, id, once)),
-                |(_, waiting), effects| effects.waiting.extend(*waiting),
+                |(_, told), effects| told.note(effects),
             )
             .await?;
         Ok(done)
@@ -149,14 +149,19 @@ impl Store {
         id: DeliveryId,
         once: Option<Once<Delivery>>,
     ) -> Result<Done<Delivery>, DeliveryError> {
-        self.change_and(
-            move |tx| Box::pin(change::cancel(tx, by, scope, id, once)),
-            move |done, effects| match done {
-                Done::Now(delivery) if delivery.state.finished() => effects.ended.push(id.n()),
-                Done::Now(_) => effects.cancel_requested.push((id, Reason::Requested)),
-                Done::Before { .. } | Done::Conflict => {}
-            },
-        )
-        .await
+        let (done, _) = self
+            .change_and(
+                move |tx| Box::pin(change::cancel(tx, by, scope, id, once)),
+                move |(done, told), effects| {
+                    match done {
+                        Done::Now(delivery) if delivery.state.finished() => effects.ended.push(id.n()),
+                        Done::Now(_) => effects.cancel_requested.push((id, Reason::Requested)),
+                        Done::Before { .. } | Done::Conflict => {}
+                    }
+                    told.note(effects);
+                },
+            )
+            .await?;
+        Ok(done)
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Effects {
     pub(crate) claimed: Vec<Claimed>,
     /// To be told to the dispatcher.
     pub(crate) waiting: Vec<Waiting>,
+    /// Ordered endpoints with a delivery that somebody steered by hand.
+    pub(crate) reordered: Vec<i64>,
     /// Deliveries in a node's memory that are to end, and why.
     pub(crate) cancel_requested: Vec<(DeliveryId, Reason)>,
     /// Deliveries that ended, of those that somebody may wait for.
@@ -54,13 +56,22 @@ impl Outside {
         }
     }
 
-    /// Room in memory, where the delivery can be sent at once: what is held waits in the store.
+    /// Does the delivery get a place in its endpoint's order?
+    pub(crate) fn is_ordered(&self, event: &NewEvent, delivery: &NewDelivery) -> bool {
+        let configured = self.config.endpoint(delivery.endpoint);
+        event.trigger != Trigger::Test && configured.is_some_and(|known| known.endpoint.settings.ordered)
+    }
+
+    /// Room in memory, where the delivery can be sent at once: what is held, or has to wait for its turn, waits in the store.
     pub(crate) fn room_for(&self, event: &NewEvent, delivery: &NewDelivery) -> Option<RoomTicket> {
         if event.trigger == Trigger::Test {
             return self.fresh.reserve_express(event.payload.len());
         }
         let configured = self.config.endpoint(delivery.endpoint)?;
-        let at_once = configured.endpoint.status.sends() && self.healths.takes_at_once(delivery.endpoint);
+        let endpoint = &configured.endpoint;
+        let at_once = endpoint.status.sends()
+            && endpoint.settings.takes_at_once()
+            && self.healths.takes_at_once(delivery.endpoint);
         at_once.then(|| self.fresh.reserve(event.payload.len())).flatten()
     }
 
@@ -78,6 +89,9 @@ impl Outside {
             && let Err(Handover::Claimed(claimed)) = self.fresh.send(Handover::Claimed(effects.claimed))
         {
             unsent.extend(claimed.iter().map(Claimed::release));
+        }
+        for endpoint in effects.reordered {
+            drop(self.fresh.send(Handover::Reordered(endpoint)));
         }
         if !effects.waiting.is_empty() {
             // Where nobody listens, the dispatcher's own rounds find them.

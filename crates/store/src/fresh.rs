@@ -23,6 +23,8 @@ pub enum Handover {
     Claimed(Vec<Claimed>),
     /// These endpoints have deliveries in the store that wait, the earliest due at the time given.
     Waiting(Vec<Waiting>),
+    /// The delivery whose turn it is at this ordered endpoint may be another one, or may be due at another time, than before.
+    Reordered(i64),
     /// This delivery, which this node owns, is to end for a reason.
     CancelRequested(DeliveryId, Reason),
 }

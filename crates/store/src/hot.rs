@@ -174,6 +174,8 @@ pub struct Claimed {
     pub due_at: Timestamp,
     /// Why it exists.
     pub trigger: Trigger,
+    /// Was it claimed as the first in its endpoint's order?
+    pub in_order: bool,
     /// Room in memory, held as long as the delivery is; one that was claimed holds none.
     pub room: Option<RoomTicket>,
 }
@@ -196,6 +198,7 @@ impl Claimed {
             first_at: None,
             due_at: event.accepted_at,
             trigger: event.trigger,
+            in_order: false,
             room: Some(room),
         }
     }
@@ -262,6 +265,8 @@ pub struct Claim {
     pub now: Timestamp,
     /// At most so many.
     pub limit: u32,
+    /// Only the first in the endpoint's order: nothing where that one is not due, or somebody has it.
+    pub in_order: bool,
 }
 
 /// What a [`Claim`] got.
@@ -271,7 +276,8 @@ pub struct ClaimedDue {
     pub deliveries: Vec<Claimed>,
     /// How many have ended instead, since their payloads are gone.
     pub ended: usize,
-    /// When the earliest of those that still wait is due.
+    /// When the earliest of those that still wait is due; in order, the first of them, or now where more wait behind one
+    /// that was claimed.
     pub next_due_at: Option<Timestamp>,
 }
 

@@ -5,6 +5,7 @@
 //! - [`hot`], `member`, [`fresh`], `effects`: the words of the hot path (accept, claim, finish), a word with its answer, the
 //!   handing over to the dispatcher, and what else a commit lets out;
 //! - [`health`], `notices`: what is known of the endpoints' health, and what the operator should hear of;
+//! - `ordering`: the places of deliveries in the order of ordered endpoints;
 //! - `outcome`, `exchange`, `wish`, `waiters`: how an attempt is kept, why a delivery is to end with it, who waits for a test;
 //! - `migrations`, `start`, `common`: the schema, what a start does on any database, and what every store has in memory;
 //! - `sqlite`: the embedded engine: the writer thread with its group commit, readers, checkpoints, migrations;
@@ -51,6 +52,7 @@ mod exchange;
 mod member;
 mod migrations;
 mod notices;
+mod ordering;
 mod outcome;
 mod postgres;
 mod sqlite;

@@ -310,10 +310,14 @@ impl Store {
     /// Ends unfinished deliveries that a cancelled replay has brought: at once those that wait, with their attempts those that a node
     /// owns. Tells how many rows it wrote; at last that nothing is left is one.
     pub async fn end_replayed(&self, turn: Turn, now: Timestamp) -> Result<usize> {
+        let waiting = turn.waiting(now);
         let written = self
             .change_and(
                 move |tx| Box::pin(async move { slice::end(tx, &turn, now).await }),
-                |ended: &slice::Ended, effects| {
+                move |ended: &slice::Ended, effects| {
+                    // At an ordered endpoint it may be another one's turn now.
+                    effects.reordered.push(waiting.endpoint);
+                    effects.waiting.push(waiting);
                     effects.ended.extend(&ended.at_once);
                     let wishes = ended.with_their_attempts.iter();
                     effects

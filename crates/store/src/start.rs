@@ -1,6 +1,7 @@
 //! What a start finds out and does on any database, before anybody may ask for anything.
 
 use crate::error::Result;
+use crate::ordering;
 use crate::tx::{Tx, values};
 use stentor_domain::Timestamp;
 
@@ -77,7 +78,11 @@ async fn end_abandoned(tx: &mut Tx<'_>, waiting: bool, now: Timestamp) -> Result
 
 async fn give_back(tx: &mut Tx<'_>) -> Result<()> {
     tx.execute(
-        "UPDATE work SET owner = NULL WHERE owner NOT IN (SELECT epoch FROM nodes)",
+        concat!(
+            "UPDATE work SET owner = NULL, seq = ",
+            ordering::place!(),
+            " WHERE owner NOT IN (SELECT epoch FROM nodes)"
+        ),
         values![],
     )
     .await?;

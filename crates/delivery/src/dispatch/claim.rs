@@ -22,6 +22,10 @@ const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 const LOOK_ENDPOINTS: usize = 1_000;
 /// How often the agenda looks into the store for itself.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A claim for an endpoint with a rate takes what starts in one of so many parts of a second.
+const RATE_CLAIMS: u16 = 10;
+/// How long before its turn a delivery to an endpoint with a rate is claimed.
+const CLAIM_AHEAD: Duration = Duration::from_millis(50);
 /// Endpoints claimed for in one round.
 const ROUND_CLAIMS: usize = 256;
 /// Endpoints claimed for at once, so that they share a commit.
@@ -82,6 +86,11 @@ impl Dispatcher {
 
     /// Looks into the store where it is time to, and claims for the endpoints that are due. Tells how many deliveries.
     pub(super) async fn claim_round(&self) -> Result<usize, StoreError> {
+        let works = self.store.owns_shards();
+        self.state
+            .lock()
+            .rates
+            .note_working(works, self.clock.monotonic());
         self.look().await?;
         let mut claimed = 0;
         for _ in 0..ROUND_CLAIMS / CLAIMS_AT_ONCE {
@@ -142,7 +151,7 @@ impl Dispatcher {
         if !configured.endpoint.status.sends() {
             return Ok(0);
         }
-        let Some(limit) = self.room_for(waiting) else {
+        let Some(limit) = self.room_for(waiting, now) else {
             return Ok(0);
         };
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
@@ -151,6 +160,7 @@ impl Dispatcher {
             shard: waiting.shard,
             now,
             limit,
+            in_order: configured.endpoint.settings.ordered,
         };
         let got = match self.store.claim_due(claim).await {
             Ok(got) => got,
@@ -160,7 +170,11 @@ impl Dispatcher {
             }
         };
         let mut state = self.state.lock();
+        state.heads.forget(waiting.endpoint);
         if let Some(due_at) = got.next_due_at {
+            if claim.in_order && due_at > now {
+                state.heads.wait(waiting.endpoint, due_at, now);
+            }
             // Where all that was claimed has ended without an attempt, nothing will land that could ask for more.
             if due_at <= now && !got.deliveries.is_empty() {
                 state.more.insert(waiting.endpoint);
@@ -173,13 +187,20 @@ impl Dispatcher {
         got.deliveries
             .into_iter()
             .for_each(|claimed| state.queue.push(claimed, share));
+        self.note_rests(&mut state);
         Ok(claimed)
     }
 
     /// How many may be claimed for an endpoint now. One for which none may is noted where it is found again.
-    fn room_for(&self, waiting: Waiting) -> Option<usize> {
+    fn room_for(&self, waiting: Waiting, now: Timestamp) -> Option<usize> {
         let mut state = self.state.lock();
-        let Standing { share, parked, host } = self.standing(&state, waiting.endpoint);
+        let Standing {
+            share,
+            parked,
+            host,
+            in_order,
+            rate,
+        } = self.standing(&state, waiting.endpoint);
         if let Some(due_at) = parked {
             if let Some(host) = host {
                 state.probes.wait(&host, waiting);
@@ -187,10 +208,31 @@ impl Dispatcher {
             state.agenda.note(Waiting { due_at, ..waiting });
             return None;
         }
-        let limit = match share.at_once {
-            1 => 1,
-            at_once => CLAIM_CAPS * at_once,
+        if in_order {
+            // The next one's turn comes when what is in memory has landed, and is recorded.
+            if state.queue.is_busy(waiting.endpoint) {
+                state.more.insert(waiting.endpoint);
+                return None;
+            }
+            if let Some(due_at) = state.heads.waits_until(waiting.endpoint, now) {
+                state.agenda.note(Waiting { due_at, ..waiting });
+                return None;
+            }
+        }
+        let limit = match (share.at_once, rate) {
+            (1, _) => 1,
+            (at_once, None) => CLAIM_CAPS * at_once,
+            // What would have to rest for long must not take the room of others.
+            (at_once, Some(rate)) => (CLAIM_CAPS * at_once).min(usize::from(rate / RATE_CLAIMS).max(1)),
         };
+        if let Some(until) = share.rests_until {
+            let wait = until.saturating_sub(self.clock.monotonic());
+            if let Some(wait) = wait.checked_sub(CLAIM_AHEAD).filter(|wait| !wait.is_zero()) {
+                let due_at = now.plus(wait);
+                state.agenda.note(Waiting { due_at, ..waiting });
+                return None;
+            }
+        }
         if state.queue.waiting_for(waiting.endpoint) >= limit {
             state.more.insert(waiting.endpoint);
             return None;

@@ -2,6 +2,7 @@
 
 use super::claim::has_room;
 use super::{Dispatcher, Standing, State};
+use crate::rates::Turn;
 use std::sync::Arc;
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
@@ -21,18 +22,29 @@ struct Flight<'a> {
     untrusted: bool,
     /// The host that it is a probe of, if that could not be reached.
     probe: Option<Box<str>>,
-    /// Was it given back, since its endpoint was parked meanwhile?
+    /// Was it given back, since its endpoint is not to be asked now?
     given_back: bool,
 }
 
-/// It has been parked since its delivery was claimed.
-struct Parked;
+/// Its endpoint is not to be asked now, or not in this way, since the delivery came into memory.
+struct NotNow;
 
 /// A delivery whose attempt is to be made now.
 pub(super) struct Started {
     claimed: Claimed,
     /// Is its endpoint not known to answer?
     untrusted: bool,
+    /// How it counts against its endpoint's rate.
+    turn: Option<Turn>,
+}
+
+/// The endpoint of a delivery that is about to wait in the store.
+fn waiting(claimed: &Claimed) -> Waiting {
+    Waiting {
+        endpoint: claimed.endpoint,
+        shard: claimed.shard,
+        due_at: claimed.due_at,
+    }
 }
 
 impl Drop for Flight<'_> {
@@ -67,20 +79,48 @@ impl Dispatcher {
             None
         };
         state.tests_in_flight += usize::from(test.is_some());
-        let (claimed, untrusted) = match test {
-            Some(test) => (test, false),
+        let started = match test {
+            Some(test) => Started {
+                claimed: test,
+                untrusted: false,
+                turn: None,
+            },
             None if state.in_flight - state.tests_in_flight < self.limits.in_flight_max => {
-                let untrusted = state.untrusted_in_flight < self.limits.untrusted_max();
-                state.queue.next(untrusted)?
+                self.next_in_turn(&mut state)?
             }
             None => return None,
         };
         state.in_flight += 1;
-        state.untrusted_in_flight += usize::from(untrusted);
-        Some(Started { claimed, untrusted })
+        state.untrusted_in_flight += usize::from(started.untrusted);
+        Some(started)
     }
 
-    pub(super) async fn attempt(&self, Started { claimed, untrusted }: Started) {
+    /// The next one by fairness, counted against its endpoint's rate.
+    fn next_in_turn(&self, state: &mut State) -> Option<Started> {
+        let now = self.clock.monotonic();
+        let place_for_untrusted = state.untrusted_in_flight < self.limits.untrusted_max();
+        let (queue, rates) = (&mut state.queue, &mut state.rates);
+        queue.wake(now);
+        let mut turn = None;
+        let (claimed, untrusted) = queue.next(place_for_untrusted, |claimed| {
+            let rests_until;
+            (turn, rests_until) = self.count(rates, claimed, now);
+            rests_until
+        })?;
+        self.note_rests(state);
+        Some(Started {
+            claimed,
+            untrusted,
+            turn,
+        })
+    }
+
+    pub(super) async fn attempt(&self, started: Started) {
+        let Started {
+            claimed,
+            untrusted,
+            turn,
+        } = started;
         let test = claimed.trigger == Trigger::Test;
         // Dropped when the attempt has ended, however it ended: a fault of ours in one must not cost a place for ever.
         let mut flight = Flight {
@@ -93,9 +133,9 @@ impl Dispatcher {
             given_back: false,
         };
         if !test {
-            match self.probe(&claimed) {
+            match self.probe(&claimed, turn) {
                 Ok(host) => flight.probe = host,
-                Err(Parked) => {
+                Err(NotNow) => {
                     flight.given_back = true;
                     return self.attempting.give_back(&self.store, &claimed).await;
                 }
@@ -106,24 +146,25 @@ impl Dispatcher {
             .await;
     }
 
-    /// Looks once more whether an endpoint may be asked; tells the host that asking it is a probe of.
-    fn probe(&self, claimed: &Claimed) -> Result<Option<Box<str>>, Parked> {
-        let endpoint = claimed.endpoint;
+    /// Looks once more whether an endpoint may be asked, in the moment in which it is; tells the host that asking it is a probe
+    /// of.
+    fn probe(&self, claimed: &Claimed, turn: Option<Turn>) -> Result<Option<Box<str>>, NotNow> {
         let mut state = self.state.lock();
-        let standing = self.standing(&state, endpoint);
-        if standing.parked.is_some() {
+        let standing = self.standing(&state, claimed.endpoint);
+        // Who waits for the lease would be sent with those after it, however far apart their turns were.
+        let late = turn.is_some() && !self.store.holds_lease();
+        if standing.parked.is_some() || late || !standing.takes(claimed, turn) {
             if let Some(host) = &standing.host {
-                let waiting = Waiting {
-                    endpoint,
-                    shard: claimed.shard,
-                    due_at: claimed.due_at,
-                };
-                state.probes.wait(host, waiting);
+                state.probes.wait(host, waiting(claimed));
             }
-            return Err(Parked);
+            return Err(NotNow);
+        }
+        if let Some(turn) = turn {
+            let now = self.clock.monotonic();
+            state.rates.sent(claimed.endpoint, turn, now);
         }
         if let Some(host) = &standing.host {
-            state.probes.start(host, endpoint);
+            state.probes.start(host, claimed.endpoint);
         }
         Ok(standing.host)
     }
@@ -142,6 +183,7 @@ impl Dispatcher {
         } else {
             state.queue.landed(flight.endpoint, share)
         };
+        self.note_rests(&mut state);
         // Claimed again when half of what one claim takes is left, so that the endpoint never waits for the store; if it is
         // parked, when its time comes. What was given back waits for the next claim, even if that time has come meanwhile.
         let more = waiting <= share.at_once && state.more.remove(&flight.endpoint);

@@ -15,6 +15,7 @@ const TENANTS: i64 = 3;
 const ALONE: Share = Share {
     at_once: 1,
     trust: Trust::Answers,
+    rests_until: None,
 };
 
 /// Something that happens to a queue.
@@ -25,8 +26,9 @@ enum Deed {
         share: Share,
     },
     PushTest,
-    /// Where told so, with places for those that do not answer.
-    Next(bool),
+    /// Where told so, with places for those that do not answer; its endpoint rests afterwards.
+    Next(bool, Option<Duration>),
+    Wake(Duration),
     Land(Index, Share),
     Remove(Index),
     Drain,
@@ -36,7 +38,8 @@ fn deeds() -> impl Strategy<Value = Deed> {
     prop_oneof![
         10 => (0_i64..9, share()).prop_map(|(endpoint, share)| Deed::Push { endpoint, share }),
         1 => Just(Deed::PushTest),
-        10 => any::<bool>().prop_map(Deed::Next),
+        10 => (any::<bool>(), rest()).prop_map(|(untrusted, rest)| Deed::Next(untrusted, rest)),
+        5 => (0_u64..10).prop_map(|until| Deed::Wake(Duration::from_secs(until))),
         5 => (any::<Index>(), share()).prop_map(|(which, share)| Deed::Land(which, share)),
         3 => any::<Index>().prop_map(Deed::Remove),
         1 => Just(Deed::Drain),
@@ -45,7 +48,15 @@ fn deeds() -> impl Strategy<Value = Deed> {
 
 fn share() -> impl Strategy<Value = Share> {
     let trust = prop_oneof![Just(Trust::Answers), Just(Trust::Unknown), Just(Trust::Suspect)];
-    (0_usize..4, trust).prop_map(|(at_once, trust)| Share { at_once, trust })
+    (0_usize..4, trust, rest()).prop_map(|(at_once, trust, rests_until)| Share {
+        at_once,
+        trust,
+        rests_until,
+    })
+}
+
+fn rest() -> impl Strategy<Value = Option<Duration>> {
+    prop::option::weighted(0.3, (0_u64..10).prop_map(Duration::from_secs))
 }
 
 fn tenant_of(endpoint: i64) -> i64 {
@@ -71,6 +82,7 @@ fn claimed(n: i64, endpoint: i64, trigger: Trigger) -> Claimed {
         first_at: None,
         due_at: Timestamp::EPOCH,
         trigger,
+        in_order: false,
         room: None,
     }
 }
@@ -106,9 +118,15 @@ impl Model {
         waiting && in_flight < self.shares[&endpoint].at_once.max(1)
     }
 
+    fn rests(&self, endpoint: i64) -> bool {
+        self.shares[&endpoint].rests_until.is_some()
+    }
+
     /// Endpoints of a ring that may be sent to.
     fn ready(&self, in_ring: u8) -> impl Iterator<Item = i64> {
-        (0..9).filter(move |endpoint| self.may_send(*endpoint) && ring(self.shares[endpoint]) == in_ring)
+        (0..9).filter(move |endpoint| {
+            self.may_send(*endpoint) && !self.rests(*endpoint) && ring(self.shares[endpoint]) == in_ring
+        })
     }
 
     fn count(&self) -> usize {
@@ -136,6 +154,7 @@ impl Model {
 
     fn serve(&mut self, taken: &Claimed, now: usize) {
         assert!(self.may_send(taken.endpoint), "the cap is kept");
+        assert!(!self.rests(taken.endpoint), "nobody is disturbed");
         let oldest = self.waiting.get_mut(&taken.endpoint).unwrap().remove(0);
         assert_eq!(taken.delivery.n(), oldest, "the oldest first");
         self.in_flight.push(taken.endpoint);
@@ -165,10 +184,18 @@ fn keep(queue: &mut FairQueue, model: &mut Model, deed: Deed, now: usize) {
             queue.push(claimed(n, 0, Trigger::Test), ALONE);
             model.tests.push(n);
         }
-        Deed::Next(untrusted) => {
+        Deed::Wake(until) => {
+            queue.wake(until);
+            for endpoint in 0..9 {
+                if model.may_send(endpoint) && model.shares[&endpoint].rests_until <= Some(until) {
+                    model.shares.get_mut(&endpoint).unwrap().rests_until = None;
+                }
+            }
+        }
+        Deed::Next(untrusted, rest) => {
             let answering = model.ready(0).count() > 0;
             let others = model.ready(1).chain(model.ready(2)).count() > 0;
-            match queue.next(untrusted) {
+            match queue.next(untrusted, |_| rest) {
                 Some((taken, is_untrusted)) => {
                     assert_eq!(is_untrusted, ring(model.shares[&taken.endpoint]) > 0);
                     assert_eq!(
@@ -177,6 +204,7 @@ fn keep(queue: &mut FairQueue, model: &mut Model, deed: Deed, now: usize) {
                         "the untrusted first, where they may"
                     );
                     model.serve(&taken, now);
+                    model.shares.get_mut(&taken.endpoint).unwrap().rests_until = rest;
                 }
                 None => assert!(!(answering || untrusted && others), "nobody is forgotten"),
             }
@@ -221,6 +249,8 @@ proptest! {
         let (mut queue, mut model) = (FairQueue::default(), Model::default());
         for (now, deed) in deeds.into_iter().enumerate() {
             keep(&mut queue, &mut model, deed, now);
+            let resting = (0..9).filter(|endpoint| model.may_send(*endpoint)).filter_map(|endpoint| model.shares[&endpoint].rests_until);
+            prop_assert_eq!(queue.next_wake(), resting.min());
             prop_assert_eq!(queue.claimed(), (model.count(), 3 * model.count()));
             prop_assert_eq!(queue.claimed_untrusted(), model.untrusted());
             for endpoint in 0..9 {
@@ -229,7 +259,8 @@ proptest! {
         }
         // What is left comes out as fast as it lands, and then nothing is remembered of anybody.
         for now in 1_000..2_000 {
-            keep(&mut queue, &mut model, Deed::Next(true), now);
+            keep(&mut queue, &mut model, Deed::Wake(Duration::MAX), now);
+            keep(&mut queue, &mut model, Deed::Next(true, None), now);
             while let Some(endpoint) = model.in_flight.pop() {
                 queue.landed(endpoint, model.shares[&endpoint]);
             }
@@ -237,7 +268,7 @@ proptest! {
         prop_assert_eq!(model.count(), 0);
         let tests: Vec<i64> = std::iter::from_fn(|| queue.next_express()).map(|one| one.delivery.n()).collect();
         prop_assert_eq!(tests, model.tests);
-        prop_assert!(queue.endpoints.is_empty());
+        prop_assert!(queue.endpoints.is_empty() && queue.resting.is_empty());
         for ring in [&queue.answering, &queue.unknown, &queue.suspects] {
             prop_assert!(ring.tenants.is_empty() && ring.order.is_empty());
         }
@@ -269,11 +300,15 @@ fn those_that_do_not_answer_take_turns_with_those_not_asked_yet_and_wait_where_t
 }
 
 fn with(at_once: usize, trust: Trust) -> Share {
-    Share { at_once, trust }
+    Share {
+        at_once,
+        trust,
+        rests_until: None,
+    }
 }
 
 /// The endpoints of all that may be sent, in order.
 fn all(queue: &mut FairQueue, untrusted: bool) -> Vec<i64> {
-    let taken = std::iter::from_fn(|| queue.next(untrusted));
+    let taken = std::iter::from_fn(|| queue.next(untrusted, |_| None));
     taken.map(|(claimed, _)| claimed.endpoint).collect()
 }

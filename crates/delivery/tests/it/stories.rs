@@ -19,6 +19,8 @@
 //! - `restarts`: processes that die at every step;
 //! - `handover`: deliveries that never come by the short way from the commit;
 //! - `fairness`: whose turn it is, and how many at once;
+//! - `order`: endpoints that are sent to strictly in the order of acceptance;
+//! - `rates`: endpoints with a rate limit;
 //! - `walks`: all of this in any order, and what holds in the end.
 
 mod ages;
@@ -31,6 +33,8 @@ mod health;
 mod hourly;
 mod loops;
 mod matching;
+mod order;
+mod rates;
 mod replays;
 mod restarts;
 mod sandboxes;

@@ -14,7 +14,8 @@ use stentor_domain::endpoint_url::EndpointUrl;
 use stentor_domain::header_styles::HeaderStyles;
 use stentor_domain::id::EndpointId;
 use stentor_domain::limits::{
-    DESCRIPTION_CHARACTERS_MAX, IN_FLIGHT_SET_BY_OWNER_MAX, NAME_CHARACTERS_MAX, TIMEOUT_SECONDS_MAX,
+    DESCRIPTION_CHARACTERS_MAX, IN_FLIGHT_SET_BY_OWNER_MAX, NAME_CHARACTERS_MAX, RATE_LIMIT_SET_BY_OWNER_MAX,
+    TIMEOUT_SECONDS_MAX,
 };
 use stentor_domain::name::{Invalid, check_name, check_uid};
 use stentor_domain::payload_format::PayloadFormat;
@@ -59,6 +60,10 @@ pub struct EndpointFields {
     pub payload_format: Option<String>,
     /// The most requests at once.
     pub max_in_flight: Option<Option<i64>>,
+    /// The most requests that start in any second.
+    pub rate_limit: Option<Option<i64>>,
+    /// One after the other, in the order of acceptance?
+    pub ordered: Option<bool>,
     /// `ACTIVE` or `PAUSED`.
     pub status: Option<String>,
     /// A contract's switch.
@@ -87,6 +92,8 @@ pub(super) struct Checked {
     header_styles: Option<HeaderStyles>,
     payload_format: Option<PayloadFormat>,
     max_in_flight: Option<Option<u16>>,
+    rate_limit: Option<Option<u16>>,
+    ordered: Option<bool>,
     status: Option<NewStatus>,
     switch: Option<Switch>,
 }
@@ -166,6 +173,10 @@ impl EndpointFields {
             max_in_flight: take_clearing(faults, "max_in_flight", self.max_in_flight, |most| {
                 bounded(most, IN_FLIGHT_SET_BY_OWNER_MAX, "")
             }),
+            rate_limit: take_clearing(faults, "rate_limit", self.rate_limit, |most| {
+                bounded(most, RATE_LIMIT_SET_BY_OWNER_MAX, " a second")
+            }),
+            ordered: self.ordered,
             status: take(faults, "status", self.status, |word| new_status(&word)),
             switch: self.switch,
         };
@@ -219,6 +230,8 @@ impl Checked {
             },
             payload_format,
             max_in_flight: None,
+            rate_limit: None,
+            ordered: false,
             metadata: None,
         };
         let secret = self.secret.take();
@@ -264,6 +277,8 @@ impl Checked {
         put(&mut settings.header_styles, self.header_styles);
         put(&mut settings.payload_format, self.payload_format);
         put(&mut settings.max_in_flight, self.max_in_flight);
+        put(&mut settings.rate_limit, self.rate_limit);
+        put(&mut settings.ordered, self.ordered);
         settings.check_headers()
     }
 }

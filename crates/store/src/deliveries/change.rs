@@ -3,9 +3,11 @@
 use super::DeliveryError;
 use super::read::{Found, Place, find};
 use crate::change::{Audit, By, record, tick};
+use crate::effects::Effects;
 use crate::error::Result;
 use crate::fresh::Waiting;
 use crate::once::{self, Done, Once};
+use crate::ordering;
 use crate::tx::{Tx, values};
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
@@ -13,20 +15,35 @@ use stentor_domain::delivery::{Delivery, Reason};
 use stentor_domain::id::DeliveryId;
 use stentor_domain::key::Scope;
 
-/// Makes a delivery due now; tells what the dispatcher should know, if anything.
+/// What the dispatcher should know of a change.
+#[derive(Default)]
+pub(super) struct Told {
+    waiting: Option<Waiting>,
+    /// An ordered endpoint, at which it may be another one's turn now.
+    reordered: Option<i64>,
+}
+
+impl Told {
+    pub(super) fn note(&self, effects: &mut Effects) {
+        effects.waiting.extend(self.waiting);
+        effects.reordered.extend(self.reordered);
+    }
+}
+
+/// Makes a delivery due now; tells what the dispatcher should know.
 pub(super) async fn retry(
     tx: &mut Tx<'_>,
     by: By,
     scope: Scope,
     id: DeliveryId,
     once: Option<Once<Delivery>>,
-) -> Result<(Done<Delivery>, Option<Waiting>), DeliveryError> {
+) -> Result<(Done<Delivery>, Told), DeliveryError> {
     // Nobody can disable or delete the endpoint between the look and the deed.
     tick(tx).await?;
     hold(tx, id).await?;
     let found = find(tx, scope, id).await?.ok_or(DeliveryError::NotFound)?;
     if let Some(done) = once::before(tx, once.as_ref(), by.at).await? {
-        return Ok((done, None));
+        return Ok((done, Told::default()));
     }
     check_retry(&found)?;
     let waits = match found.place {
@@ -36,19 +53,31 @@ pub(super) async fn retry(
             true
         }
         Place::Finished => {
-            reopen(tx, id, found.shard, by.at).await?;
+            reopen(tx, &found, by.at).await?;
             true
         }
     };
     audit(tx, &by, "delivery.retried", &found).await?;
     let now = find(tx, scope, id).await?.ok_or(DeliveryError::NotFound)?;
     once::keep(tx, once, &now.delivery).await?;
-    let waiting = waits.then_some(Waiting {
-        endpoint: now.delivery.endpoint.n(),
-        shard: now.shard,
-        due_at: by.at,
-    });
-    Ok((Done::Now(now.delivery), waiting))
+    let told = Told {
+        waiting: waits.then(|| waiting(&now, by.at)),
+        reordered: reordered(tx, &now).await?,
+    };
+    Ok((Done::Now(now.delivery), told))
+}
+
+fn waiting(found: &Found, due_at: Timestamp) -> Waiting {
+    Waiting {
+        endpoint: found.delivery.endpoint.n(),
+        shard: found.shard,
+        due_at,
+    }
+}
+
+async fn reordered(tx: &mut Tx<'_>, found: &Found) -> Result<Option<i64>> {
+    let endpoint = found.delivery.endpoint.n();
+    Ok(ordering::is_ordered(tx, endpoint).await?.then_some(endpoint))
 }
 
 /// Nor can a node claim it, give it back or record its attempt until this change is made: what is in the midst of that is
@@ -90,8 +119,10 @@ async fn hasten(tx: &mut Tx<'_>, id: DeliveryId, now: Timestamp) -> Result<()> {
     .await
 }
 
-/// Takes the row back to `work`, the attempt inside it to `attempts`.
-async fn reopen(tx: &mut Tx<'_>, id: DeliveryId, shard: u16, now: Timestamp) -> Result<()> {
+/// Takes the row back to `work`, the attempt inside it to `attempts`. At an ordered endpoint it comes last.
+async fn reopen(tx: &mut Tx<'_>, found: &Found, now: Timestamp) -> Result<()> {
+    let id = found.delivery.id;
+    let seq = ordering::draw(tx, found.delivery.endpoint.n(), 1).await?;
     tx.execute(
         "INSERT INTO attempts (delivery, no, started_at, cause, status, error, micros, exchange)
          SELECT n, attempts, started_at, cause, status, error, micros, exchange
@@ -100,28 +131,29 @@ async fn reopen(tx: &mut Tx<'_>, id: DeliveryId, shard: u16, now: Timestamp) -> 
     )
     .await?;
     tx.execute_one(
-        "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, cause)
-         SELECT n, tag, event, endpoint, tenant, ?2, attempts + 1, ?3, ?4 FROM deliveries WHERE n = ?1",
-        values![id.n(), i64::from(shard), now, Trigger::Retry.as_str()],
+        "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, cause, seq)
+         SELECT n, tag, event, endpoint, tenant, ?2, attempts + 1, ?3, ?4, ?5 FROM deliveries WHERE n = ?1",
+        values![id.n(), i64::from(found.shard), now, Trigger::Retry.as_str(), seq],
     )
     .await?;
     tx.execute_one("DELETE FROM deliveries WHERE n = ?1", values![id.n()])
         .await
 }
 
-/// Ends a delivery that waits; asks for the end of one that a node owns.
+/// Ends a delivery that waits; asks for the end of one that a node owns. Tells what the dispatcher should know: at an ordered
+/// endpoint it may be the next one's turn.
 pub(super) async fn cancel(
     tx: &mut Tx<'_>,
     by: By,
     scope: Scope,
     id: DeliveryId,
     once: Option<Once<Delivery>>,
-) -> Result<Done<Delivery>, DeliveryError> {
+) -> Result<(Done<Delivery>, Told), DeliveryError> {
     tick(tx).await?;
     hold(tx, id).await?;
     let found = find(tx, scope, id).await?.ok_or(DeliveryError::NotFound)?;
     if let Some(done) = once::before(tx, once.as_ref(), by.at).await? {
-        return Ok(done);
+        return Ok((done, Told::default()));
     }
     if found.delivery.state.finished() {
         return Err(DeliveryError::Finished);
@@ -137,7 +169,12 @@ pub(super) async fn cancel(
     audit(tx, &by, "delivery.cancelled", &found).await?;
     let now = find(tx, scope, id).await?.ok_or(DeliveryError::NotFound)?;
     once::keep(tx, once, &now.delivery).await?;
-    Ok(Done::Now(now.delivery))
+    let reordered = reordered(tx, &now).await?;
+    let told = Told {
+        waiting: reordered.map(|_| waiting(&now, by.at)),
+        reordered,
+    };
+    Ok((Done::Now(now.delivery), told))
 }
 
 async fn end(tx: &mut Tx<'_>, id: DeliveryId, now: Timestamp) -> Result<()> {

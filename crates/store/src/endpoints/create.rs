@@ -7,6 +7,7 @@ use crate::change::{By, tick};
 use crate::config::{EndpointConfig, Made};
 use crate::error::Result;
 use crate::once::{self, Done, Once};
+use crate::ordering;
 use crate::seal::Sealer;
 use crate::tx::{Tx, values};
 use stentor_domain::contract::Contract;
@@ -96,6 +97,9 @@ pub(super) async fn create(
     };
     rows::insert(tx, &config, new.through).await?;
     secrets::insert(tx, id.n(), &secret, &sealer, by.at).await?;
+    if config.endpoint.settings.ordered {
+        ordering::begin(tx, id.n()).await?;
+    }
     conclude(tx, &by, "endpoint.created", &config, None).await?;
     let made = EndpointWithHealth {
         endpoint: config.endpoint,

@@ -29,7 +29,7 @@ pub(super) struct Stored {
 }
 
 /// Where the columns of its health begin.
-const HEALTH: usize = 32;
+const HEALTH: usize = 34;
 
 /// A question about endpoints `e` of tenants `t`, whose rows [`read`] reads. Of an endpoint's secrets the newest alone has no
 /// end.
@@ -40,7 +40,7 @@ macro_rules! endpoints {
                     e.shard, e.header_set, e.config_version, e.deleted_at, s.public_key,
                     e.status, e.paused_at, e.disabled_reason, e.uid, e.name, e.description, e.url, e.events,
                     h.sealed, e.timeout_seconds, e.retry_schedule, e.retry_anchor, e.max_in_flight, e.metadata,
-                    e.header_styles, e.payload_format, e.channels, e.filter, ",
+                    e.header_styles, e.payload_format, e.channels, e.filter, e.rate_limit, e.ordered, ",
             health::columns!(),
             "
              FROM endpoints e
@@ -129,7 +129,7 @@ pub(super) async fn write(tx: &mut Tx<'_>, config: &EndpointConfig) -> Result<()
         "UPDATE endpoints SET uid = ?2, name = ?3, description = ?4, url = ?5, events = ?6, metadata = ?7,
                 header_set = ?8, timeout_seconds = ?9, retry_schedule = ?10, retry_anchor = ?11, max_in_flight = ?12,
                 status = ?13, paused_at = ?14, disabled_reason = ?15, updated_at = ?16, config_version = ?17,
-                header_styles = ?18, payload_format = ?19, channels = ?20, filter = ?21
+                header_styles = ?18, payload_format = ?19, channels = ?20, filter = ?21, rate_limit = ?22, ordered = ?23
          WHERE n = ?1",
         values![
             endpoint.id.n(),
@@ -153,6 +153,8 @@ pub(super) async fn write(tx: &mut Tx<'_>, config: &EndpointConfig) -> Result<()
             settings.payload_format.as_str(),
             channels_text(&settings.subscription.channels).as_deref(),
             settings.filter.as_deref(),
+            settings.rate_limit.map(i64::from),
+            settings.ordered,
         ],
     )
     .await
@@ -229,6 +231,8 @@ fn read_settings(row: &Row<'_>, custom_headers: CustomHeaders) -> Result<Endpoin
         header_styles: HeaderStyles::parse(&styles).map_err(|(_, rule)| unreadable(rule))?,
         payload_format: row.word(29, |word| PayloadFormat::parse(word).ok())?,
         max_in_flight: row.int_or_null(26)?.map(small).transpose()?,
+        rate_limit: row.int_or_null(32)?.map(small).transpose()?,
+        ordered: row.flag(33)?,
         metadata: row.text_or_null(27)?,
     })
 }

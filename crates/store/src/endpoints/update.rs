@@ -7,6 +7,7 @@ use crate::change::{By, tick};
 use crate::error::Result;
 use crate::health;
 use crate::once::{self, Done, Once};
+use crate::ordering;
 use crate::seal::{MasterKeys, Sealer};
 use crate::tx::{Tx, values};
 use stentor_domain::Timestamp;
@@ -27,7 +28,7 @@ pub(super) struct Prepared {
 pub(super) struct Updated {
     pub(super) endpoint: EndpointWithHealth,
     pub(super) shard: u16,
-    /// Is it sent to now, and was not before?
+    /// May something be sent to it now that might not before?
     pub(super) resumed: bool,
     /// Does what is known of its health say nothing any more?
     pub(super) forgiven: bool,
@@ -73,17 +74,27 @@ pub(super) async fn update(
         secrets::insert(tx, id.n(), secret, sealer, by.at).await?;
     }
     let changed = changed_fields(&before, &stored.config.endpoint, prepared.secret.is_some());
+    let ordered = stored.config.endpoint.settings.ordered;
+    // Who publishes holds the order first, then the tenant.
+    if before.settings.ordered && !ordered {
+        ordering::end(tx, id.n()).await?;
+    }
     conclude(tx, &by, "endpoint.updated", &stored.config, Some(&changed)).await?;
+    // From here on nobody publishes to the tenant until this is committed: the backlog is all there is.
+    if ordered && !before.settings.ordered {
+        ordering::begin(tx, id.n()).await?;
+        ordering::place_backlog(tx, stored.config.shard, id.n()).await??;
+    }
     let after = &stored.config.endpoint;
-    let resumed = after.status.sends() && !before.status.sends();
-    let forgiven = resumed || after.settings.url != before.settings.url;
+    let switched_on = after.status.sends() && !before.status.sends();
+    let forgiven = switched_on || after.settings.url != before.settings.url;
     if forgiven {
         health::forgive(tx, id.n()).await?;
         stored.health = stored.health.forgiven();
     }
     Ok(Updated {
         shard: stored.config.shard,
-        resumed,
+        resumed: switched_on || (before.settings.ordered && !ordered),
         forgiven,
         endpoint: stored.into(),
     })
@@ -155,6 +166,8 @@ fn changed_fields(before: &Endpoint, after: &Endpoint, secret: bool) -> String {
         ("header_styles", old.header_styles != new.header_styles),
         ("payload_format", old.payload_format != new.payload_format),
         ("max_in_flight", old.max_in_flight != new.max_in_flight),
+        ("rate_limit", old.rate_limit != new.rate_limit),
+        ("ordered", old.ordered != new.ordered),
     ];
     let changed: Vec<&str> = fields
         .iter()

@@ -1,9 +1,11 @@
 //! Accepting events: a group of publishes in one statement, which writes what belongs to a publish only where the version of
 //! its tenant still holds, and only while this node is a node. The statement is its own transaction, so that a group costs
-//! one round trip and one commit.
+//! one round trip and one commit; but for a group with deliveries to ordered endpoints, whose places are drawn before.
 //!
 //! Publishes with keys (a producer's event ids, idempotency keys) are looked up first. What somebody else writes between
 //! the look and the deed collides with a unique index; then nothing of the group is written, and it is looked up again.
+
+mod places;
 
 use super::Core;
 use super::lane::{Doubts, Lane, Trouble};
@@ -14,14 +16,14 @@ use crate::error::Result;
 use crate::fresh::Waiting;
 use crate::hot::{Accept, Accepted, Claimed, ClaimedEvent, ExistingEvent, KeptAnswer, NewEvent};
 use crate::member::Hot;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use stentor_domain::id::{EventId, Id};
 
 /// Hashes of keys.
 type Hash = [u8; 16];
 
-/// Rows are locked in the order of their keys, the tenants so that nobody changes one while its events are being written,
+/// Rows are locked in the order of their keys: those of `orders` before (see `places`), the tenants so that nobody changes one while its events are being written,
 /// the node so that nobody takes over from it meanwhile.
 const ACCEPT: &str = "
 WITH alive AS (SELECT epoch FROM nodes WHERE epoch = $1 FOR KEY SHARE),
@@ -39,11 +41,11 @@ new_events AS (
     AS e (member, n, tag, tenant, type, event_id, occurred_at, payload, deliveries, meta, channels)
   WHERE member NOT IN (SELECT member FROM stale)),
 new_work AS (
-  INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, owner, cause)
-  SELECT n, tag, event, endpoint, tenant, shard, 1, due_at, CASE WHEN owned THEN $1 END, cause
+  INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, owner, cause, seq)
+  SELECT n, tag, event, endpoint, tenant, shard, 1, due_at, CASE WHEN owned THEN $1 END, cause, seq
   FROM unnest($16::int[], $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[], $22::bigint[],
-              $23::bigint[], $24::bool[], $25::text[])
-    AS w (member, n, tag, event, endpoint, tenant, shard, due_at, owned, cause)
+              $23::bigint[], $24::bool[], $25::text[], $41::bigint[])
+    AS w (member, n, tag, event, endpoint, tenant, shard, due_at, owned, cause, seq)
   WHERE member NOT IN (SELECT member FROM stale)),
 new_keys AS (
   INSERT INTO event_keys (hash, event, body_hash)
@@ -337,6 +339,9 @@ struct Work {
     due_at: Vec<i64>,
     owned: Vec<bool>,
     cause: Vec<&'static str>,
+    seq: Vec<Option<i64>>,
+    /// The rows that get a place in the order of their endpoints.
+    ordered: BTreeMap<i64, Vec<usize>>,
 }
 
 #[derive(Default)]
@@ -462,6 +467,11 @@ impl Rows {
         for delivery in &event.deliveries {
             let room = core.outside.room_for(event, delivery);
             let work = &mut self.work;
+            if core.outside.is_ordered(event, delivery) {
+                let rows = work.ordered.entry(delivery.endpoint).or_default();
+                rows.push(work.n.len());
+            }
+            work.seq.push(None);
             work.member.push(place);
             work.n.push(delivery.id.n());
             work.tag.push(delivery.id.0.tag);
@@ -492,8 +502,28 @@ impl Rows {
         }
     }
 
-    /// Writes the group; tells the members whose tenants have moved on, of which nothing was written.
+    /// Writes the group; tells the members whose tenants have moved on, of which nothing was written. Places that were drawn for
+    /// these are left out.
     async fn write(&mut self, core: &Core, session: &mut Session) -> Result<HashSet<i32>, Trouble> {
+        if self.work.ordered.is_empty() {
+            return self.write_all(core, session).await;
+        }
+        session.client().batch_execute("BEGIN").await?;
+        let written = match self.work.draw(session).await {
+            Ok(()) => self.write_all(core, session).await,
+            Err(trouble) => Err(trouble),
+        };
+        let end = match &written {
+            Ok(_) => "COMMIT",
+            Err(Trouble::Lost(_)) => return written,
+            Err(_) => "ROLLBACK",
+        };
+        session.client().batch_execute(end).await?;
+        written
+    }
+
+    /// In one statement, which is its own transaction where there is none.
+    async fn write_all(&mut self, core: &Core, session: &mut Session) -> Result<HashSet<i32>, Trouble> {
         self.tenants.sort_unstable();
         self.tenants.dedup();
         let statement = session.prepared(ACCEPT).await?;
@@ -552,6 +582,7 @@ impl Rows {
                     &fanouts.tenant,
                     &fanouts.after_endpoint,
                     &events.channels,
+                    &work.seq,
                 ],
             )
             .await?;

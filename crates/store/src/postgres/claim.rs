@@ -1,5 +1,7 @@
 //! Claiming what is due, and giving back or ending what will not be sent now.
 
+mod in_order;
+
 use super::Core;
 use super::lane::{Doubts, Trouble};
 use super::session::Session;
@@ -7,6 +9,7 @@ use crate::effects::Effects;
 use crate::error::{Result, StoreError};
 use crate::hot::{CLAIM_BYTES_MAX, Cancel, Claim, Claimed, ClaimedDue, ClaimedEvent, Release, loops};
 use crate::member::{Hot, Reply};
+use crate::ordering;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use stentor_domain::Timestamp;
@@ -35,7 +38,14 @@ const NEXT_DUE: &str = "
 SELECT c.place, (SELECT due_at FROM work WHERE shard = c.shard AND endpoint = c.endpoint AND owner IS NULL
                  ORDER BY due_at LIMIT 1)
 FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS c (place, shard, endpoint)";
+/// Gives up what this transaction has claimed.
 const DISOWN: &str = "UPDATE work SET owner = NULL WHERE n = ANY($1) AND owner = $2";
+/// Gives back what was in memory.
+const PUT_BACK: &str = concat!(
+    "UPDATE work SET owner = NULL, seq = ",
+    ordering::place!(),
+    " WHERE n = ANY($1) AND owner = $2"
+);
 
 /// Ends what this node owns for a reason. One whose endpoint went with its tenant reads so.
 const END: &str = "
@@ -93,7 +103,7 @@ pub(crate) async fn disown(core: &Core, session: &mut Session, claimed: &[i64]) 
     if claimed.is_empty() {
         return Ok(());
     }
-    let statement = session.prepared(DISOWN).await?;
+    let statement = session.prepared(PUT_BACK).await?;
     session
         .client()
         .execute(&statement, &[&claimed, &core.epoch])
@@ -151,7 +161,7 @@ async fn give_back(
         .collect();
     let keys: Vec<i64> = attempts.keys().copied().collect();
     let judge = session.prepared(JUDGE).await?;
-    let disown = session.prepared(DISOWN).await?;
+    let put_back = session.prepared(PUT_BACK).await?;
     let rows = session.client().query(&judge, &[&core.epoch, &keys]).await?;
     let mut ends: Vec<Cancel> = Vec::new();
     let mut waits: Vec<i64> = Vec::new();
@@ -173,7 +183,10 @@ async fn give_back(
             None => waits.push(delivery),
         }
     }
-    session.client().execute(&disown, &[&waits, &core.epoch]).await?;
+    session
+        .client()
+        .execute(&put_back, &[&waits, &core.epoch])
+        .await?;
     Ok(ends)
 }
 
@@ -195,6 +208,9 @@ async fn end(core: &Core, session: &mut Session, mut cancels: Vec<Cancel>) -> Re
     let ended = rows.iter().map(|row| row.try_get(0));
     Ok(ended.collect::<Result<_, tokio_postgres::Error>>()?)
 }
+
+/// A claim and its place in its group.
+type Placed = (i32, Claim);
 
 /// A row of `work`, as a claim reads it.
 struct Owned {
@@ -229,6 +245,7 @@ impl Owned {
             first_at: self.first_at,
             due_at: self.due_at,
             trigger: self.trigger,
+            in_order: claim.in_order,
             room: None,
         }
     }
@@ -242,29 +259,13 @@ async fn claim(
     claims: Vec<(Claim, &mut Reply<ClaimedDue>)>,
     doubts: &mut Doubts,
 ) -> Result<Vec<Cancel>, Trouble> {
-    let places: Vec<i32> = (0..claims.len())
-        .map(|place| i32::try_from(place).unwrap_or(i32::MAX))
-        .collect();
-    let column = |of: fn(&Claim) -> i64| -> Vec<i64> { claims.iter().map(|(claim, _)| of(claim)).collect() };
-    let shards = column(|claim| i64::from(claim.shard));
-    let endpoints = column(|claim| claim.endpoint);
-    let own = session.prepared(OWN).await?;
-    let next_due = session.prepared(NEXT_DUE).await?;
-    let rows = session
-        .client()
-        .query(
-            &own,
-            &[
-                &core.epoch,
-                &places,
-                &shards,
-                &endpoints,
-                &column(|claim| claim.now.micros()),
-                &column(|claim| i64::from(claim.limit)),
-            ],
-        )
-        .await?;
-    let mut owned = rows.iter().map(read).collect::<Result<Vec<Owned>, Trouble>>()?;
+    let placed = claims
+        .iter()
+        .enumerate()
+        .map(|(place, (claim, _))| (i32::try_from(place).unwrap_or(i32::MAX), *claim));
+    let (in_order, free): (Vec<Placed>, Vec<Placed>) = placed.partition(|(_, claim)| claim.in_order);
+    let mut owned = own(core, session, &free).await?;
+    owned.extend(in_order::own(core, session, &in_order).await?);
     doubts.claimed = owned.iter().map(|one| one.delivery.n()).collect();
     // RETURNING promises no order.
     owned.sort_unstable_by_key(|one| (one.place, one.due_at, one.delivery));
@@ -281,7 +282,7 @@ async fn claim(
             (Some(_), _) => too_many.push(one.delivery.n()),
         }
     }
-    disown(core, session, &too_many).await.map_err(Trouble::Unable)?;
+    give_up(core, session, &too_many).await?;
     let events = events(session, &kept).await?;
     let mut answers: Vec<ClaimedDue> = claims.iter().map(|_| ClaimedDue::default()).collect();
     for one in kept {
@@ -297,21 +298,82 @@ async fn claim(
             answer.ended += 1;
         }
     }
-    let rows = session
-        .client()
-        .query(&next_due, &[&places, &shards, &endpoints])
-        .await?;
-    for row in &rows {
-        let place = usize::try_from(row.try_get::<_, i32>(0)?).unwrap_or(usize::MAX);
-        let due_at: Option<i64> = row.try_get(1)?;
+    let got = |place: i32| {
+        let answer = usize::try_from(place).ok().and_then(|place| answers.get(place));
+        answer.is_some_and(|answer| answer.ended > 0 || !answer.deliveries.is_empty())
+    };
+    let mut next = next_due(session, &free).await?;
+    next.extend(in_order::next_due(session, &in_order, got).await?);
+    for (place, due_at) in next {
+        let place = usize::try_from(place).unwrap_or(usize::MAX);
         if let Some(answer) = answers.get_mut(place) {
-            answer.next_due_at = due_at.map(Timestamp::from_micros);
+            answer.next_due_at = due_at;
         }
     }
     for ((_, reply), answer) in claims.into_iter().zip(answers) {
         reply.answer = Some(answer);
     }
     Ok(gone.into_iter().map(|(_, cancel)| cancel).collect())
+}
+
+/// Makes this node the owner of what is due for each claim.
+async fn own(core: &Core, session: &mut Session, claims: &[Placed]) -> Result<Vec<Owned>, Trouble> {
+    if claims.is_empty() {
+        return Ok(Vec::new());
+    }
+    let places: Vec<i32> = claims.iter().map(|(place, _)| *place).collect();
+    let column = |of: fn(&Claim) -> i64| -> Vec<i64> { claims.iter().map(|(_, claim)| of(claim)).collect() };
+    let statement = session.prepared(OWN).await?;
+    let rows = session
+        .client()
+        .query(
+            &statement,
+            &[
+                &core.epoch,
+                &places,
+                &column(|claim| i64::from(claim.shard)),
+                &column(|claim| claim.endpoint),
+                &column(|claim| claim.now.micros()),
+                &column(|claim| i64::from(claim.limit)),
+            ],
+        )
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+/// When the earliest of what still waits is due for each claim.
+async fn next_due(
+    session: &mut Session,
+    claims: &[Placed],
+) -> Result<Vec<(i32, Option<Timestamp>)>, Trouble> {
+    if claims.is_empty() {
+        return Ok(Vec::new());
+    }
+    let places: Vec<i32> = claims.iter().map(|(place, _)| *place).collect();
+    let shards: Vec<i64> = claims.iter().map(|(_, claim)| i64::from(claim.shard)).collect();
+    let endpoints: Vec<i64> = claims.iter().map(|(_, claim)| claim.endpoint).collect();
+    let statement = session.prepared(NEXT_DUE).await?;
+    let rows = session
+        .client()
+        .query(&statement, &[&places, &shards, &endpoints])
+        .await?;
+    let next = rows.iter().map(|row| {
+        let due_at: Option<i64> = row.try_get(1)?;
+        Ok((row.try_get(0)?, due_at.map(Timestamp::from_micros)))
+    });
+    next.collect()
+}
+
+/// Gives up what was claimed in this transaction: what waits for an ordered endpoint has its place already.
+async fn give_up(core: &Core, session: &mut Session, claimed: &[i64]) -> Result<(), Trouble> {
+    if !claimed.is_empty() {
+        let statement = session.prepared(DISOWN).await?;
+        session
+            .client()
+            .execute(&statement, &[&claimed, &core.epoch])
+            .await?;
+    }
+    Ok(())
 }
 
 fn read(row: &tokio_postgres::Row) -> Result<Owned, Trouble> {

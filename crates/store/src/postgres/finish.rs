@@ -53,12 +53,14 @@ SELECT n, tag, event, endpoint, tenant, CASE WHEN cancelled THEN 'cancelled' ELS
 FROM gone RETURNING n";
 
 /// Only what belongs to endpoints that are there waits: one that is deleted may have been swept already. Locked, so that
-/// none is deleted before this is committed.
+/// none is deleted, or made ordered, before this is committed; and asked whether they are ordered, which `orders` could
+/// only tell as of the moment before the lock. (See `ordering` for the place.)
 const WAIT: &str = "
 WITH there AS (
-  SELECT n FROM endpoints WHERE n = ANY($2::bigint[]) AND deleted_at IS NULL ORDER BY n FOR SHARE),
+  SELECT n, ordered FROM endpoints WHERE n = ANY($2::bigint[]) AND deleted_at IS NULL ORDER BY n FOR SHARE),
 waits AS (
-  UPDATE work w SET owner = NULL, attempt = w.attempt + 1, failed = f.failed, first_at = f.first_at, due_at = f.due_at
+  UPDATE work w SET owner = NULL, attempt = w.attempt + 1, failed = f.failed, first_at = f.first_at, due_at = f.due_at,
+                    seq = CASE WHEN w.seq IS NULL AND w.endpoint IN (SELECT n FROM there WHERE ordered = 1) THEN w.n ELSE w.seq END
   FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::text[],
               $11::bigint[], $12::bytea[])
     AS f (n, attempt, failed, first_at, due_at, started_at, status, error, micros, exchange)

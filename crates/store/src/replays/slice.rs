@@ -5,6 +5,7 @@ use super::rows::{Job, encode, find};
 use super::{Extent, Keys, Missing, Turn};
 use crate::change::tick;
 use crate::error::{Result, StoreError};
+use crate::ordering;
 use crate::tx::{Tx, values};
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
@@ -45,12 +46,14 @@ pub(super) async fn start(tx: &mut Tx<'_>, turn: &Turn, extent: Extent) -> Resul
     .await
 }
 
-/// Back into `work` goes what is named and has its payload; 4 and 5 as in [`look::FINISHED`].
+/// Back into `work` goes what is named and has its payload; 4 and 5 as in [`look::FINISHED`], 10 the first of the places that it gets
+/// at an ordered endpoint.
 pub(super) const REOPEN: PerEngine = in_range!(
     "d.endpoint",
     "d.n",
-    "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, cause, replay)
-     SELECT d.n, d.tag, d.event, d.endpoint, d.tenant, ?6, d.attempts + 1, ?7, ?8, ?9
+    "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, cause, replay, seq)
+     SELECT d.n, d.tag, d.event, d.endpoint, d.tenant, ?6, d.attempts + 1, ?7, ?8, ?9,
+            CAST(?10 AS BIGINT) + row_number() OVER (ORDER BY d.n) - 1
      FROM deliveries d JOIN events v ON v.n = d.event",
     concat!("AND v.payload IS NOT NULL AND ", named!())
 );
@@ -83,7 +86,8 @@ pub(super) async fn reopen(tx: &mut Tx<'_>, turn: &Turn, now: Timestamp) -> Resu
             before: last.n + 1,
             ..turn.keys
         };
-        replayed = take_back(tx, turn, slice, now).await?;
+        let first = ordering::draw(tx, endpoint, named).await?;
+        replayed = take_back(tx, turn, slice, first, now).await?;
     }
     let place = &mut job.place;
     place.considered += count(rows.len());
@@ -95,7 +99,13 @@ pub(super) async fn reopen(tx: &mut Tx<'_>, turn: &Turn, now: Timestamp) -> Resu
     Ok(rows.len().max(1))
 }
 
-async fn take_back(tx: &mut Tx<'_>, turn: &Turn, slice: Keys, now: Timestamp) -> Result<usize> {
+async fn take_back(
+    tx: &mut Tx<'_>,
+    turn: &Turn,
+    slice: Keys,
+    first_place: Option<i64>,
+    now: Timestamp,
+) -> Result<usize> {
     let (spec, endpoint) = (&turn.replay.spec, turn.replay.endpoint.n());
     let replayed = tx
         .execute(
@@ -110,6 +120,7 @@ async fn take_back(tx: &mut Tx<'_>, turn: &Turn, slice: Keys, now: Timestamp) ->
                 now,
                 Trigger::Replay.as_str(),
                 turn.replay.id.n(),
+                first_place,
             ],
         )
         .await?;
@@ -131,9 +142,10 @@ pub(super) async fn insert(tx: &mut Tx<'_>, turn: &Turn, missing: Missing, now: 
         return Ok(0);
     };
     for (event, delivery) in &missing.deliveries {
+        let place = ordering::draw(tx, delivery.endpoint, 1).await?;
         tx.execute_one(
-            "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, cause, replay)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8, ?9)",
+            "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, cause, replay, seq)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8, ?9, ?10)",
             values![
                 delivery.id.n(),
                 delivery.id.0.tag,
@@ -144,6 +156,7 @@ pub(super) async fn insert(tx: &mut Tx<'_>, turn: &Turn, missing: Missing, now: 
                 now,
                 Trigger::Replay.as_str(),
                 turn.replay.id.n(),
+                place,
             ],
         )
         .await?;

@@ -8,6 +8,8 @@ use crate::fresh::Waiting;
 use crate::hot::{
     Accept, Accepted, Claimed, ClaimedEvent, EventKey, ExistingEvent, KeptAnswer, NewDelivery, NewEvent,
 };
+use crate::ordering;
+use crate::tx::Tx;
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -196,7 +198,16 @@ impl Writer {
         for delivery in &event.deliveries {
             let ticket = self.outside.room_for(event, delivery);
             let owner = ticket.is_some().then_some(self.epoch);
-            self.insert_work(event, delivery, owner)?;
+            let seq = if self.outside.is_ordered(event, delivery) {
+                super::at_once(ordering::draw(
+                    &mut Tx::Sqlite(&mut self.connection),
+                    delivery.endpoint,
+                    1,
+                ))?
+            } else {
+                None
+            };
+            self.insert_work(event, delivery, (owner, seq))?;
             match ticket {
                 Some(ticket) => effects
                     .claimed
@@ -217,10 +228,15 @@ impl Writer {
         Ok(())
     }
 
-    fn insert_work(&mut self, event: &NewEvent, delivery: &NewDelivery, owner: Option<i64>) -> Result<()> {
+    fn insert_work(
+        &mut self,
+        event: &NewEvent,
+        delivery: &NewDelivery,
+        (owner, seq): (Option<i64>, Option<i64>),
+    ) -> Result<()> {
         let mut statement = self.connection.prepare_cached(
-            "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, owner, cause)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8, ?9)",
+            "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, owner, cause, seq)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8, ?9, ?10)",
         )?;
         statement.execute(params![
             delivery.id.n(),
@@ -232,6 +248,7 @@ impl Writer {
             event.accepted_at.micros(),
             owner,
             event.trigger.as_str(),
+            seq,
         ])?;
         Ok(())
     }

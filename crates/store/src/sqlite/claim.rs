@@ -4,6 +4,7 @@ use super::writer::Writer;
 use crate::effects::Effects;
 use crate::error::{Result, StoreError};
 use crate::hot::{CLAIM_BYTES_MAX, Cancel, Claim, Claimed, ClaimedDue, ClaimedEvent, Release, loops};
+use crate::ordering;
 use crate::wish;
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
 use stentor_domain::delivery::{Reason, State};
 use stentor_domain::id::{DeliveryId, EventId, Id};
+use stentor_domain::limits::UNORDERED_MAX;
 use stentor_domain::name::EventTypeName;
 
 /// A row of `work`, as a claim reads it.
@@ -38,7 +40,12 @@ impl Writer {
         let mut events: HashMap<i64, Arc<ClaimedEvent>> = HashMap::new();
         let mut deliveries = Vec::new();
         let (mut bytes, mut ended) = (0, 0);
-        for row in self.own(claim)? {
+        let rows = if claim.in_order {
+            self.own_first(claim)?
+        } else {
+            self.own(claim)?
+        };
+        for row in rows {
             if bytes >= CLAIM_BYTES_MAX {
                 self.disown(row.delivery.n())?;
                 continue;
@@ -71,13 +78,19 @@ impl Writer {
                 first_at: row.first_at,
                 due_at: row.due_at,
                 trigger: row.trigger,
+                in_order: claim.in_order,
                 room: None,
             });
         }
+        let next_due_at = match (claim.in_order, deliveries.first()) {
+            (false, _) => self.next_due(claim)?,
+            (true, None) => self.next_in_order(claim)?,
+            (true, Some(first)) => self.more_in_order(first)?.then_some(claim.now),
+        };
         Ok(ClaimedDue {
             deliveries,
             ended,
-            next_due_at: self.next_due(claim)?,
+            next_due_at,
         })
     }
 
@@ -90,44 +103,54 @@ impl Writer {
                 ORDER BY due_at, n LIMIT ?5)
              RETURNING n, tag, event, attempt, failed, first_at, due_at, cause",
         )?;
-        let rows = statement.query_map(
-            params![
-                epoch,
-                claim.shard,
-                claim.endpoint,
-                claim.now.micros(),
-                claim.limit
-            ],
-            |row| {
-                let cause: String = row.get(7)?;
-                Ok((
-                    Row {
-                        delivery: DeliveryId(Id {
-                            n: row.get(0)?,
-                            tag: row.get(1)?,
-                        }),
-                        event: row.get(2)?,
-                        attempt: row.get(3)?,
-                        failed: row.get(4)?,
-                        first_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
-                        due_at: Timestamp::from_micros(row.get(6)?),
-                        trigger: Trigger::Event,
-                    },
-                    cause,
-                ))
-            },
-        )?;
-        let rows = rows.map(|row| {
-            let (row, cause) = row?;
-            let trigger = Trigger::parse(&cause).ok_or_else(|| unknown(&cause))?;
-            Ok(Row { trigger, ..row })
-        });
+        let now = claim.now.micros();
+        let mut rows =
+            owned_rows(statement.query(params![epoch, claim.shard, claim.endpoint, now, claim.limit])?)?;
         // RETURNING promises no order.
-        let mut rows = rows.collect::<Result<Vec<Row>>>()?;
         rows.sort_unstable_by_key(|row| (row.due_at, row.delivery));
         Ok(rows)
     }
 
+    /// Takes the first in the endpoint's order, if it is due and nobody has it.
+    fn own_first(&mut self, claim: Claim) -> Result<Vec<Row>> {
+        let epoch = self.epoch;
+        let mut statement = self.connection.prepare_cached(
+            "UPDATE work SET owner = ?1 WHERE owner IS NULL AND due_at <= ?3 AND n =
+               (SELECT n FROM work WHERE endpoint = ?2 AND seq IS NOT NULL ORDER BY seq LIMIT 1)
+             RETURNING n, tag, event, attempt, failed, first_at, due_at, cause",
+        )?;
+        owned_rows(statement.query(params![epoch, claim.endpoint, claim.now.micros()])?)
+    }
+
+    /// When the first in the endpoint's order is due, as far as nobody has it.
+    fn next_in_order(&mut self, claim: Claim) -> Result<Option<Timestamp>> {
+        let first = "SELECT CASE WHEN owner IS NULL THEN due_at END FROM work
+                     WHERE endpoint = ?1 AND seq IS NOT NULL ORDER BY seq LIMIT 1";
+        let mut statement = self.connection.prepare_cached(first)?;
+        let first: Option<Option<i64>> = statement
+            .query_row([claim.endpoint], |row| row.get(0))
+            .optional()?;
+        drop(statement);
+        match first {
+            Some(due_at) => Ok(due_at.map(Timestamp::from_micros)),
+            // Whatever has been left without a place must not wait for ever: it is placed, and claimed next.
+            None => {
+                let mut place = self.connection.prepare_cached(ordering::PLACE_SOME)?;
+                let placed = place.execute(params![claim.shard, claim.endpoint, UNORDERED_MAX])?;
+                Ok((placed > 0).then_some(claim.now))
+            }
+        }
+    }
+
+    /// Does anything wait behind the first in its endpoint's order?
+    fn more_in_order(&mut self, first: &Claimed) -> Result<bool> {
+        let second =
+            "SELECT n FROM work WHERE endpoint = ?1 AND seq IS NOT NULL ORDER BY seq LIMIT 1 OFFSET 1";
+        let mut statement = self.connection.prepare_cached(second)?;
+        Ok(statement.exists([first.endpoint])?)
+    }
+
+    /// Gives up what was claimed in this transaction.
     fn disown(&mut self, delivery: i64) -> Result<()> {
         self.connection
             .prepare_cached("UPDATE work SET owner = NULL WHERE n = ?1")?
@@ -192,9 +215,19 @@ impl Writer {
             } else if owned.test {
                 self.end_unattempted(release.delivery, Reason::TestFailed, effects)?;
             } else {
-                self.disown(release.delivery)?;
+                self.put_back(release.delivery)?;
             }
         }
+        Ok(())
+    }
+
+    fn put_back(&mut self, delivery: i64) -> Result<()> {
+        let sql = concat!(
+            "UPDATE work SET owner = NULL, seq = ",
+            ordering::place!(),
+            " WHERE n = ?1"
+        );
+        self.connection.prepare_cached(sql)?.execute([delivery])?;
         Ok(())
     }
 
@@ -246,6 +279,27 @@ impl Writer {
         effects.ended.push(delivery);
         Ok(())
     }
+}
+
+/// Rows of `work` that this node owns from now on.
+fn owned_rows(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Row>> {
+    let mut owned = Vec::new();
+    while let Some(row) = rows.next()? {
+        let cause: String = row.get(7)?;
+        owned.push(Row {
+            delivery: DeliveryId(Id {
+                n: row.get(0)?,
+                tag: row.get(1)?,
+            }),
+            event: row.get(2)?,
+            attempt: row.get(3)?,
+            failed: row.get(4)?,
+            first_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
+            due_at: Timestamp::from_micros(row.get(6)?),
+            trigger: Trigger::parse(&cause).ok_or_else(|| unknown(&cause))?,
+        });
+    }
+    Ok(owned)
 }
 
 fn unknown(word: &str) -> StoreError {

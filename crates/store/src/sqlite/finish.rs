@@ -12,6 +12,7 @@ use crate::health::{self, Trust};
 use crate::hot::{Finish, Next};
 use crate::member::Recorded;
 use crate::notices;
+use crate::ordering;
 use crate::outcome;
 use crate::tx::Tx;
 use crate::wish;
@@ -94,10 +95,11 @@ impl Writer {
             return self.end(finish, columns, State::Cancelled, Some(reason));
         }
         let epoch = self.epoch;
-        let mut statement = self.connection.prepare_cached(
-            "UPDATE work SET owner = NULL, attempt = attempt + 1, failed = ?1, first_at = ?2, due_at = ?3
-             WHERE n = ?4 AND owner = ?5 AND attempt = ?6 AND cancel_requested = 0",
-        )?;
+        let mut statement = self.connection.prepare_cached(concat!(
+            "UPDATE work SET owner = NULL, attempt = attempt + 1, failed = ?1, first_at = ?2, due_at = ?3, seq = ",
+            ordering::place!(),
+            " WHERE n = ?4 AND owner = ?5 AND attempt = ?6 AND cancel_requested = 0",
+        ))?;
         let no = finish.attempt.no;
         let values = params![
             failed,

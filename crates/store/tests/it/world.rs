@@ -132,6 +132,7 @@ impl Scene {
             shard: self.configured().shard,
             now: self.world.now(),
             limit,
+            in_order: self.configured().endpoint.settings.ordered,
         };
         self.store().claim_due(claim).await.unwrap()
     }

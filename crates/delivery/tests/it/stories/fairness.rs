@@ -101,7 +101,7 @@ async fn a_silent_receiver_delays_no_other() {
 }
 
 /// Copies the only endpoint, which is quicker than making so many. The copies have no secrets: they are not of interest.
-fn copy_endpoint(database: &TestDatabase, copies: usize) {
+pub(super) fn copy_endpoint(database: &TestDatabase, copies: usize) {
     database.execute(&format!(
         "INSERT INTO endpoints (n, tag, tenant, project, number, shard, name, url, events, timeout_seconds,
                                 retry_schedule, created_at, updated_at, config_version)

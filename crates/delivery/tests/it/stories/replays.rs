@@ -1,10 +1,12 @@
 //! Replays: what an endpoint was sent before, or never, is sent again. Here is what is replayed and what is not.
 //!
 //! - `course`: how they go on;
-//! - `ends`: how they are cancelled, and what their endpoint has to do with it.
+//! - `ends`: how they are cancelled, and what their endpoint has to do with it;
+//! - `in_order`: what ordered endpoints get.
 
 mod course;
 mod ends;
+mod in_order;
 
 use super::{URL, seconds, world};
 use std::collections::HashSet;

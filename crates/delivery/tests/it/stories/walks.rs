@@ -3,9 +3,9 @@
 use super::seconds;
 use std::collections::{HashMap, HashSet};
 use stentor_domain::Chance;
-use stentor_domain::delivery::State;
-use stentor_domain::id::{DeliveryId, EndpointId, EventId, ReplayId};
-use stentor_testkit::{ReplayFields, Reply, SeededChance, World, all_of};
+use stentor_domain::delivery::{Delivery, State};
+use stentor_domain::id::{EndpointId, EventId, ReplayId};
+use stentor_testkit::{EndpointFields, ReplayFields, Reply, SeededChance, World, all_of};
 
 /// Walks, each from a seed of its own.
 const WALKS: u64 = 8;
@@ -21,6 +21,10 @@ struct Walk {
     endpoints: Vec<(EndpointId, String)>,
     events: Vec<EventId>,
     replays: Vec<ReplayId>,
+    /// What somebody has tried again by hand, or replayed, which comes after all else.
+    again: HashSet<(EndpointId, EventId)>,
+    /// Where ordered endpoints are, or were.
+    ordered: Vec<(EndpointId, String)>,
     made: usize,
     in_flight: bool,
 }
@@ -32,6 +36,8 @@ impl Walk {
             endpoints: Vec::new(),
             events: Vec::new(),
             replays: Vec::new(),
+            again: HashSet::new(),
+            ordered: Vec::new(),
             made: 0,
             in_flight: false,
         }
@@ -47,14 +53,22 @@ impl Walk {
 
     async fn make_endpoint(&mut self, world: &World) {
         let url = format!("https://receiver.example/{}", self.made);
-        let endpoint = world.endpoint(TENANTS[self.made % 2], &url).await;
+        let ordered = self.made.is_multiple_of(3);
+        let fields = EndpointFields {
+            ordered: Some(ordered),
+            ..EndpointFields::default()
+        };
+        let endpoint = world.endpoint_with(TENANTS[self.made % 2], &url, fields).await;
+        if ordered {
+            self.ordered.push((endpoint, url.clone()));
+        }
         self.endpoints.push((endpoint, url));
         self.made += 1;
     }
 
-    async fn a_delivery(&self, world: &World) -> Option<DeliveryId> {
+    async fn a_delivery(&self, world: &World) -> Option<Delivery> {
         let deliveries = world.deliveries(*self.one(&self.events)?).await;
-        self.one(&deliveries).map(|delivery| delivery.id)
+        self.one(&deliveries).cloned()
     }
 
     async fn land(&mut self, world: &mut World) {
@@ -76,23 +90,16 @@ impl Walk {
                 world.receivers.script(&url, &[Reply::Status(answer)]);
             }
             7 => {
-                if let Some(id) = self.a_delivery(&world).await {
-                    drop(
-                        world
-                            .engine
-                            .cancel_delivery(&world.root, &id.to_string(), None)
-                            .await,
-                    );
+                if let Some(delivery) = self.a_delivery(&world).await {
+                    let id = delivery.id.to_string();
+                    drop(world.engine.cancel_delivery(&world.root, &id, None).await);
                 }
             }
             8 => {
-                if let Some(id) = self.a_delivery(&world).await {
-                    drop(
-                        world
-                            .engine
-                            .retry_delivery(&world.root, &id.to_string(), None)
-                            .await,
-                    );
+                if let Some(delivery) = self.a_delivery(&world).await {
+                    self.again.insert((delivery.endpoint, delivery.event));
+                    let id = delivery.id.to_string();
+                    drop(world.engine.retry_delivery(&world.root, &id, None).await);
                 }
             }
             9 | 10 if !self.in_flight => {
@@ -115,6 +122,8 @@ impl Walk {
                     ..all_of(endpoint)
                 };
                 self.replays.extend(world.replay(fields).await.ok());
+                let replayed = self.events.iter().map(|event| (endpoint, *event));
+                self.again.extend(replayed);
                 world.tick_jobs().await;
             }
             14 if self.below(2) == 0 => {
@@ -151,6 +160,10 @@ async fn assert_balanced(world: &World, walk: &Walk, seed: u64) {
     assert_eq!(world.unfinished(), 0, "seed {seed}");
     let mut requests: HashMap<String, usize> = HashMap::new();
     let received = world.receivers.take();
+    for (endpoint, url) in &walk.ordered {
+        let here = received.iter().filter(|one| one.url == *url);
+        assert_in_order(walk, *endpoint, here.map(|one| one.id().to_owned()), seed);
+    }
     for one in &received {
         *requests.entry(one.id().to_owned()).or_default() += 1;
     }
@@ -194,6 +207,26 @@ async fn assert_balanced(world: &World, walk: &Walk, seed: u64) {
     );
 }
 
+/// An ordered endpoint has got what was neither tried again by hand nor replayed in the order of acceptance, and nothing of one event once it
+/// got anything of the next one.
+fn assert_in_order(walk: &Walk, endpoint: EndpointId, ids: impl Iterator<Item = String>, seed: u64) {
+    let place: HashMap<String, usize> = walk
+        .events
+        .iter()
+        .enumerate()
+        .filter(|(_, event)| !walk.again.contains(&(endpoint, **event)))
+        .map(|(place, event)| (event.to_string(), place))
+        .collect();
+    let places: Vec<usize> = ids.filter_map(|id| place.get(&id).copied()).collect();
+    assert!(places.is_sorted(), "seed {seed}: {places:?}");
+}
+
+/// Nothing of an ordered endpoint waits without a place in its order.
+fn assert_placed(world: &World, seed: u64) {
+    let without = "SELECT count(*) FROM work WHERE owner IS NULL AND seq IS NULL AND endpoint IN (SELECT endpoint FROM orders)";
+    assert_eq!(world.number(without), 0, "seed {seed}");
+}
+
 #[tokio::test]
 async fn whatever_happens_in_whatever_order_every_delivery_ends_and_every_request_is_in_the_books() {
     for seed in 0..WALKS {
@@ -205,8 +238,11 @@ async fn whatever_happens_in_whatever_order_every_delivery_ends_and_every_reques
         for _ in 0..4 {
             walk.make_endpoint(&world).await;
         }
-        for _ in 0..STEPS {
+        for step in 0..STEPS {
             world = walk.step(world).await;
+            if step % 10 == 0 {
+                assert_placed(&world, seed);
+            }
         }
         walk.heal(&mut world).await;
         assert_balanced(&world, &walk, seed).await;

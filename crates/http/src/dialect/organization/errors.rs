@@ -44,7 +44,6 @@ pub(super) fn render(problem: &Problem) -> (StatusCode, Bytes) {
     };
     let (code, message) = match (problem.code(), problem.errors()) {
         ("invalid_request", faults) => (code_of(faults), Message::each(faults)),
-        ("not_supported", faults) => ("not_supported", Message::each(faults)),
         ("endpoint_limit_reached", _) => ("webhook_limit_reached", Message::One(problem.detail())),
         ("tenant_required", _) => ("tenant_required", Message::One(TENANT_REQUIRED)),
         (code, _) => (code, Message::One(problem.detail())),

@@ -64,6 +64,7 @@ async fn claim_again(world: &World, claimed: &Claimed) -> Claimed {
         shard: claimed.shard,
         now: world.store.clock().now(),
         limit: 1,
+        in_order: false,
     };
     world.store.claim_due(claim).await.unwrap().deliveries.remove(0)
 }

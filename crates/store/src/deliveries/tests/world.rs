@@ -160,6 +160,7 @@ impl World {
             shard: SHARD,
             now: self.store.clock().now(),
             limit: 100,
+            in_order: false,
         };
         self.store.claim_due(claim).await.unwrap().deliveries
     }

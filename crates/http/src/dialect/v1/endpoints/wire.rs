@@ -1,6 +1,6 @@
 //! What an endpoint looks like on the wire: in, changed, and out.
 
-use crate::input::{NotYet, Noted, json_text, stored_json};
+use crate::input::{Noted, json_text, stored_json};
 use crate::problem::Problem;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -88,12 +88,14 @@ pub(super) struct EndpointIn {
     max_in_flight: Noted<i64>,
     /// The tenant, by id or uid; root and project keys only.
     pub(super) tenant: Option<String>,
+    /// The most requests that start in any second; null is no limit.
     #[serde(default)]
-    #[schema(ignore)]
-    rate_limit: NotYet,
+    #[schema(value_type = Option<i64>)]
+    rate_limit: Noted<i64>,
+    /// Strictly in the order of acceptance, the next only once the one before has ended.
     #[serde(default)]
-    #[schema(ignore)]
-    ordered: NotYet,
+    #[schema(value_type = Option<bool>)]
+    ordered: Noted<bool>,
 }
 
 /// What to change of an endpoint.
@@ -167,12 +169,14 @@ pub(super) struct EndpointChange {
     #[serde(default)]
     #[schema(value_type = Option<i64>)]
     max_in_flight: Noted<i64>,
+    /// The most requests that start in any second; null is no limit.
     #[serde(default)]
-    #[schema(ignore)]
-    rate_limit: NotYet,
+    #[schema(value_type = Option<i64>)]
+    rate_limit: Noted<i64>,
+    /// Strictly in the order of acceptance, the next only once the one before has ended.
     #[serde(default)]
-    #[schema(ignore)]
-    ordered: NotYet,
+    #[schema(value_type = Option<bool>)]
+    ordered: Noted<bool>,
 }
 
 /// An endpoint: a URL that events are delivered to.
@@ -212,6 +216,9 @@ pub(super) struct EndpointOut {
     payload_format: &'static str,
     #[schema(required)]
     max_in_flight: Option<u16>,
+    #[schema(required)]
+    rate_limit: Option<u16>,
+    ordered: bool,
     /// Why it is disabled: `gone` (its receiver answered 410), `failing` (for days without one success) or `owner`.
     #[schema(required)]
     disabled_reason: Option<&'static str>,
@@ -266,7 +273,6 @@ struct Headers(Vec<(String, String)>);
 
 impl EndpointIn {
     pub(super) fn fields(self) -> Result<EndpointFields, Problem> {
-        NotYet::refuse(&[("rate_limit", self.rate_limit), ("ordered", self.ordered)])?;
         let mut misread = vec![];
         let faults = &mut misread;
         Ok(EndpointFields {
@@ -290,6 +296,8 @@ impl EndpointIn {
             header_styles: self.header_styles.read("header_styles", faults).or_absent(),
             payload_format: self.payload_format.read("payload_format", faults).or_absent(),
             max_in_flight: Some(self.max_in_flight.read("max_in_flight", faults).or_absent()),
+            rate_limit: Some(self.rate_limit.read("rate_limit", faults).or_absent()),
+            ordered: self.ordered.read("ordered", faults).or_absent(),
             misread,
             ..EndpointFields::default()
         })
@@ -298,7 +306,6 @@ impl EndpointIn {
 
 impl EndpointChange {
     pub(super) fn fields(self) -> Result<EndpointFields, Problem> {
-        NotYet::refuse(&[("rate_limit", self.rate_limit), ("ordered", self.ordered)])?;
         let mut misread = vec![];
         let faults = &mut misread;
         Ok(EndpointFields {
@@ -329,6 +336,8 @@ impl EndpointChange {
             header_styles: self.header_styles.value("header_styles", faults),
             payload_format: self.payload_format.value("payload_format", faults),
             max_in_flight: self.max_in_flight.read("max_in_flight", faults).clearing(),
+            rate_limit: self.rate_limit.read("rate_limit", faults).clearing(),
+            ordered: self.ordered.value("ordered", faults),
             status: self.status.value("status", faults),
             misread,
             ..EndpointFields::default()
@@ -380,6 +389,8 @@ impl EndpointOut {
             header_styles: settings.header_styles.words(),
             payload_format: settings.payload_format.as_str(),
             max_in_flight: settings.max_in_flight,
+            rate_limit: settings.rate_limit,
+            ordered: settings.ordered,
             disabled_reason,
             breaker: BreakerOut::of(known.health, now),
             public_key: endpoint.public_key.clone(),

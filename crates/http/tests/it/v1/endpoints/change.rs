@@ -16,7 +16,9 @@ fn full() -> Value {
         "uid": "orders",
         "metadata": {"team": "blue"},
         "retry_schedule": [1, 2],
-        "max_in_flight": 3
+        "max_in_flight": 3,
+        "rate_limit": 5,
+        "ordered": true
     }))
 }
 
@@ -36,11 +38,13 @@ async fn absent_leaves_alone_null_clears_and_a_value_replaces() {
         "metadata",
         "retry_schedule",
         "max_in_flight",
+        "rate_limit",
+        "ordered",
     ] {
         assert_eq!(unchanged[field], endpoint[field], "{field}");
     }
-    let clear =
-        json!({"description": null, "uid": null, "metadata": null, "max_in_flight": null, "channels": null});
+    let clear = json!({"description": null, "uid": null, "metadata": null, "max_in_flight": null, "rate_limit": null,
+                       "channels": null});
     let cleared = patch(clear.clone()).await.expect(200);
     for field in clear.as_object().unwrap().keys() {
         assert_eq!(cleared[field], json!(null), "{field}");
@@ -48,7 +52,7 @@ async fn absent_leaves_alone_null_clears_and_a_value_replaces() {
     let replace = json!({
         "name": "n", "url": "https://example.org/x?token=1", "timeout_seconds": 3, "uid": "u", "description": "d",
         "events": ["*"], "channels": ["us", "asia"], "metadata": {}, "retry_schedule": [], "retry_anchor": "first",
-        "header_styles": ["standard", "apps"], "max_in_flight": 1
+        "header_styles": ["standard", "apps"], "max_in_flight": 1, "rate_limit": 7, "ordered": false
     });
     let replaced = patch(replace.clone()).await.expect(200);
     for (field, value) in replace.as_object().unwrap() {

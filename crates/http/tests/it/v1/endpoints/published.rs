@@ -25,7 +25,7 @@ async fn creating_answers_the_published_fields_in_their_order_and_then_those_of_
          \"updated_at\":\"2024-01-01T00:00:00Z\",\"uid\":null,\"number\":1,\"description\":null,\"events\":[\"*\"],\
          \"channels\":null,\"filter\":null,\"metadata\":null,\"retry_schedule\":[5,300,1800,7200,18000,36000,50400,72000,86400],\
          \"retry_anchor\":\"previous\",\"header_styles\":[\"standard\",\"v1\"],\"payload_format\":\"raw\",\
-         \"max_in_flight\":null,\"disabled_reason\":null,\
+         \"max_in_flight\":null,\"rate_limit\":null,\"ordered\":false,\"disabled_reason\":null,\
          \"breaker\":{{\"state\":\"closed\",\"reason\":null,\"next_probe_at\":null}},\"public_key\":null,\"consecutive_failures\":0}}"
     );
     assert_eq!(answer.raw, expected);
