@@ -64,6 +64,15 @@ impl Outcome {
         }
     }
 
+    /// What it was, in two words at most.
+    pub fn words(self) -> String {
+        match self {
+            Self::Answered(status) => format!("status {status}"),
+            Self::Failed(class) => class.as_str().to_owned(),
+            Self::Simulated => "no request".to_owned(),
+        }
+    }
+
     /// What kind of failure it was; `None` for a success.
     pub const fn error_class(self) -> Option<ErrorClass> {
         match self {

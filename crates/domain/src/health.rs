@@ -306,6 +306,14 @@ impl Pace {
     }
 }
 
+/// Why the breaker of an endpoint is open, in words for its owner.
+pub fn failing_in_words(failures: u32, last: Outcome) -> String {
+    let what = last.words();
+    format!(
+        "{failures} attempts failed in a row, the last with {what}. Deliveries wait until a probe succeeds."
+    )
+}
+
 impl Parked {
     /// What was in flight when it was parked may ask for a longer pause.
     fn not_before(self, asked: Asked) -> Self {
@@ -331,16 +339,10 @@ impl Parked {
     }
 
     fn reason(self, failures: u32) -> String {
-        let what = match self.outcome {
-            Outcome::Answered(status) => format!("status {status}"),
-            Outcome::Failed(class) => class.as_str().to_owned(),
-            Outcome::Simulated => "no request".to_owned(),
-        };
         if self.waits.breaker > 0 {
-            format!(
-                "{failures} attempts failed in a row, the last with {what}. Deliveries wait until a probe succeeds."
-            )
+            failing_in_words(failures, self.outcome)
         } else {
+            let what = self.outcome.words();
             format!("The receiver asked for a pause ({what}). Deliveries wait until it has passed.")
         }
     }

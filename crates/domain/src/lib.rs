@@ -13,7 +13,8 @@
 //! - [`endpoint`]: the endpoint itself and its status;
 //! - [`delivery`], [`attempt`]: one event for one endpoint, and one HTTP try of it;
 //! - [`replay`]: sending again what an endpoint was sent before, or never;
-//! - [`retry_after`], [`judge`], [`health`]: what follows from an attempt, for its delivery and for its endpoint.
+//! - [`retry_after`], [`judge`], [`health`]: what follows from an attempt, for its delivery and for its endpoint;
+//! - [`notice`]: what those who run Stentor hear of it.
 
 pub mod address;
 pub mod attempt;
@@ -32,6 +33,7 @@ pub mod key;
 pub mod key_pair;
 pub mod limits;
 pub mod name;
+pub mod notice;
 pub mod payload_format;
 pub mod replay;
 pub mod retry_after;

@@ -194,3 +194,6 @@ pub const REPLAY_DRY_RUN_ROWS_MAX: u32 = 1_000_000;
 
 /// Values that one step of a rotation of master keys seals anew, so that no change waits long behind it.
 pub const RESEALED_ROWS_MAX: u32 = 200;
+
+/// Notices that are published together.
+pub const NOTICES_AT_ONCE: u32 = 50;

@@ -177,11 +177,13 @@ impl Engine {
         self.scope(caller)
     }
 
-    /// The tenant of `project` with this id or uid.
+    /// The tenant of `project` with this id or uid. The one that holds its operational endpoints is nobody's.
     pub(crate) fn tenant_of(&self, project: &ProjectConfig, named: &str) -> Option<Arc<TenantConfig>> {
         let config = self.store.config();
         match TenantId::parse(named) {
-            Some(id) => config.tenant(id).filter(|tenant| tenant.project == project.id),
+            Some(id) => config
+                .tenant(id)
+                .filter(|tenant| tenant.project == project.id && !tenant.operational),
             None => config.tenant_with_uid(project.id, named),
         }
     }

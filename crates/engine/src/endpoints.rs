@@ -1,6 +1,7 @@
-//! Managing endpoints. What a caller says about one is checked in [`fields`].
+//! Managing endpoints. What a caller says about one is checked in [`fields`]; those for Stentor's own events are in `operational`.
 
 pub mod fields;
+mod operational;
 
 pub use fields::EndpointFields;
 
@@ -10,7 +11,7 @@ use fields::Checked;
 use std::sync::Arc;
 use std::time::Duration;
 use stentor_domain::contract::Contract;
-use stentor_domain::id::{EndpointId, ProjectId};
+use stentor_domain::id::{EndpointId, ProjectId, TenantId};
 use stentor_domain::limits::{ROTATION_GRACE_SECONDS, ROTATION_GRACE_SECONDS_MAX};
 use stentor_domain::payload_format::PayloadFormat;
 use stentor_domain::secret::Secret;
@@ -43,6 +44,8 @@ pub enum Which<'a> {
     Id(Option<EndpointId>),
     /// By its id, within the tenant with this id or uid.
     Of(&'a str, Option<EndpointId>),
+    /// An operational one, by its id.
+    Operational(Option<EndpointId>),
     /// By its number, within the tenant that the caller acts for.
     Number(Option<i64>),
 }
@@ -68,8 +71,21 @@ impl Engine {
         let tenant = self.tenant(caller, tenant)?;
         let checked = fields.check_new(through, &self.settings.allow)?;
         self.check_styles(&checked, tenant.project)?;
-        let (settings, given) =
-            checked.made_of_nothing(through.defaults(), self.payload_format(tenant.project, through))?;
+        let format = self.payload_format(tenant.project, through);
+        self.make_endpoint(caller, through, (tenant.id, format), checked, once)
+            .await
+    }
+
+    /// Makes an endpoint of a tenant, with this format where the fields name none.
+    async fn make_endpoint(
+        &self,
+        caller: &Caller,
+        through: Contract,
+        (tenant, format): (TenantId, PayloadFormat),
+        checked: Checked,
+        once: Option<Once<EndpointWithHealth>>,
+    ) -> Result<Done<MadeEndpoint>> {
+        let (settings, given) = checked.made_of_nothing(through.defaults(), format)?;
         let (secret, drawn) = match given {
             Some(secret) => (secret, None),
             None => {
@@ -79,7 +95,7 @@ impl Engine {
         };
         let new = NewEndpoint {
             through,
-            tenant: tenant.id,
+            tenant,
             settings,
             secret,
             endpoints_max: self.endpoints_max(through),
@@ -154,6 +170,9 @@ impl Engine {
         }
         let mut checked = fields.check_change(&self.settings.allow)?;
         self.check_styles(&checked, known.project)?;
+        if known.operational {
+            operational::check(&checked)?;
+        }
         let by = self.by(caller);
         let (at, secret) = (by.at, checked.secret.take());
         Ok(self
@@ -204,12 +223,11 @@ impl Engine {
     /// names another one all the same, there is no such endpoint.
     pub fn endpoint<'a>(&self, caller: &Caller, which: impl Into<Which<'a>>) -> Result<Arc<EndpointConfig>> {
         let found = match which.into() {
-            Which::Id(id) => id.and_then(|id| {
-                self.store
-                    .config()
-                    .endpoint(id.n())
-                    .filter(|known| known.endpoint.id == id)
-            }),
+            Which::Id(id) => self.endpoint_with_id(id, false),
+            Which::Operational(id) => {
+                caller.is_above_tenant()?;
+                self.endpoint_with_id(id, true)
+            }
             Which::Of(tenant, id) => self
                 .tenant_in_path(caller, tenant)?
                 .endpoints()
@@ -227,12 +245,19 @@ impl Engine {
             .filter(|known| caller.reaches(known.project, known.endpoint.tenant))
             .ok_or(Error::NotFound("endpoint"))?;
         let elsewhere = (caller.project_named.is_some() && self.project(caller, None)?.id != known.project)
-            || (caller.tenant_named.is_some() && self.tenant(caller, None)?.id != known.endpoint.tenant);
+            || (caller.tenant_named.is_some()
+                && !known.operational
+                && self.tenant(caller, None)?.id != known.endpoint.tenant);
         if elsewhere {
             Err(Error::NotFound("endpoint"))
         } else {
             Ok(known)
         }
+    }
+
+    fn endpoint_with_id(&self, id: Option<EndpointId>, operational: bool) -> Option<Arc<EndpointConfig>> {
+        let found = id.and_then(|id| self.store.config().endpoint(id.n()));
+        found.filter(|known| Some(known.endpoint.id) == id && known.operational == operational)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The background work, each kind a `tick()` that does one bounded slice and tells how much it did. Everything is durable:
 //! a slice that a crash interrupts is done again.
 
+mod notices;
 mod replay;
 pub mod retention;
 
@@ -39,7 +40,9 @@ impl Engine {
             + self.forget().await?
             + self.replay().await?
             + self.purge().await?
-            + self.reseal().await?)
+            + self.reseal().await?
+            // Last: where there is no room for more events, what makes room must go on.
+            + self.tell().await?)
     }
 
     /// Continues the fan-out of an event that matched more endpoints than its own transaction wrote: to those that existed

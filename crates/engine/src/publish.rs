@@ -73,14 +73,14 @@ pub enum Publishing {
 }
 
 /// A publication that keeps all rules.
-struct Checked {
-    tenant: Arc<TenantConfig>,
-    event_type: EventTypeName,
-    channels: Channels,
-    payload: Bytes,
-    event_id: Option<EventKey>,
-    occurred_at: Option<Timestamp>,
-    loops: u8,
+pub(crate) struct Checked {
+    pub(crate) tenant: Arc<TenantConfig>,
+    pub(crate) event_type: EventTypeName,
+    pub(crate) channels: Channels,
+    pub(crate) payload: Bytes,
+    pub(crate) event_id: Option<EventKey>,
+    pub(crate) occurred_at: Option<Timestamp>,
+    pub(crate) loops: u8,
 }
 
 impl Engine {
@@ -170,10 +170,9 @@ impl Engine {
         check.done()?;
         let event_type = event_type.ok_or_else(|| Error::invalid("type", "is required"))?;
         self.check_schema(tenant.project, &event_type, &publication.payload)?;
-        let event_id = publication.event_id.as_ref().map(|text| EventKey {
-            hash: fingerprint::of(&[b"event_id", &tenant.id.n().to_be_bytes(), text.as_bytes()]),
-            body_hash: fingerprint::of(&[event_type.as_str().as_bytes(), b"\0", &publication.payload]),
-            text: text.clone(),
+        let event_id = publication.event_id.as_ref().map(|text| {
+            let content = [event_type.as_str().as_bytes(), b"\0", &publication.payload];
+            event_key(tenant.id, text, &content)
         });
         Ok(Checked {
             tenant,
@@ -191,7 +190,7 @@ impl Engine {
     }
 
     /// The event with its deliveries, by the configuration as it is now.
-    fn matched(&self, checked: &Checked) -> NewEvent {
+    pub(crate) fn matched(&self, checked: &Checked) -> NewEvent {
         let id = EventId(self.store.next_id());
         let event = Candidate {
             event_type: &checked.event_type,
@@ -230,6 +229,15 @@ impl Engine {
             trigger: Trigger::Event,
             loops: checked.loops,
         }
+    }
+}
+
+/// The id `text` of an event of this tenant, for good that of this content.
+pub(crate) fn event_key(tenant: TenantId, text: &str, content: &[&[u8]]) -> EventKey {
+    EventKey {
+        hash: fingerprint::of(&[b"event_id", &tenant.n().to_be_bytes(), text.as_bytes()]),
+        body_hash: fingerprint::of(content),
+        text: text.to_owned(),
     }
 }
 

@@ -77,6 +77,8 @@ CREATE TABLE tenants (
     uid            TEXT,
     name           TEXT   NOT NULL,
     metadata       TEXT,
+    -- 'customer', or 'operational': it holds its project's endpoints for Stentor's own events, and nobody sees it.
+    kind           TEXT   NOT NULL DEFAULT 'customer',
     rate_limit     BIGINT,
     -- The number that the tenant's next endpoint gets; numbers are never reused.
     next_number    BIGINT NOT NULL DEFAULT 1,
@@ -90,6 +92,7 @@ CREATE TABLE tenants (
     content_erased_at    BIGINT
 );
 CREATE UNIQUE INDEX tenants_uid ON tenants (project, uid) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX tenants_operational ON tenants (project) WHERE kind = 'operational' AND deleted_at IS NULL;
 CREATE INDEX tenants_of_project ON tenants (project, n) WHERE deleted_at IS NULL;
 CREATE INDEX tenants_changed ON tenants (config_version);
 
@@ -118,8 +121,6 @@ CREATE TABLE endpoints (
     project         BIGINT NOT NULL,
     number          BIGINT NOT NULL,
     uid             TEXT,
-    -- 'customer', or 'operational' for Stentor's own events.
-    kind            TEXT   NOT NULL DEFAULT 'customer',
     -- The contract it was made through.
     contract        TEXT   NOT NULL DEFAULT 'v1',
     shard           BIGINT NOT NULL,
@@ -349,18 +350,30 @@ CREATE TABLE erasures (
     swept_delivery BIGINT NOT NULL DEFAULT 0
 );
 
--- What the sending side has to tell the world, written with the attempt that was its cause.
+-- What those who run Stentor should hear of, written with the attempt that was its cause, until it is published.
 CREATE TABLE notices (
     -- The delivery and the attempt.
-    n          BIGINT NOT NULL,
-    attempt    BIGINT NOT NULL,
-    kind       TEXT   NOT NULL,
-    tenant     BIGINT NOT NULL,
-    endpoint   BIGINT NOT NULL,
-    body       TEXT   NOT NULL,
-    created_at BIGINT NOT NULL,
+    n             BIGINT NOT NULL,
+    attempt       BIGINT NOT NULL,
+    kind          TEXT   NOT NULL,
+    tag           BIGINT NOT NULL,
+    event         BIGINT NOT NULL,
+    tenant        BIGINT NOT NULL,
+    endpoint      BIGINT NOT NULL,
+    -- Why the endpoint was disabled, or the delivery ended.
+    reason        TEXT,
+    -- The endpoint's health after the attempt, where it is about that.
+    failures      BIGINT,
+    failing_since BIGINT,
+    next_probe_at BIGINT,
+    -- What the attempt came to.
+    status        BIGINT,
+    error         TEXT,
+    created_at    BIGINT NOT NULL,
     PRIMARY KEY (n, attempt, kind)
 ) KEYLESS;
+-- The order in which they are told. Of one attempt: what became of the endpoint, then of the delivery.
+CREATE INDEX notices_in_order ON notices (created_at, n, attempt, kind DESC);
 
 -- Durable background work that somebody asked for, and can watch and cancel.
 CREATE TABLE jobs (

@@ -19,6 +19,7 @@ use stentor_domain::endpoint::Endpoint;
 use stentor_domain::id::{ProjectId, TenantId};
 use stentor_domain::key::Key;
 use stentor_domain::name::EventTypeName;
+use stentor_domain::notice::NoticeKind;
 use stentor_domain::payload_format::PayloadFormats;
 use stentor_domain::secret::SigningSecret;
 use stentor_domain::signature_prefix::SignaturePrefix;
@@ -34,6 +35,8 @@ pub struct TenantConfig {
     pub uid: Option<String>,
     /// Raised by every change of the tenant or its endpoints.
     pub version: i64,
+    /// Does it hold its project's endpoints for Stentor's own events? Nobody sees it then.
+    pub operational: bool,
     /// Events with keys below have had their content erased.
     pub content_erased_below: i64,
     /// Its endpoints by key, oldest first.
@@ -64,6 +67,8 @@ pub struct EndpointConfig {
     pub endpoint: Endpoint,
     /// Its project.
     pub project: ProjectId,
+    /// Is it for Stentor's own events? Then its tenant is nobody's.
+    pub operational: bool,
     /// Its shard.
     pub shard: u16,
     /// Its secrets, newest first; some may have expired.
@@ -128,6 +133,8 @@ struct Maps {
     projects_by_name: HashMap<String, i64>,
     tenants: HashMap<i64, Arc<TenantConfig>>,
     tenants_by_uid: HashMap<(i64, String), i64>,
+    /// The operational tenants, by project.
+    operational: HashMap<i64, i64>,
     endpoints: HashMap<i64, Arc<EndpointConfig>>,
     /// By project and name; no project is here that enforces none.
     enforced_types: HashMap<i64, HashMap<EventTypeName, Arc<EnforcedType>>>,
@@ -185,6 +192,25 @@ impl Config {
         let maps = self.maps.read();
         let n = maps.tenants_by_uid.get(&(project.n(), uid.to_owned()))?;
         maps.tenants.get(n).cloned()
+    }
+
+    /// The tenant that holds a project's endpoints for Stentor's own events, where it has had one.
+    pub fn operational_tenant(&self, project: ProjectId) -> Option<Arc<TenantConfig>> {
+        let maps = self.maps.read();
+        let n = maps.operational.get(&project.n())?;
+        maps.tenants.get(n).cloned()
+    }
+
+    /// Would anybody in the project hear of this? Filters are not asked.
+    pub fn wants_to_hear(&self, project: ProjectId, kind: NoticeKind) -> bool {
+        let Some(tenant) = self.operational_tenant(project) else {
+            return false;
+        };
+        let event_type = kind.event_type();
+        tenant.endpoints().iter().any(|known| {
+            let endpoint = &known.endpoint;
+            endpoint.status.matches_events() && endpoint.settings.subscription.types.matches(&event_type)
+        })
     }
 
     /// Was the content of this event erased with all of its tenant's?
@@ -258,7 +284,7 @@ const PROJECTS: &str =
      ORDER BY config_version";
 const TENANTS: &str =
     "SELECT n, tag, project, (SELECT tag FROM projects WHERE n = tenants.project), uid, config_version, deleted_at,
-            content_erased_below FROM tenants WHERE config_version > ?1 ORDER BY config_version";
+            content_erased_below, kind = 'operational' FROM tenants WHERE config_version > ?1 ORDER BY config_version";
 
 fn read_project(row: &Row<'_>) -> Result<(ProjectConfig, bool)> {
     let id = ProjectId(row.id(0)?);
@@ -282,6 +308,7 @@ fn read_tenant(row: &Row<'_>) -> Result<(TenantConfig, bool)> {
         uid: row.text_or_null(4)?,
         version: row.int(5)?,
         content_erased_below: row.int(7)?,
+        operational: row.flag(8)?,
         endpoints: Vec::new(),
     };
     Ok((tenant, row.int_or_null(6)?.is_some()))
@@ -320,10 +347,16 @@ impl Maps {
             .map(|before| Arc::unwrap_or_clone(before).endpoints)
             .unwrap_or_default();
         if deleted {
+            if tenant.operational {
+                self.operational.remove(&tenant.project.n());
+            }
             for configured in endpoints {
                 self.endpoints.remove(&configured.endpoint.id.n());
             }
             return;
+        }
+        if tenant.operational {
+            self.operational.insert(tenant.project.n(), n);
         }
         tenant.endpoints = endpoints;
         if let Some(uid) = &tenant.uid {

@@ -198,7 +198,7 @@ async fn conclude(
         action,
         object: &object,
         project: Some(config.project),
-        tenant: Some(endpoint.tenant),
+        tenant: Some(endpoint.tenant).filter(|_| !config.operational),
         detail,
     };
     record(tx, by, audit).await

@@ -59,14 +59,15 @@ macro_rules! events {
 }
 
 /// The filter of every list: 1 the key to stay below, 2 the least key, 3 tenant, 4 project, 5 type (each NULL for any),
-/// 6 how many. The events of tests are known by their deliveries only.
+/// 6 how many. The events of tests, and Stentor's own, are known by
+/// their deliveries only.
 macro_rules! newest {
     ($path:literal) => {
         concat!(
             events!(""),
             " WHERE ",
             $path,
-            " v.n < ?1 AND v.n >= ?2 AND (?3 IS NULL OR v.tenant = ?3) AND (?4 IS NULL OR t.project = ?4)
+            " v.n < ?1 AND v.n >= ?2 AND (?3 IS NULL OR v.tenant = ?3) AND (?4 IS NULL OR (t.project = ?4 AND t.kind = 'customer'))
               AND (?5 IS NULL OR v.type = ?5) AND (v.meta IS NULL OR v.meta <> 'test')
              ORDER BY v.n DESC LIMIT ?6"
         )

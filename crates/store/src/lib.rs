@@ -4,7 +4,7 @@
 //! - [`database`], `tx`, [`error`]: which database there is, one transaction on it, and what can go wrong;
 //! - [`hot`], `member`, [`fresh`], `effects`: the words of the hot path (accept, claim, finish), a word with its answer, the
 //!   handing over to the dispatcher, and what else a commit lets out;
-//! - [`health`], `notices`: what is known of the endpoints' health, and what the operator should hear of;
+//! - [`health`], [`notices`]: what is known of the endpoints' health, and what those who run Stentor should hear of;
 //! - `ordering`: the places of deliveries in the order of ordered endpoints;
 //! - `outcome`, `exchange`, `wish`, `waiters`: how an attempt is kept, why a delivery is to end with it, who waits for a test;
 //! - `migrations`, `start`, `common`: the schema, what a start does on any database, and what every store has in memory;
@@ -17,8 +17,8 @@
 //! - [`period`]: what questions about events and deliveries share: the scope and the span of acceptance they look at;
 //!   `channels`: how channels are a column;
 //! - [`background`], [`retention`]: bounded slices of the work that nobody waits for; what is removed when, and erased;
-//! - [`projects`], [`keys`], [`key_uses`], [`tenants`], [`event_types`], [`endpoints`], [`events`], [`deliveries`], [`replays`],
-//!   [`audit`]: the operations, a method of [`Store`] for each transaction.
+//! - [`projects`], [`keys`], [`key_uses`], [`tenants`], [`event_types`], [`endpoints`], [`operational`], [`events`], [`deliveries`],
+//!   [`replays`], [`audit`]: the operations, a method of [`Store`] for each transaction.
 
 pub mod audit;
 pub mod authenticator;
@@ -37,7 +37,9 @@ pub mod hot;
 pub mod key_uses;
 pub mod keys;
 pub mod master_keys;
+pub mod notices;
 pub mod once;
+pub mod operational;
 pub mod period;
 pub mod projects;
 pub mod replays;
@@ -51,7 +53,6 @@ mod effects;
 mod exchange;
 mod member;
 mod migrations;
-mod notices;
 mod ordering;
 mod outcome;
 mod postgres;

@@ -5,6 +5,7 @@ use crate::change::{Audit, By, record, tick};
 use crate::error::{Result, StoreError};
 use crate::keys;
 use crate::once::{self, Done, Once};
+use crate::operational;
 use crate::tx::{Row, Tx, values};
 use stentor_domain::Timestamp;
 use stentor_domain::id::ProjectId;
@@ -198,7 +199,7 @@ async fn delete(tx: &mut Tx<'_>, by: By, id: ProjectId) -> Result<(), ProjectErr
     let project = find(tx, id).await?.ok_or(ProjectError::NotFound)?;
     let content = tx
         .row(
-            "SELECT n FROM tenants WHERE project = ?1 AND deleted_at IS NULL
+            "SELECT n FROM tenants WHERE project = ?1 AND deleted_at IS NULL AND kind = 'customer'
              UNION ALL SELECT n FROM event_types WHERE project = ?1 AND archived_at IS NULL LIMIT 1",
             values![id.n()],
             |row| row.int(0),
@@ -208,6 +209,7 @@ async fn delete(tx: &mut Tx<'_>, by: By, id: ProjectId) -> Result<(), ProjectErr
         return Err(ProjectError::NotEmpty);
     }
     keys::revoke_of_project(tx, id, by.at, version).await?;
+    operational::delete_all(tx, id, by.at, version).await?;
     tx.execute_one(
         "UPDATE projects SET deleted_at = ?1, config_version = ?2 WHERE n = ?3",
         values![by.at, version, id.n()],

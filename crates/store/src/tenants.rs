@@ -88,7 +88,8 @@ impl Store {
                 tx.rows(
                     "SELECT n, tag, project, (SELECT tag FROM projects WHERE n = tenants.project),
                             name, uid, metadata, created_at, updated_at
-                     FROM tenants WHERE project = ?1 AND n < ?2 AND deleted_at IS NULL ORDER BY n DESC LIMIT ?3",
+                     FROM tenants WHERE project = ?1 AND n < ?2 AND deleted_at IS NULL AND kind = 'customer'
+                     ORDER BY n DESC LIMIT ?3",
                     values![project.n(), before, limit],
                     read,
                 )
@@ -201,7 +202,7 @@ pub(crate) async fn find(tx: &mut Tx<'_>, id: TenantId) -> Result<Option<Tenant>
     tx.row(
         "SELECT n, tag, project, (SELECT tag FROM projects WHERE n = tenants.project),
                 name, uid, metadata, created_at, updated_at
-         FROM tenants WHERE n = ?1 AND tag = ?2 AND deleted_at IS NULL",
+         FROM tenants WHERE n = ?1 AND tag = ?2 AND deleted_at IS NULL AND kind = 'customer'",
         values![id.n(), id.0.tag],
         read,
     )

@@ -69,6 +69,9 @@ fn routes(app: &App) -> OpenApiRouter<App> {
         .merge(tenants::routes())
         .merge(events::routes(app.engine().settings().payload_bytes_max))
         .merge(endpoints::routes())
+        .merge(endpoints::operational::routes(
+            app.engine().settings().payload_bytes_max,
+        ))
         .merge(test_send::routes())
         .merge(matching::routes(app.engine().settings().payload_bytes_max))
         .merge(event_types::routes())

@@ -5,7 +5,8 @@
 //! - of an event: the index `deliveries_of_event`;
 //! - of an endpoint: the index `deliveries_of_endpoint`, from the newest down;
 //! - of a tenant: the same index, a page for each of its endpoints, deleted ones too;
-//! - of a project: the table from the newest down, most of which is the project's own.
+//! - of a project: the table from the newest down, most of which is the project's own. Those of Stentor's own events are shown
+//!   where their endpoint or their event is named.
 //!
 //! `work` has no index for lists, since the hot path would pay for it with every delivery: it is read from the newest
 //! down. It holds only what is unfinished; a question that a huge backlog makes too expensive is stopped and says so.
@@ -24,7 +25,7 @@ use stentor_domain::key::Scope;
 pub(super) const UNFINISHED: &str = concat!(
     "SELECT * FROM (",
     unfinished!(""),
-    " WHERE w.n < ?1 AND w.n >= ?2 AND (?3 IS NULL OR w.tenant = ?3) AND (?4 IS NULL OR t.project = ?4)
+    " WHERE w.n < ?1 AND w.n >= ?2 AND (?3 IS NULL OR w.tenant = ?3) AND (?4 IS NULL OR (t.project = ?4 AND (t.kind = 'customer' OR ?5 IS NOT NULL OR ?6 IS NOT NULL)))
         AND (?5 IS NULL OR w.endpoint = ?5) AND (?6 IS NULL OR w.event = ?6) AND (?7 IS NULL OR v.type = ?7)
         AND (?13 = 0 OR w.cause <> 'test')
      ) AS unfinished WHERE state IN (?8, ?9, ?10, ?11, ?12) ORDER BY n DESC LIMIT ?14"
@@ -49,7 +50,8 @@ macro_rules! newest {
             "SELECT p.n FROM deliveries p WHERE ",
             $path,
             " p.n < ?1 AND p.n >= ?2 AND (?3 IS NULL OR p.tenant = ?3)
-              AND (?4 IS NULL OR ?4 = (SELECT project FROM tenants WHERE tenants.n = p.tenant))
+              AND (?4 IS NULL OR ?4 = (SELECT project FROM tenants WHERE tenants.n = p.tenant
+                                        AND (kind = 'customer' OR ?5 IS NOT NULL OR ?6 IS NOT NULL)))
               AND (?5 IS NULL OR p.endpoint = ?5) AND (?6 IS NULL OR p.event = ?6)
               AND (?7 IS NULL OR ?7 = (SELECT type FROM events WHERE events.n = p.event))
               AND p.state IN (?8, ?9, ?10, ?11, ?12) AND (?13 = 0 OR p.cause <> 'test')

@@ -70,9 +70,12 @@ pub(super) async fn create(
         return Ok(done);
     }
     check_room(tx, new.tenant, new.endpoints_max).await?;
-    let (project, number) = draw_number(tx, new.tenant)
-        .await?
-        .ok_or(EndpointError::NoTenant)?;
+    let drawn = draw_number(tx, new.tenant).await?;
+    let Drawn {
+        project,
+        operational,
+        number,
+    } = drawn.ok_or(EndpointError::NoTenant)?;
     let endpoint = Endpoint {
         id,
         tenant: new.tenant,
@@ -90,6 +93,7 @@ pub(super) async fn create(
         header_set: header_sets::put(tx, header_set, id.n(), headers, &sealer).await?,
         endpoint,
         project,
+        operational,
         shard: shard_of(id.n()),
         secrets: Vec::new(),
         version,
@@ -113,7 +117,7 @@ pub(super) async fn create(
 async fn check_room(tx: &mut Tx<'_>, tenant: TenantId, endpoints_max: u32) -> Result<(), EndpointError> {
     let endpoints = tx
         .row(
-            "SELECT count(*) FROM endpoints WHERE tenant = ?1 AND deleted_at IS NULL AND kind = 'customer'",
+            "SELECT count(*) FROM endpoints WHERE tenant = ?1 AND deleted_at IS NULL",
             values![tenant.n()],
             |row| row.int(0),
         )
@@ -124,15 +128,26 @@ async fn check_room(tx: &mut Tx<'_>, tenant: TenantId, endpoints_max: u32) -> Re
     Ok(())
 }
 
-/// The tenant's project and its next endpoint's number, which nobody gets again.
-async fn draw_number(tx: &mut Tx<'_>, tenant: TenantId) -> Result<Option<(ProjectId, i64)>> {
+/// What a new endpoint gets of its tenant.
+struct Drawn {
+    project: ProjectId,
+    operational: bool,
+    /// Nobody gets it again.
+    number: i64,
+}
+
+async fn draw_number(tx: &mut Tx<'_>, tenant: TenantId) -> Result<Option<Drawn>> {
     tx.row(
         "UPDATE tenants SET next_number = next_number + 1 WHERE n = ?1 AND tag = ?2 AND deleted_at IS NULL
-         RETURNING project, (SELECT tag FROM projects WHERE n = tenants.project), next_number - 1",
+         RETURNING project, (SELECT tag FROM projects WHERE n = tenants.project), next_number - 1,
+                   kind = 'operational'",
         values![tenant.n(), tenant.0.tag],
         |row| {
-            let project = row.id(0)?;
-            Ok((ProjectId(project), row.int(2)?))
+            Ok(Drawn {
+                project: ProjectId(row.id(0)?),
+                number: row.int(2)?,
+                operational: row.flag(3)?,
+            })
         },
     )
     .await

@@ -2,11 +2,10 @@
 
 use crate::error::Result;
 use crate::hot::Finish;
-use crate::notices::{self, Kind};
 use crate::tx::{Tx, values};
 use stentor_domain::endpoint::DisabledReason;
 
-/// Disables the endpoint of an attempt and leaves a notice; the configuration's clock has been raised already. Of several
+/// Disables the endpoint of an attempt; the configuration's clock has been raised already. Of several
 /// such attempts only the first finds the endpoint as it was asked: tells whether this one did.
 ///
 /// One that was changed meanwhile stays as its owner made it: it may have moved away from where it is gone, or have been
@@ -33,6 +32,5 @@ pub(crate) async fn disable(tx: &mut Tx<'_>, finish: &Finish, reason: DisabledRe
         values![finish.tenant],
     )
     .await?;
-    notices::leave(tx, finish, Kind::Disabled(reason)).await?;
     Ok(true)
 }

@@ -29,7 +29,7 @@ pub(super) struct Stored {
 }
 
 /// Where the columns of its health begin.
-const HEALTH: usize = 34;
+const HEALTH: usize = 35;
 
 /// A question about endpoints `e` of tenants `t`, whose rows [`read`] reads. Of an endpoint's secrets the newest alone has no
 /// end.
@@ -40,7 +40,8 @@ macro_rules! endpoints {
                     e.shard, e.header_set, e.config_version, e.deleted_at, s.public_key,
                     e.status, e.paused_at, e.disabled_reason, e.uid, e.name, e.description, e.url, e.events,
                     h.sealed, e.timeout_seconds, e.retry_schedule, e.retry_anchor, e.max_in_flight, e.metadata,
-                    e.header_styles, e.payload_format, e.channels, e.filter, e.rate_limit, e.ordered, ",
+                    e.header_styles, e.payload_format, e.channels, e.filter, e.rate_limit, e.ordered,
+                    t.kind = 'operational', ",
             health::columns!(),
             "
              FROM endpoints e
@@ -72,9 +73,7 @@ pub(super) async fn of_tenant(
     master: &MasterKeys,
 ) -> Result<Vec<Stored>> {
     tx.rows(
-        endpoints!(
-            "e.tenant = ?1 AND e.n < ?2 AND e.deleted_at IS NULL AND e.kind = 'customer' ORDER BY e.n DESC LIMIT ?3"
-        ),
+        endpoints!("e.tenant = ?1 AND e.n < ?2 AND e.deleted_at IS NULL ORDER BY e.n DESC LIMIT ?3"),
         values![tenant.n(), before.unwrap_or(i64::MAX), limit],
         |row| read(row, master),
     )
@@ -187,6 +186,7 @@ fn read(row: &Row<'_>, master: &MasterKeys) -> Result<Stored> {
         config: EndpointConfig {
             endpoint,
             project: ProjectId(id(4)?),
+            operational: row.flag(34)?,
             shard: small(row.int(9)?)?,
             secrets: Vec::new(),
             header_set,

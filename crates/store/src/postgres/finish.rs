@@ -19,6 +19,7 @@ use crate::exchange;
 use crate::fresh::Waiting;
 use crate::hot::{Finish, Next};
 use crate::member::{Hot, Recorded};
+use crate::notices::{self, News};
 use crate::outcome;
 use crate::tx::Tx;
 use endpoints::{disable_all, first_answers, follow, may_disable};
@@ -50,7 +51,7 @@ SELECT n, tag, event, endpoint, tenant, CASE WHEN cancelled THEN 'cancelled' ELS
              AND EXISTS (SELECT 1 FROM tenants WHERE tenants.n = gone.tenant AND deleted_at IS NOT NULL)
             THEN 'tenant_deleted' ELSE reason END,
        cause, attempt, finished_at, started_at, status, error, micros, exchange
-FROM gone RETURNING n";
+FROM gone RETURNING n, state = 'exhausted'";
 
 /// Only what belongs to endpoints that are there waits: one that is deleted may have been swept already. Locked, so that
 /// none is deleted, or made ordered, before this is committed; and asked whether they are ordered, which `orders` could
@@ -137,7 +138,7 @@ impl Group<'_> {
     /// One statement, as long as all are this node's.
     async fn record_plain(&self, session: &mut Session) -> Result<(HashSet<i64>, Effects), Trouble> {
         let all: Vec<&Finish> = self.finishes.iter().map(|finish| &**finish).collect();
-        let ended = end(self.core, session, &all, None).await?;
+        let ended = end(self.core, session, &all, None).await?.all;
         let fenced = if ended.len() == all.len() {
             HashSet::new()
         } else {
@@ -177,17 +178,20 @@ impl Group<'_> {
             .partition(|finish| matches!(finish.next, Next::Retry { .. }));
         // The endpoints are locked first.
         let waits = wait(self.core, session, &retries).await?;
-        let mut done = end(self.core, session, &ends, None).await?;
+        let ended = end(self.core, session, &ends, None).await?;
+        let mut done = ended.all;
         done.extend(&waits);
         // Cancelled while in flight, or their endpoint is deleted, or fenced: `END` tells the first two apart.
         let not_waiting = without(&retries, &waits);
-        done.extend(end(self.core, session, &not_waiting, Some(Reason::EndpointDeleted)).await?);
+        let cancelled = end(self.core, session, &not_waiting, Some(Reason::EndpointDeleted)).await?;
+        done.extend(cancelled.all);
         let (fenced, known) = fence(session, &without(&all, &done)).await?;
         let counted = without(&without(&all, &fenced), &known);
+        tell_exhausted(self.core, session, &ends, &ended.exhausted).await?;
         let mut effects = self.effects(waits);
         let straws = follow(self.core, session, &counted, &mut effects.left).await?;
         if may_disable {
-            effects.configured = disable_all(session, straws).await?;
+            effects.configured = disable_all(self.core, session, straws).await?;
         }
         Ok((fenced, effects))
     }
@@ -253,15 +257,23 @@ impl Attempts {
     }
 }
 
-/// Ends deliveries, all for one reason where one is given; tells those that were this node's to end.
+/// Deliveries that were this node's to end.
+#[derive(Default)]
+struct Ended {
+    all: HashSet<i64>,
+    /// Those among them that are exhausted: nobody had asked for their end.
+    exhausted: HashSet<i64>,
+}
+
+/// Ends deliveries, all for one reason where one is given.
 async fn end(
     core: &Core,
     session: &mut Session,
     finishes: &[&Finish],
     cancelled: Option<Reason>,
-) -> Result<HashSet<i64>, Trouble> {
+) -> Result<Ended, Trouble> {
     if finishes.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(Ended::default());
     }
     let columns = Attempts::of(finishes)?;
     let (states, reasons): (Vec<&str>, Vec<Option<&str>>) = finishes
@@ -294,7 +306,34 @@ async fn end(
             ],
         )
         .await?;
-    keys(&rows)
+    let mut ended = Ended::default();
+    for row in &rows {
+        let n = row.try_get(0)?;
+        ended.all.insert(n);
+        if row.try_get(1)? {
+            ended.exhausted.insert(n);
+        }
+    }
+    Ok(ended)
+}
+
+/// Leaves notices of the deliveries that are exhausted.
+async fn tell_exhausted(
+    core: &Core,
+    session: &mut Session,
+    finishes: &[&Finish],
+    exhausted: &HashSet<i64>,
+) -> Result<(), Trouble> {
+    for finish in finishes {
+        if let Next::Exhausted(reason) = finish.next
+            && exhausted.contains(&finish.delivery.n())
+        {
+            let tx = &mut Tx::Postgres(session);
+            let left = notices::leave(tx, &core.outside.config, finish, News::Exhausted(reason)).await;
+            left.map_err(Trouble::Unable)?;
+        }
+    }
+    Ok(())
 }
 
 /// Leaves deliveries in `work`, due again later; tells which.

@@ -11,7 +11,7 @@ use crate::fresh::Waiting;
 use crate::health::{self, Trust};
 use crate::hot::{Finish, Next};
 use crate::member::Recorded;
-use crate::notices;
+use crate::notices::{self, News};
 use crate::ordering;
 use crate::outcome;
 use crate::tx::Tx;
@@ -77,7 +77,15 @@ impl Writer {
             (state, _) => (state, reason),
         };
         self.insert_delivery(finish, columns, state, reason)?;
+        if let (State::Exhausted, Some(reason)) = (state, reason) {
+            self.tell(finish, News::Exhausted(reason))?;
+        }
         Ok(Recorded::Counted)
+    }
+
+    fn tell(&mut self, finish: &Finish, news: News) -> Result<()> {
+        let mut tx = Tx::Sqlite(&mut self.connection);
+        super::at_once(notices::leave(&mut tx, &self.outside.config, finish, news))
     }
 
     /// Leaves the delivery in `work`, due again later, and keeps the attempt apart; or ends it, where somebody asked for
@@ -211,14 +219,16 @@ impl Writer {
         let after = before.after(asked);
         self.write_health(finish.endpoint, &after.into())?;
         effects.left.health.insert(finish.endpoint, after);
-        let mut tx = Tx::Sqlite(&mut self.connection);
         if let Some(turn) = before.turn(after) {
-            super::at_once(notices::leave(&mut tx, finish, turn.into()))?;
+            self.tell(finish, News::Turn(turn, after))?;
         }
-        match health::disables(finish, after) {
-            Some(reason) => self.disable(finish, reason, effects),
-            None => Ok(()),
+        let Some(reason) = health::disables(finish, after) else {
+            return Ok(());
+        };
+        if self.disable(finish, reason, effects)? {
+            self.tell(finish, News::Disabled(reason, after))?;
         }
+        Ok(())
     }
 
     fn write_health(&mut self, endpoint: i64, columns: &health::Columns) -> Result<()> {
@@ -247,11 +257,13 @@ impl Writer {
         Ok(())
     }
 
-    fn disable(&mut self, finish: &Finish, reason: DisabledReason, effects: &mut Effects) -> Result<()> {
+    /// Tells whether this attempt was the one that disabled it.
+    fn disable(&mut self, finish: &Finish, reason: DisabledReason, effects: &mut Effects) -> Result<bool> {
         let mut tx = Tx::Sqlite(&mut self.connection);
         super::at_once(change::tick(&mut tx))?;
-        effects.configured |= super::at_once(disable::disable(&mut tx, finish, reason))?;
+        let disabled = super::at_once(disable::disable(&mut tx, finish, reason))?;
+        effects.configured |= disabled;
         self.tenant_versions.remove(&finish.tenant);
-        Ok(())
+        Ok(disabled)
     }
 }

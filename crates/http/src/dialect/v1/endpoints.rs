@@ -1,5 +1,7 @@
-//! `/v1/endpoints`. The published resource, with v1's own fields behind the published ones: see [`wire`].
+//! `/v1/endpoints`. The published resource, with v1's own fields behind the published ones: see [`wire`]. Beside it
+//! [`operational`], the same for Stentor's own events.
 
+pub(super) mod operational;
 mod wire;
 
 use super::pages::PageQuery;
@@ -75,17 +77,19 @@ async fn list(State(app): State<App>, call: Call, uri: Uri) -> Result<Response, 
         .engine()
         .list_endpoints(&call.caller, None, before, limit)
         .await?;
-    let now = app.engine().now();
-    let shown: Vec<EndpointOut> = page
-        .items
-        .iter()
-        .map(|known| EndpointOut::of(known, now))
-        .collect();
-    let mut response = Json(shown).into_response();
+    let mut response = Json(shown(&app, &page.items)).into_response();
     if let Some(next) = page.next.and_then(|last| link_to_next(&uri, &cursors, last)) {
         response.headers_mut().insert(LINK, next);
     }
     Ok(response)
+}
+
+fn shown(app: &App, endpoints: &[EndpointWithHealth]) -> Vec<EndpointOut> {
+    let now = app.engine().now();
+    endpoints
+        .iter()
+        .map(|known| EndpointOut::of(known, now))
+        .collect()
 }
 
 /// Get an endpoint.
@@ -130,14 +134,18 @@ async fn rotate_secret(
     Named(id): Named,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
-    let input: RotationIn = input::json(&body)?;
-    let tenant = app.engine().endpoint(&call.caller, which(&id))?.endpoint.tenant;
-    let once = call.once(&app, None, Some(tenant), &body, |(): &()| {
+    rotate(&app, &call, which(&id), &body).await
+}
+
+async fn rotate(app: &App, call: &Call, which: Which<'_>, body: &[u8]) -> Result<Response, Problem> {
+    let input: RotationIn = input::json(body)?;
+    let tenant = app.engine().endpoint(&call.caller, which)?.endpoint.tenant;
+    let once = call.once(app, None, Some(tenant), body, |(): &()| {
         (StatusCode::OK, input::bytes(&RotationOut::of(None)))
     })?;
     let done = app
         .engine()
-        .rotate_secret(&call.caller, which(&id), Contract::V1, input.fields(), once)
+        .rotate_secret(&call.caller, which, Contract::V1, input.fields(), once)
         .await?;
     answer(done, |drawn| {
         Json(RotationOut::of(drawn.as_ref())).into_response()

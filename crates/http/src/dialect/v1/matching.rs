@@ -16,23 +16,28 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use stentor_engine::dry_run::{Imagined, Matching};
+use stentor_engine::endpoints::Which;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(super) fn routes(payload_bytes_max: usize) -> OpenApiRouter<App> {
-    let limits = BodyLimits {
-        bytes_max: payload_bytes_max.saturating_add(ENVELOPE_BYTES_MAX),
-        ..BodyLimits::default()
-    };
     OpenApiRouter::new()
         .routes(routes!(match_event))
-        .layer(Extension(limits))
+        .layer(limits(payload_bytes_max))
+}
+
+/// The bounds of a body with a payload in it.
+pub(super) fn limits(payload_bytes_max: usize) -> Extension<BodyLimits> {
+    Extension(BodyLimits {
+        bytes_max: payload_bytes_max.saturating_add(ENVELOPE_BYTES_MAX),
+        ..BodyLimits::default()
+    })
 }
 
 /// An event that might be published.
 #[derive(Deserialize, ToSchema)]
-struct MatchIn<'a> {
+pub(super) struct MatchIn<'a> {
     /// Its type, such as `order.completed`.
     #[serde(borrow)]
     #[schema(max_length = 255)]
@@ -48,7 +53,7 @@ struct MatchIn<'a> {
 
 /// What publishing it would come to.
 #[derive(Serialize, ToSchema)]
-struct MatchOut<'a> {
+pub(super) struct MatchOut<'a> {
     /// Would it go to the endpoint?
     matches: bool,
     /// Why, or why not, in words: the first thing that does not fit.
@@ -79,14 +84,24 @@ async fn match_event(
     Named(id): Named,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
-    let imagined = imagined(&body)?;
-    let tenant = app.engine().endpoint(&call.caller, which(&id))?.endpoint.tenant;
-    let once = call.once(&app, None, Some(tenant), &body, |told: &Matching| {
+    tell(&app, &call, which(&id), &body).await
+}
+
+/// Tells about whichever endpoint.
+pub(super) async fn tell(
+    app: &App,
+    call: &Call,
+    which: Which<'_>,
+    body: &Bytes,
+) -> Result<Response, Problem> {
+    let imagined = imagined(body)?;
+    let tenant = app.engine().endpoint(&call.caller, which)?.endpoint.tenant;
+    let once = call.once(app, None, Some(tenant), body, |told: &Matching| {
         (StatusCode::OK, input::bytes(&MatchOut::from(told)))
     })?;
     let done = app
         .engine()
-        .match_endpoint(&call.caller, which(&id), imagined, once)
+        .match_endpoint(&call.caller, which, imagined, once)
         .await?;
     answer(done, |told| Json(MatchOut::from(&told)).into_response())
 }

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
 use stentor_domain::attempt::Outcome;
+use stentor_engine::endpoints::Which;
 use stentor_engine::test_send::TestSend;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -24,7 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// What came of a test.
 #[derive(Serialize, ToSchema)]
-struct TestOut {
+pub(super) struct TestOut {
     /// Did the receiver answer 2xx? In a sandbox, where nothing is sent, true.
     success: bool,
     /// The status of the answer; null if none came.
@@ -66,10 +67,15 @@ async fn test(
     Named(id): Named,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
-    let tenant = app.engine().endpoint(&call.caller, which(&id))?.endpoint.tenant;
-    let once = call.once(&app, None, Some(tenant), &body, |made: &TestSend| {
+    send(&app, &call, which(&id), &body).await
+}
+
+/// Sends a test to whichever endpoint.
+pub(super) async fn send(app: &App, call: &Call, which: Which<'_>, body: &[u8]) -> Result<Response, Problem> {
+    let tenant = app.engine().endpoint(&call.caller, which)?.endpoint.tenant;
+    let once = call.once(app, None, Some(tenant), body, |made: &TestSend| {
         (StatusCode::OK, input::bytes(&TestOut::from(made)))
     })?;
-    let done = app.engine().test_endpoint(&call.caller, which(&id), once).await?;
+    let done = app.engine().test_endpoint(&call.caller, which, once).await?;
     answer(done, |made| Json(TestOut::from(&made)).into_response())
 }

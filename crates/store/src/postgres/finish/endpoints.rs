@@ -4,7 +4,7 @@ use crate::endpoints::disable;
 use crate::error::Result;
 use crate::health::{self, Columns, Left, Trust};
 use crate::hot::Finish;
-use crate::notices;
+use crate::notices::{self, News};
 use crate::postgres::Core;
 use crate::postgres::lane::Trouble;
 use crate::postgres::session::Session;
@@ -33,6 +33,14 @@ ON CONFLICT (endpoint) DO UPDATE SET
   breaker_wait = excluded.breaker_wait, throttle_wait = excluded.throttle_wait, status = excluded.status,
   error = excluded.error";
 
+/// An attempt after which its endpoint is to be disabled.
+pub(super) struct LastStraw<'f> {
+    finish: &'f Finish,
+    reason: DisabledReason,
+    /// What the attempt made of its health.
+    health: Health,
+}
+
 /// May the endpoint of this attempt have to be disabled? Told before anything is locked, by what was known before.
 pub(super) fn may_disable(core: &Core, finish: &Finish) -> bool {
     let Some(asked) = health::asked(finish) else {
@@ -45,16 +53,31 @@ pub(super) fn may_disable(core: &Core, finish: &Finish) -> bool {
 /// Disables endpoints; tells whether there were any. Their tenants are locked in the order of their keys, as those who
 /// publish lock them.
 pub(super) async fn disable_all(
+    core: &Core,
     session: &mut Session,
-    mut straws: Vec<(&Finish, DisabledReason)>,
+    mut straws: Vec<LastStraw<'_>>,
 ) -> Result<bool, Trouble> {
-    straws.sort_by_key(|(finish, _)| (finish.tenant, finish.delivery.n()));
+    straws.sort_by_key(|straw| (straw.finish.tenant, straw.finish.delivery.n()));
     let mut any = false;
-    for (finish, reason) in straws {
-        let disabled = disable::disable(&mut Tx::Postgres(session), finish, reason).await;
+    for straw in straws {
+        let disabled = disable_by(core, &mut Tx::Postgres(session), straw).await;
         any |= disabled.map_err(Trouble::Unable)?;
     }
     Ok(any)
+}
+
+async fn disable_by(core: &Core, tx: &mut Tx<'_>, straw: LastStraw<'_>) -> Result<bool> {
+    let LastStraw {
+        finish,
+        reason,
+        health,
+    } = straw;
+    let disabled = disable::disable(tx, finish, reason).await?;
+    if disabled {
+        let news = News::Disabled(reason, health);
+        notices::leave(tx, &core.outside.config, finish, news).await?;
+    }
+    Ok(disabled)
 }
 
 /// Endpoints that answered for the first time in this life, of successes that say nothing else.
@@ -75,7 +98,7 @@ pub(super) async fn follow<'f>(
     session: &mut Session,
     finishes: &[&'f Finish],
     left: &mut Left,
-) -> Result<Vec<(&'f Finish, DisabledReason)>, Trouble> {
+) -> Result<Vec<LastStraw<'f>>, Trouble> {
     left.answered = first_answers(core, finishes);
     let mut news: Vec<(&Finish, Asked)> = finishes
         .iter()
@@ -102,9 +125,14 @@ pub(super) async fn follow<'f>(
     for (finish, asked) in news {
         let health = healths.entry(finish.endpoint).or_default();
         let before = std::mem::replace(health, health.after(asked));
-        straws.extend(health::disables(finish, *health).map(|reason| (finish, reason)));
+        straws.extend(health::disables(finish, *health).map(|reason| LastStraw {
+            finish,
+            reason,
+            health: *health,
+        }));
         if let Some(turn) = before.turn(*health) {
-            let left = notices::leave(&mut Tx::Postgres(session), finish, turn.into()).await;
+            let news = News::Turn(turn, *health);
+            let left = notices::leave(&mut Tx::Postgres(session), &core.outside.config, finish, news).await;
             left.map_err(Trouble::Unable)?;
         }
     }
