@@ -94,6 +94,15 @@ impl Receivers {
         std::mem::take(&mut self.state.lock().received)
     }
 
+    /// The same of the receiver at `url`; what the others got stays for their next look.
+    pub fn take_from(&self, url: &str) -> Vec<Received> {
+        let mut state = self.state.lock();
+        let all = std::mem::take(&mut state.received);
+        let (taken, left) = all.into_iter().partition(|received| received.url == url);
+        state.received = left;
+        taken
+    }
+
     /// From now on nobody answers.
     pub fn fall_silent(&self) {
         self.silent.send_replace(true);

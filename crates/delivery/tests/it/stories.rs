@@ -16,6 +16,7 @@
 //! - `ages`: what goes because it is old;
 //! - `erasing`: what goes because somebody asked for it;
 //! - `health`: receivers that fail, ask for a pause, and come back;
+//! - `operational`: what Stentor tells its operator of all that;
 //! - `restarts`: processes that die at every step;
 //! - `handover`: deliveries that never come by the short way from the commit;
 //! - `fairness`: whose turn it is, and how many at once;
@@ -33,6 +34,7 @@ mod health;
 mod hourly;
 mod loops;
 mod matching;
+mod operational;
 mod order;
 mod rates;
 mod replays;

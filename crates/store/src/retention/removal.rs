@@ -7,6 +7,7 @@ use crate::Store;
 use crate::error::Result;
 use crate::tx::{Tx, values};
 use std::sync::Arc;
+use stentor_domain::id::Id;
 
 /// Rows that are removed between two looks at the clock.
 const BATCH_ROWS: i64 = 100;
@@ -27,6 +28,8 @@ pub enum Removal {
     Attempts,
     /// Finished deliveries that were made long after their event, each with its attempts.
     LateDeliveries,
+    /// Replays that ended before, and have left nothing over.
+    Replays,
     /// Producers' own ids of events.
     EventKeys,
     /// Events.
@@ -94,6 +97,7 @@ async fn batch(tx: &mut Tx<'_>, what: Removal, below: i64, after: i64) -> Result
         }
         Removal::Attempts => attempts(tx, below, after).await,
         Removal::LateDeliveries => late_deliveries(tx, below).await,
+        Removal::Replays => replays(tx, below, after).await,
         Removal::EventKeys => {
             const END: &str =
                 "SELECT event FROM event_keys WHERE event < ?1 ORDER BY event LIMIT 1 OFFSET ?2";
@@ -190,4 +194,22 @@ async fn late_deliveries(tx: &mut Tx<'_>, below: i64) -> Result<Slice> {
         rows: late.len(),
         next: full.then_some(0),
     })
+}
+
+/// Their keys tell when they were asked for. One that has taken long is kept for as long after its end as any other.
+async fn replays(tx: &mut Tx<'_>, below: i64, after: i64) -> Result<Slice> {
+    let end = tx
+        .row(
+            "SELECT n FROM jobs WHERE n > ?1 AND n < ?2 ORDER BY n LIMIT 1 OFFSET ?3",
+            values![after, below, BATCH_ROWS - 1],
+            |row| row.int(0),
+        )
+        .await?;
+    let rows = tx
+        .execute(
+            "DELETE FROM jobs WHERE n > ?1 AND n <= ?2 AND swept_at IS NOT NULL AND finished_at < ?3",
+            values![after, end.unwrap_or(below - 1), Id { n: below, tag: 0 }.made_at()],
+        )
+        .await?;
+    Ok(Slice { rows, next: end })
 }

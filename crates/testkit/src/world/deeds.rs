@@ -87,6 +87,25 @@ impl World {
         now(made).made.endpoint.id
     }
 
+    /// Makes an operational endpoint at `url`, which wants everything that Stentor tells.
+    pub async fn operational(&self, url: &str) -> EndpointId {
+        self.operational_with(url, EndpointFields::default()).await
+    }
+
+    /// Makes an operational endpoint at `url` with what `fields` say.
+    pub async fn operational_with(&self, url: &str, fields: EndpointFields) -> EndpointId {
+        let fields = EndpointFields {
+            name: Some("the operator".into()),
+            url: Some(url.into()),
+            ..fields
+        };
+        let made = self
+            .engine
+            .create_operational_endpoint(&self.root, None, fields, None)
+            .await;
+        now(made).made.endpoint.id
+    }
+
     /// Changes an endpoint.
     pub async fn change(&self, endpoint: EndpointId, fields: EndpointFields) {
         self.engine

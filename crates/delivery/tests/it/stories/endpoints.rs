@@ -1,5 +1,6 @@
 //! Endpoints that are paused, gone, edited or deleted while deliveries are under way.
 
+use super::operational::{OPERATOR, told};
 use super::{URL, seconds, world};
 use stentor_domain::delivery::State;
 use stentor_domain::endpoint::{DisabledReason, Status, Switch};
@@ -10,13 +11,6 @@ use stentor_testkit::{EndpointFields, Reply, World};
 async fn status(world: &World, endpoint: EndpointId) -> Status {
     let found = world.engine.get_endpoint(&world.root, endpoint).await;
     found.unwrap().endpoint.status
-}
-
-/// What the sending side has to tell the world, in one word each.
-fn notices(world: &World) -> Vec<String> {
-    world
-        .database()
-        .texts("SELECT kind || ' ' || body FROM notices ORDER BY n")
 }
 
 #[tokio::test]
@@ -37,7 +31,6 @@ async fn gone_disables_the_endpoint_and_holds_the_delivery_until_it_is_active_ag
         status(&world, endpoint).await,
         Status::Disabled(DisabledReason::Gone)
     );
-    assert_eq!(notices(&world), ["endpoint.disabled gone"]);
     let meanwhile = world.publish("acme", "2").await;
     assert_eq!(
         world.deliveries(meanwhile).await,
@@ -59,6 +52,7 @@ async fn gone_disables_the_endpoint_and_holds_the_delivery_until_it_is_active_ag
 #[tokio::test]
 async fn several_that_are_answered_gone_at_once_are_one_notice() {
     let mut world = world().await;
+    world.operational(OPERATOR).await;
     let endpoint = world.endpoint("acme", URL).await;
     world.acquaint("acme").await;
     world.receivers.script(URL, &[Reply::Status(410)]);
@@ -70,7 +64,7 @@ async fn several_that_are_answered_gone_at_once_are_one_notice() {
     world.land().await;
     world.settle().await;
 
-    assert_eq!(notices(&world), ["endpoint.disabled gone"]);
+    assert_eq!(told(&world), ["endpoint.disabled gone"]);
     assert_eq!(
         world.receivers.take().len(),
         16,

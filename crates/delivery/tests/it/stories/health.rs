@@ -14,12 +14,6 @@ async fn health(world: &World, endpoint: EndpointId) -> Health {
     world.found(endpoint).await.health
 }
 
-fn notices(world: &World) -> Vec<String> {
-    world
-        .database()
-        .texts("SELECT kind || ' ' || body FROM notices ORDER BY created_at, kind")
-}
-
 async fn breaker(world: &World, endpoint: EndpointId) -> Breaker {
     health(world, endpoint).await.breaker(world.now())
 }
@@ -91,7 +85,6 @@ async fn a_receiver_that_comes_back_gets_more_with_each_success_and_loses_nothin
     for event in events {
         assert_eq!(world.timeline(event).await, ["1 event 200", "delivered"]);
     }
-    assert_eq!(notices(&world), ["endpoint.failing ", "endpoint.recovered "]);
 }
 
 #[tokio::test]
@@ -222,7 +215,6 @@ async fn five_days_without_a_success_disable_and_switching_on_resumes_what_was_h
     }
     let found = world.found(endpoint).await;
     assert_eq!(found.endpoint.status, Status::Disabled(DisabledReason::Failing));
-    assert_eq!(notices(&world).last().unwrap(), "endpoint.disabled failing");
     let after = world.publish("acme", "{}").await;
     assert!(
         world.deliveries(after).await.is_empty(),
