@@ -1,7 +1,7 @@
 //! Contract v1, the native API: what a producer, an operator and a dashboard use. A file for each resource, and beside
 //! them:
 //! - `pages`, `filter`: how it shows lists page by page, and reads their filters;
-//! - `webhooks`: the outgoing webhook, for the OpenAPI document;
+//! - `webhooks`: the outgoing webhooks, for the OpenAPI document;
 //! - `health`: what load balancers ask.
 
 mod audit;

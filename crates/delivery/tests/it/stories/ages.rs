@@ -2,9 +2,11 @@
 
 use super::{URL, seconds};
 use stentor_domain::delivery::State;
+use stentor_domain::endpoint::Switch;
+use stentor_domain::replay::ReplayState;
 use stentor_engine::jobs::retention::Retention;
 use stentor_engine::{Error, Settings};
-use stentor_testkit::{EndpointFields, Reply, Setup, World, order_paid};
+use stentor_testkit::{EndpointFields, Reply, Setup, World, all_of, order_paid};
 
 const DAY: u64 = 86_400;
 /// The tables that grow with what is published.
@@ -274,4 +276,34 @@ async fn a_pass_that_dies_at_any_slice_is_done_by_the_next_start() {
         world.settle().await;
         assert_eq!(left(&world), [], "after {slices} slices");
     }
+}
+
+#[tokio::test]
+async fn a_replay_goes_as_long_after_its_end_as_what_it_sent() {
+    let mut world = world(0, 2).await;
+    let endpoint = world.endpoint("acme", URL).await;
+    world.publish("acme", "1").await;
+    world.settle().await;
+    let done = world.replay(all_of(endpoint)).await.unwrap();
+    world.settle().await;
+    let waits = world.replay(all_of(endpoint)).await.unwrap();
+    let enabled = |on| EndpointFields {
+        switch: Some(Switch::Enabled(on)),
+        ..EndpointFields::default()
+    };
+    world.change(endpoint, enabled(false)).await;
+    world.after(seconds(2 * DAY)).await;
+    assert_eq!(world.replay_now(done).await.state, ReplayState::Done);
+    world.after(seconds(DAY)).await;
+    let replays = |world: &World| world.number("SELECT count(*) FROM jobs");
+    assert_eq!(replays(&world), 1, "one has not ended");
+    assert_eq!(world.replay_now(waits).await.state, ReplayState::Queued);
+
+    world.change(endpoint, enabled(true)).await;
+    world.after(seconds(DAY)).await;
+    assert_eq!(world.replay_now(waits).await.state, ReplayState::Done);
+    world.after(seconds(DAY)).await;
+    assert_eq!(replays(&world), 1, "it has ended two days ago");
+    world.after(seconds(2 * DAY)).await;
+    assert_eq!(replays(&world), 0);
 }

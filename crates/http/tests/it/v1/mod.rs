@@ -10,6 +10,7 @@ mod events_read;
 mod first_start;
 mod keys;
 mod openapi;
+mod operational;
 mod pages;
 mod paths_and_hosts;
 mod projects;

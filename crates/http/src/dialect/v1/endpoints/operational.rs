@@ -45,7 +45,8 @@ struct Where {
 /// Make an operational endpoint: one that gets Stentor's own events, `endpoint.failing`, `endpoint.recovered`, `endpoint.disabled`
 /// and `delivery.exhausted`. For root keys `project` names the project, in the body or the query.
 #[utoipa::path(
-    post, path = "/v1/operational-endpoints", tag = "operational-endpoints", operation_id = "create_operational", request_body = EndpointIn,
+    post, path = "/v1/operational-endpoints", tag = "operational endpoints", request_body = EndpointIn,
+    params(("project" = Option<String>, Query, description = "The project, by id or name; root keys only.")),
     responses(
         (status = 201, body = EndpointOut, description = "With `secret`, this once, where none was given."),
         (status = 409, description = "The uid is taken, or the project has as many operational endpoints as it may.")
@@ -75,7 +76,8 @@ async fn create(State(app): State<App>, call: Call, JsonBytes(body): JsonBytes) 
 
 /// List a project's operational endpoints, newest first: a bare array. Where there are more, the header `Link` names the next page.
 #[utoipa::path(
-    get, path = "/v1/operational-endpoints", tag = "operational-endpoints", operation_id = "list_operational", params(PageQuery),
+    get, path = "/v1/operational-endpoints", tag = "operational endpoints", 
+    params(PageQuery, ("project" = Option<String>, Query, description = "The project, by id or name; root keys only.")),
     responses((status = 200, body = [EndpointOut], headers(("Link" = String, description = "The next page: `<...>; rel=\"next\"`."))))
 )]
 async fn list(State(app): State<App>, call: Call, uri: Uri) -> Result<Response, Problem> {
@@ -95,14 +97,14 @@ async fn list(State(app): State<App>, call: Call, uri: Uri) -> Result<Response, 
 }
 
 /// Get an operational endpoint.
-#[utoipa::path(get, path = "/v1/operational-endpoints/{id}", tag = "operational-endpoints", operation_id = "get_operational", params(("id" = String, Path, description = "Its id.")), responses((status = 200, body = EndpointOut)))]
+#[utoipa::path(get, path = "/v1/operational-endpoints/{id}", tag = "operational endpoints", params(("id" = String, Path, description = "Its id.")), responses((status = 200, body = EndpointOut)))]
 async fn get(State(app): State<App>, call: Call, Named(id): Named) -> Result<Json<EndpointOut>, Problem> {
     let endpoint = app.engine().get_endpoint(&call.caller, which(&id)).await?;
     Ok(Json(EndpointOut::of(&endpoint, app.engine().now())))
 }
 
 /// Change an operational endpoint. `PAUSED` holds its deliveries, `ACTIVE` resumes them from every state.
-#[utoipa::path(patch, path = "/v1/operational-endpoints/{id}", tag = "operational-endpoints", operation_id = "update_operational", params(("id" = String, Path, description = "Its id.")), request_body = EndpointChange, responses((status = 200, body = EndpointOut)))]
+#[utoipa::path(patch, path = "/v1/operational-endpoints/{id}", tag = "operational endpoints", params(("id" = String, Path, description = "Its id.")), request_body = EndpointChange, responses((status = 200, body = EndpointOut)))]
 async fn update(
     State(app): State<App>,
     call: Call,
@@ -118,7 +120,7 @@ async fn update(
 }
 
 /// Delete an operational endpoint; what is unfinished is cancelled.
-#[utoipa::path(delete, path = "/v1/operational-endpoints/{id}", tag = "operational-endpoints", operation_id = "delete_operational", params(("id" = String, Path, description = "Its id.")), responses((status = 204, description = "It is deleted.")))]
+#[utoipa::path(delete, path = "/v1/operational-endpoints/{id}", tag = "operational endpoints", params(("id" = String, Path, description = "Its id.")), responses((status = 204, description = "It is deleted.")))]
 async fn delete(State(app): State<App>, call: Call, Named(id): Named) -> Result<StatusCode, Problem> {
     app.engine().delete_endpoint(&call.caller, which(&id)).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -126,7 +128,7 @@ async fn delete(State(app): State<App>, call: Call, Named(id): Named) -> Result<
 
 /// Give it a new secret. The earlier ones go on signing until the grace ends.
 #[utoipa::path(
-    post, path = "/v1/operational-endpoints/{id}/rotate-secret", tag = "operational-endpoints", operation_id = "rotate_operational_secret",
+    post, path = "/v1/operational-endpoints/{id}/rotate-secret", tag = "operational endpoints",
     request_body = RotationIn, params(("id" = String, Path, description = "Its id.")),
     responses((status = 200, body = RotationOut, description = "With the new secret, this once, where none was given."))
 )]
@@ -141,7 +143,7 @@ async fn rotate_secret(
 
 /// Send a test to an operational endpoint now, whatever its status, and answer what came of it.
 #[utoipa::path(
-    post, path = "/v1/operational-endpoints/{id}/test", tag = "operational-endpoints", operation_id = "test_operational",
+    post, path = "/v1/operational-endpoints/{id}/test", tag = "operational endpoints",
     params(("id" = String, Path, description = "Its id.")),
     responses((status = 200, description = "The test was made, with success or without.", body = TestOut))
 )]
@@ -156,7 +158,7 @@ async fn test(
 
 /// Ask whether an event would go to an operational endpoint, and why not. Nothing is published.
 #[utoipa::path(
-    post, path = "/v1/operational-endpoints/{id}/match", tag = "operational-endpoints", operation_id = "match_operational",
+    post, path = "/v1/operational-endpoints/{id}/match", tag = "operational endpoints",
     request_body = MatchIn<'_>, params(("id" = String, Path, description = "Its id.")),
     responses(
         (status = 200, description = "Whether and why.", body = MatchOut<'_>),
