@@ -309,6 +309,35 @@ def test_replays_of_endpoints_that_are_off(shop: Shop, recorded: Exchanges, rece
     recorded.exchange("replay-create-deleted", client, "POST", path, body)
 
 
+def test_operational_endpoints(shop: Shop, recorded: Exchanges, receiver: Receiver):
+    client, path = shop.project, "/v1/operational-endpoints"
+    recorded.exchange("operational-list-empty", client, "GET", path)
+    body = {"name": "alerts", "url": receiver.url("/alerts"), "events": ["delivery.*", "endpoint.disabled"]}
+    made = recorded.exchange("operational-create", client, "POST", path, body).json()
+    recorded.exchange("operational-create-forbidden", shop.owner, "POST", path, body)
+    no_use = body | {"events": ["order.completed"], "channels": ["eu"]}
+    recorded.exchange("operational-create-of-no-use", client, "POST", path, no_use)
+    recorded.exchange("operational-list", client, "GET", path)
+    one = f"{path}/{made['id']}"
+    recorded.exchange("operational-get", client, "GET", one)
+    recorded.exchange("operational-get-forbidden", shop.owner, "GET", one)
+    recorded.exchange("operational-get-as-endpoint", client, "GET", one.replace("operational-", ""))
+    recorded.exchange("operational-update", client, "PATCH", one, {"filter": {"tenant.uid": "acme"}})
+    imagined = {"type": "delivery.exhausted", "payload": {"tenant": {"uid": "umbra"}}}
+    recorded.exchange("operational-match", client, "POST", f"{one}/match", imagined)
+    recorded.exchange("operational-rotate-secret", client, "POST", f"{one}/rotate-secret", {})
+    recorded.exchange("operational-test", client, "POST", f"{one}/test")
+    exhausted = make_endpoint(shop.owner, receiver.url("/failing", always(500)), retry_schedule=[])["id"]
+    shop.publish()
+    query = f"endpoint={made['id']}&type=delivery.exhausted&status=delivered"
+    until(lambda: deliveries(client, query), "what happened is told")
+    [told] = deliveries(client, query)
+    recorded.exchange("operational-event-get", client, "GET", f"/v1/events/{told['event']}")
+    assert [one["endpoint"] for one in deliveries(client)] == [exhausted]
+    recorded.exchange("operational-delete", client, "DELETE", one)
+    recorded.exchange("operational-get-deleted", client, "GET", one)
+
+
 def test_audit(shop: Shop, recorded: Exchanges):
     made = make_endpoint(shop.owner, "https://example.com/webhook")
     shop.owner.delete(f"/v1/endpoints/{made['id']}").expect(204)
