@@ -19,10 +19,9 @@ use crate::exchange;
 use crate::fresh::Waiting;
 use crate::hot::{Finish, Next};
 use crate::member::{Hot, Recorded};
-use crate::notices::{self, News};
 use crate::outcome;
 use crate::tx::Tx;
-use endpoints::{disable_all, first_answers, follow, may_disable};
+use endpoints::{disable_all, first_answers, follow, may_disable, tell_exhausted};
 use std::collections::HashSet;
 use std::sync::Arc;
 use stentor_domain::attempt::Trigger;
@@ -315,25 +314,6 @@ async fn end(
         }
     }
     Ok(ended)
-}
-
-/// Leaves notices of the deliveries that are exhausted.
-async fn tell_exhausted(
-    core: &Core,
-    session: &mut Session,
-    finishes: &[&Finish],
-    exhausted: &HashSet<i64>,
-) -> Result<(), Trouble> {
-    for finish in finishes {
-        if let Next::Exhausted(reason) = finish.next
-            && exhausted.contains(&finish.delivery.n())
-        {
-            let tx = &mut Tx::Postgres(session);
-            let left = notices::leave(tx, &core.outside.config, finish, News::Exhausted(reason)).await;
-            left.map_err(Trouble::Unable)?;
-        }
-    }
-    Ok(())
 }
 
 /// Leaves deliveries in `work`, due again later; tells which.

@@ -220,7 +220,7 @@ async fn nothing_is_told_of_an_operational_endpoint_whatever_it_does() {
     ] {
         let mut world = world().await;
         let operator = world.operational_with(OPERATOR, retries(0)).await;
-        world.receivers.script(OPERATOR, &[reply.clone()]);
+        world.receivers.script(OPERATOR, std::slice::from_ref(&reply));
         world.endpoint_with("acme", URL, retries(0)).await;
         world.receivers.script(URL, &[Reply::Status(500)]);
         for _ in 0..30 {

@@ -1,9 +1,9 @@
-//! What a group of attempts says of their endpoints.
+//! What a group of attempts says of their endpoints, and what there is to tell of it.
 
 use crate::endpoints::disable;
 use crate::error::Result;
 use crate::health::{self, Columns, Left, Trust};
-use crate::hot::Finish;
+use crate::hot::{Finish, Next};
 use crate::notices::{self, News};
 use crate::postgres::Core;
 use crate::postgres::lane::Trouble;
@@ -139,6 +139,25 @@ pub(super) async fn follow<'f>(
     write_healths(session, &healths).await?;
     left.health = healths.into_iter().collect();
     Ok(straws)
+}
+
+/// Leaves notices of the deliveries that are exhausted.
+pub(super) async fn tell_exhausted(
+    core: &Core,
+    session: &mut Session,
+    finishes: &[&Finish],
+    exhausted: &HashSet<i64>,
+) -> Result<(), Trouble> {
+    for finish in finishes {
+        if let Next::Exhausted(reason) = finish.next
+            && exhausted.contains(&finish.delivery.n())
+        {
+            let tx = &mut Tx::Postgres(session);
+            let left = notices::leave(tx, &core.outside.config, finish, News::Exhausted(reason)).await;
+            left.map_err(Trouble::Unable)?;
+        }
+    }
+    Ok(())
 }
 
 async fn known_healths(
