@@ -88,10 +88,22 @@ struct State {
     open_most: usize,
     unanswered: usize,
     broken_off: Vec<Call>,
+    told: Vec<Told>,
 }
 
 /// A request by where it came and its event, as receivers tell requests apart.
 pub type Call = (String, String);
+
+/// An answer that a receiver gave.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// To which request.
+    pub call: Call,
+    /// What it did.
+    pub reply: Reply,
+    /// When.
+    pub at: Timestamp,
+}
 
 impl Receivers {
     /// Receivers on a clock, which tells them when requests come.
@@ -156,6 +168,11 @@ impl Receivers {
         std::mem::take(&mut self.state.lock().broken_off)
     }
 
+    /// What receivers have answered since the last call, in order.
+    pub fn take_told(&self) -> Vec<Told> {
+        std::mem::take(&mut self.state.lock().told)
+    }
+
     /// Requests that have no answer yet.
     pub fn open_now(&self) -> Vec<Call> {
         self.state.lock().open.clone()
@@ -181,12 +198,20 @@ impl Receivers {
         (call, body)
     }
 
-    fn reply_to(&self, url: &str) -> Reply {
-        match self.state.lock().scripts.get_mut(url) {
-            Some(replies) if replies.len() > 1 => replies.pop_front().unwrap_or(Reply::Status(200)),
-            Some(replies) => replies.front().cloned().unwrap_or(Reply::Status(200)),
-            None => Reply::Status(200),
-        }
+    fn reply_to(&self, call: &Call) -> Reply {
+        let mut state = self.state.lock();
+        let reply = match state.scripts.get_mut(&call.0) {
+            Some(replies) if replies.len() > 1 => replies.pop_front(),
+            Some(replies) => replies.front().cloned(),
+            None => None,
+        };
+        let reply = reply.unwrap_or(Reply::Status(200));
+        state.told.push(Told {
+            call: call.clone(),
+            reply: reply.clone(),
+            at: self.clock.now(),
+        });
+        reply
     }
 }
 
@@ -224,7 +249,7 @@ impl Transport for Receivers {
             };
             drop(self.silent.subscribe().wait_for(|silent| !silent).await);
             open.answered = true;
-            sent(self.reply_to(&open.call.0), body)
+            sent(self.reply_to(&open.call), body)
         }
         .boxed()
     }

@@ -1,7 +1,9 @@
 //! What receivers do: they answer, refuse, ask for a pause, say that they are gone, or say nothing.
 
 use super::known::Run;
+use std::time::Duration;
 use stentor_domain::attempt::ErrorClass;
+use stentor_domain::limits::RETRY_AFTER_MAX;
 use stentor_testkit::{Reply, World};
 
 /// The most replies that one receiver has in store.
@@ -59,4 +61,10 @@ impl Run {
             _ => fails(&[ErrorClass::Proxy]),
         }
     }
+}
+
+/// The pause that a `Retry-After` of [`Run::draw_reply`] asks for, where it says so in seconds.
+pub(super) fn asked_for(text: &str) -> Option<Duration> {
+    let seconds = text.parse().ok()?;
+    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }

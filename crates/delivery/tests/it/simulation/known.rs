@@ -85,6 +85,10 @@ pub(super) struct Run {
     pub(super) again: HashSet<Pair>,
     /// What somebody has cancelled.
     pub(super) cancelled: HashSet<Pair>,
+    /// Of these, what nobody has taken up again.
+    pub(super) ended: HashSet<Pair>,
+    /// What receivers asked to be left alone with, and until when.
+    pub(super) not_before: HashMap<Pair, Timestamp>,
     /// Requests are open, and nobody answers them.
     pub(super) flying: bool,
     /// Nobody takes in what is handed over, until the next start.
@@ -113,6 +117,8 @@ impl Run {
             requests: HashMap::new(),
             again: HashSet::new(),
             cancelled: HashSet::new(),
+            ended: HashSet::new(),
+            not_before: HashMap::new(),
             flying: false,
             deaf: false,
             made: 0,
@@ -146,6 +152,15 @@ impl Run {
         self.sites
             .iter()
             .position(|site| site.urls.iter().any(|known| known == url))
+    }
+
+    /// Somebody takes deliveries up again: they may come at any time, and after all else.
+    pub(super) fn take_up(&mut self, pairs: impl IntoIterator<Item = Pair>) {
+        for pair in pairs {
+            self.ended.remove(&pair);
+            self.not_before.remove(&pair);
+            self.again.insert(pair);
+        }
     }
 
     /// Notes what the run does, for whoever has to find out why it failed.

@@ -162,16 +162,19 @@ impl Run {
     async fn cancel(&mut self, world: &World) {
         if let Some(delivery) = self.a_delivery(world).await {
             self.note(format!("{} is cancelled", delivery.id));
-            self.cancelled.insert((delivery.endpoint, delivery.event));
-            let id = delivery.id.to_string();
-            drop(world.engine.cancel_delivery(&world.root, &id, None).await);
+            let (pair, id) = ((delivery.endpoint, delivery.event), delivery.id.to_string());
+            self.cancelled.insert(pair);
+            let cancelled = world.engine.cancel_delivery(&world.root, &id, None).await;
+            if cancelled.is_ok() {
+                self.ended.insert(pair);
+            }
         }
     }
 
     async fn retry(&mut self, world: &World) {
         if let Some(delivery) = self.a_delivery(world).await {
             self.note(format!("{} is tried again", delivery.id));
-            self.again.insert((delivery.endpoint, delivery.event));
+            self.take_up([(delivery.endpoint, delivery.event)]);
             let id = delivery.id.to_string();
             drop(world.engine.retry_delivery(&world.root, &id, None).await);
         }
@@ -196,7 +199,7 @@ impl Run {
         let tenant = &self.sites[at].tenant;
         let all = self.events.iter().filter(|event| event.tenant == *tenant);
         let replayed: Vec<Pair> = all.map(|event| (endpoint, event.id)).collect();
-        self.again.extend(replayed);
+        self.take_up(replayed);
     }
 
     async fn cancel_replay(&mut self, world: &World) {

@@ -124,6 +124,7 @@ impl Run {
             if let Some(requests) = self.requests_of(call) {
                 requests.doubtful += 1;
             }
+            self.forget_asked(call);
         }
     }
 

@@ -1,12 +1,13 @@
 //! What holds at every request, looked at between operations and between the rounds of passing time.
 
-use super::known::{Requests, Run, Site};
+use super::behaviour;
+use super::known::{Pair, Requests, Run, Site};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use stentor_delivery::sign::Signer;
 use stentor_domain::Timestamp;
 use stentor_domain::secret::{Secret, SigningSecret};
-use stentor_testkit::{Call, Received, World};
+use stentor_testkit::{Call, Received, Reply, World};
 
 impl Run {
     /// Checks what was received since the last look, and sees who is stopped by now.
@@ -34,9 +35,25 @@ impl Run {
             self.requests_of(&call).unwrap().came += 1;
             self.note(what);
         }
+        self.hear(world);
         for site in &mut self.sites {
             let configured = world.store.config().endpoint(site.id.n());
             site.stopped = configured.is_none_or(|known| !known.endpoint.status.sends());
+        }
+    }
+
+    /// Keeps in mind what receivers asked for since the last look.
+    fn hear(&mut self, world: &World) {
+        for told in world.receivers.take_told() {
+            let Reply::RetryAfter(_, text) = told.reply else {
+                continue;
+            };
+            if let Some(pair) = self.pair_of(&told.call)
+                && let Some(wait) = behaviour::asked_for(text)
+                && !self.again.contains(&pair)
+            {
+                self.not_before.insert(pair, told.at.plus(wait));
+            }
         }
     }
 
@@ -54,7 +71,17 @@ impl Run {
             "{what}: unwanted"
         );
         assert!(!site.stopped, "{what}: it is stopped");
-        assert!(!event.erased, "{what}: its content was erased");
+        // What is in memory hears of these by the way that may be lost.
+        assert!(!event.erased || self.deaf, "{what}: its content was erased");
+        assert!(
+            !self.ended.contains(&pair) || self.deaf,
+            "{what}: it was cancelled"
+        );
+        let not_before = self.not_before.get(&pair);
+        assert!(
+            not_before.is_none_or(|until| received.at >= *until),
+            "{what}: its receiver asked for a pause until {not_before:?}"
+        );
         assert!(
             site.wishes.is_body_of(&received.text(), event),
             "{what}: {}",
@@ -89,11 +116,23 @@ impl Run {
         }
     }
 
-    /// The account of a request's delivery; `None` where it was a test.
-    pub(super) fn requests_of(&mut self, (url, id): &Call) -> Option<&mut Requests> {
+    /// Nobody knows whether what a receiver asked for was written down.
+    pub(super) fn forget_asked(&mut self, call: &Call) {
+        if let Some(pair) = self.pair_of(call) {
+            self.not_before.remove(&pair);
+        }
+    }
+
+    /// Which delivery a request was of; `None` where it was a test.
+    fn pair_of(&self, (url, id): &Call) -> Option<Pair> {
         let site = self.sites[self.site_at(url)?].id;
-        let event = self.events[*self.places.get(id)?].id;
-        Some(self.requests.entry((site, event)).or_default())
+        Some((site, self.events[*self.places.get(id)?].id))
+    }
+
+    /// The account of a request's delivery; `None` where it was a test.
+    pub(super) fn requests_of(&mut self, call: &Call) -> Option<&mut Requests> {
+        let pair = self.pair_of(call)?;
+        Some(self.requests.entry(pair).or_default())
     }
 }
 
