@@ -29,7 +29,7 @@ impl Run {
         ]);
         self.note(format!("all of {host} will answer {reply:?}"));
         for site in self.sites.iter().filter(|site| site.url().contains(host)) {
-            world.receivers.script(site.url(), &[reply.clone()]);
+            world.receivers.script(site.url(), std::slice::from_ref(&reply));
         }
     }
 

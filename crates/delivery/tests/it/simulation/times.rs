@@ -23,7 +23,7 @@ impl Run {
 
     /// Seconds to hours.
     pub(super) async fn pass(&mut self, world: &mut World) {
-        let wait = Duration::from_secs(self.pick(&[0, 1, 6, 40, 700, 7_300]) as u64);
+        let wait = Duration::from_secs(self.pick(&[0, 1, 6, 40, 700, 7_300]));
         if self.flying && self.once_in(2) {
             self.note(format!("{wait:?} pass, and nobody answers"));
             return world.clock.step(wait);
@@ -45,7 +45,7 @@ impl Run {
     /// Milliseconds at a time.
     pub(super) async fn pass_by_moments(&mut self, world: &mut World) {
         self.land(world).await;
-        let moment = Duration::from_millis(self.pick(&[7, 60, 110, 340]) as u64);
+        let moment = Duration::from_millis(self.pick(&[7, 60, 110, 340]));
         self.note(format!("{MOMENTS} times {moment:?} pass"));
         for _ in 0..MOMENTS {
             world.clock.step(moment);

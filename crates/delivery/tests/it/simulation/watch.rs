@@ -124,7 +124,7 @@ impl Run {
     }
 
     /// Which delivery a request was of; `None` where it was a test.
-    fn pair_of(&self, (url, id): &Call) -> Option<Pair> {
+    pub(super) fn pair_of(&self, (url, id): &Call) -> Option<Pair> {
         let site = self.sites[self.site_at(url)?].id;
         Some((site, self.events[*self.places.get(id)?].id))
     }
