@@ -163,7 +163,11 @@ async fn a_retry_after_is_never_undercut() {
         ["1 event 503", "2 event 429", "3 event 204", "delivered"]
     );
     let waits = waits(&world, event).await;
-    assert_eq!(waits[0], seconds(3_600), "later than the schedule says");
+    let longer = seconds(3_600)..=seconds(3_660);
+    assert!(
+        longer.contains(&waits[0]),
+        "later than the schedule says, and a minute more at most: {waits:?}"
+    );
     assert_within_jitter(&waits[1..], &[300]);
 }
 
