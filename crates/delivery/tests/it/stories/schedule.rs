@@ -233,3 +233,32 @@ async fn waits_that_start_at_the_first_attempt_do_not_drift() {
         "schedule_ended"
     );
 }
+
+/// RX-26: a delivery that was tried and reopened, or kept waiting for our own faults, a million times.
+#[tokio::test]
+async fn the_millionth_attempt_is_made_and_judged_as_any_other() {
+    for (failed, end) in [
+        (0, "pending"),
+        (9, "exhausted: schedule_ended"),
+        (1_000_000, "exhausted: schedule_ended"),
+    ] {
+        let mut world = world().await;
+        world.endpoint("acme", URL).await;
+        let fault = Reply::Fails(ErrorClass::Proxy);
+        world.receivers.script(URL, &[fault, Reply::Status(500)]);
+        let event = world.publish("acme", "{}").await;
+        world.settle().await;
+        world
+            .database()
+            .execute(&format!("UPDATE work SET attempt = 1000000, failed = {failed}"));
+        world.clock.step(seconds(2));
+        world.settle().await;
+
+        let timeline = world.timeline(event).await;
+        assert_eq!(timeline[1..], ["1000000 event 500", end], "{failed}");
+        if failed == 0 {
+            let due_at = world.delivery(event).await.next_attempt_at.unwrap();
+            assert_within_jitter(&[due_at.since(world.now())], &[5]);
+        }
+    }
+}
