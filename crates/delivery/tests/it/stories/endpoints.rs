@@ -19,6 +19,7 @@ fn notices(world: &World) -> Vec<String> {
         .texts("SELECT kind || ' ' || body FROM notices ORDER BY n")
 }
 
+/// RX-24.
 #[tokio::test]
 async fn gone_disables_the_endpoint_and_holds_the_delivery_until_it_is_active_again() {
     let mut world = world().await;
@@ -56,6 +57,7 @@ async fn gone_disables_the_endpoint_and_holds_the_delivery_until_it_is_active_ag
     assert_eq!(world.receivers.take().len(), 2);
 }
 
+/// RX-24: once.
 #[tokio::test]
 async fn several_that_are_answered_gone_at_once_are_one_notice() {
     let mut world = world().await;

@@ -14,6 +14,7 @@ fn with_in_flight(most: i64) -> EndpointFields {
     }
 }
 
+/// RX-27.
 #[tokio::test]
 async fn no_more_than_its_bound_are_in_flight_to_an_endpoint() {
     let mut world = world().await;

@@ -249,6 +249,7 @@ async fn a_failure_without_a_wish_for_a_pause_throttles_nobody() {
     assert_eq!(world.receivers.take().len(), 3);
 }
 
+/// RX-26.
 #[tokio::test]
 async fn five_days_without_a_success_disable_and_switching_on_resumes_what_was_held() {
     let mut world = world().await;

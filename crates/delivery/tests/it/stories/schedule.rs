@@ -49,6 +49,7 @@ async fn an_event_is_delivered_byte_for_byte_at_once() {
     assert_eq!(world.after(seconds(100_000)).await, 0);
 }
 
+/// RX-26.
 #[tokio::test]
 async fn a_failing_receiver_gets_ten_attempts_over_the_default_schedule() {
     let mut world = world().await;
