@@ -119,6 +119,7 @@ def test_an_endpoint_with_a_filter_gets_only_payloads_for_which_it_holds(
     ids=range(9),
 )
 def test_a_filter_that_asks_for_too_much_is_refused_at_once(client: Client, bad: str, field: str | None):
+    """Hostile case AP-22."""
     body = ('{"name": "a", "url": "https://example.com/", "filter": ' + bad + "}").encode()
     answer = client.post("/v1/endpoints", body)
     if field is None:

@@ -114,6 +114,25 @@ struct State {
     stopping: bool,
 }
 
+/// What a dispatcher's memory holds: deliveries and places in flight. All of it is given back sooner or later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InMemory {
+    /// Deliveries that wait for their turn.
+    pub waiting: usize,
+    /// Of these, those that were claimed and not handed over.
+    pub claimed: usize,
+    /// The bytes of their payloads.
+    pub claimed_bytes: usize,
+    /// Of these, those whose endpoints are not known to answer.
+    pub claimed_untrusted: usize,
+    /// Attempts in flight.
+    pub in_flight: usize,
+    /// Of these, tests.
+    pub tests_in_flight: usize,
+    /// Of these, to endpoints that are not known to answer.
+    pub untrusted_in_flight: usize,
+}
+
 /// What a round did; tests step it until it did nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Round {
@@ -229,6 +248,21 @@ impl Dispatcher {
             () = self.wait(LAST_RECORDS_MAX) => {
                 tracing::warn!("attempts could not be recorded before the end; the next start repeats them");
             }
+        }
+    }
+
+    /// What this process's memory holds.
+    pub fn in_memory(&self) -> InMemory {
+        let state = self.state.lock();
+        let (claimed, claimed_bytes) = state.queue.claimed();
+        InMemory {
+            waiting: state.queue.waiting(),
+            claimed,
+            claimed_bytes,
+            claimed_untrusted: state.queue.claimed_untrusted(),
+            in_flight: state.in_flight,
+            tests_in_flight: state.tests_in_flight,
+            untrusted_in_flight: state.untrusted_in_flight,
         }
     }
 

@@ -196,6 +196,12 @@ impl FairQueue {
         self.endpoints.contains_key(&endpoint)
     }
 
+    /// How many wait, tests included.
+    pub(crate) fn waiting(&self) -> usize {
+        let lanes = self.endpoints.values().map(|lane| lane.waiting.len());
+        lanes.sum::<usize>() + self.express.len()
+    }
+
     /// How many wait for `endpoint`.
     pub(crate) fn waiting_for(&self, endpoint: i64) -> usize {
         self.endpoints.get(&endpoint).map_or(0, |lane| lane.waiting.len())

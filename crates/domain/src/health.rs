@@ -18,7 +18,7 @@ use crate::Timestamp;
 use crate::attempt::{ErrorClass, Outcome};
 use crate::limits::{
     BREAKER_FAILURES, BREAKER_WAIT_SECONDS, BREAKER_WAIT_SECONDS_MAX, FAILING_ANEW_AFTER, RAMP_FULL,
-    THROTTLE_WAIT_SECONDS, THROTTLE_WAIT_SECONDS_MAX,
+    THROTTLE_JITTER_SECONDS_MAX, THROTTLE_WAIT_SECONDS, THROTTLE_WAIT_SECONDS_MAX,
 };
 use std::time::Duration;
 
@@ -81,12 +81,35 @@ pub struct Waits {
 pub struct Asked {
     /// What happened.
     pub outcome: Outcome,
-    /// The pause that the answer asks for, zero for one that does not say how long.
-    pub pause: Option<Duration>,
+    /// The pause that the answer asks for.
+    pub pause: Option<Pause>,
     /// When it started.
     pub started_at: Timestamp,
     /// When it ended.
     pub ended_at: Timestamp,
+}
+
+/// A pause that an answer asks for on behalf of the whole endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// How long; zero where the answer does not say.
+    pub asked: Duration,
+    /// How much longer it is made, in thousandths: many endpoints of one host, answered at one moment, must not all come back
+    /// at another.
+    pub jitter: u16,
+}
+
+impl Pause {
+    /// What was asked for, made longer.
+    pub fn least(self) -> Duration {
+        self.spread(self.asked)
+    }
+
+    /// A wait, made longer.
+    fn spread(self, wait: Duration) -> Duration {
+        let jitter = wait * u32::from(self.jitter) / 1_000;
+        wait + jitter.min(Duration::from_secs(THROTTLE_JITTER_SECONDS_MAX))
+    }
 }
 
 /// How fast an endpoint may be asked at a moment.
@@ -296,7 +319,7 @@ impl Pace {
         }
         let throttled = asked
             .pause
-            .map(|pause| pause.max(Duration::from_secs(u64::from(throttle))));
+            .map(|pause| pause.spread(pause.asked.max(Duration::from_secs(u64::from(throttle)))));
         let failing = Duration::from_secs(u64::from(breaker));
         Self::Parked(Parked {
             until: asked.ended_at.plus(failing.max(throttled.unwrap_or_default())),
@@ -317,7 +340,9 @@ pub fn failing_in_words(failures: u32, last: Outcome) -> String {
 impl Parked {
     /// What was in flight when it was parked may ask for a longer pause.
     fn not_before(self, asked: Asked) -> Self {
-        let until = asked.pause.map_or(self.until, |pause| asked.ended_at.plus(pause));
+        let until = asked
+            .pause
+            .map_or(self.until, |pause| asked.ended_at.plus(pause.least()));
         Self {
             until: self.until.max(until),
             ..self
@@ -369,6 +394,10 @@ mod tests {
         }
     }
 
+    fn to_the_second(asked: Duration) -> Pause {
+        Pause { asked, jitter: 0 }
+    }
+
     fn failed(times: u32) -> Health {
         (0..times).fold(Health::default(), |health, _| {
             health.after(asked(Outcome::Answered(500), NOW))
@@ -412,7 +441,7 @@ mod tests {
         let mut waits = Vec::new();
         for pause in [0, 0, 0, 300, 0, 0, 0, 0] {
             let busy = Asked {
-                pause: Some(seconds(pause)),
+                pause: Some(to_the_second(seconds(pause))),
                 ..asked(Outcome::Answered(429), at)
             };
             // Not ten in a row, which would open the breaker too.
@@ -423,6 +452,26 @@ mod tests {
             at = until;
         }
         assert_eq!(waits, [1, 2, 4, 300, 16, 32, 60, 60]);
+    }
+
+    #[test]
+    fn jitter_makes_a_pause_longer_by_its_part_and_by_a_minute_at_most() {
+        let parked_for = |asked_for: u64, jitter: u16| {
+            let pause = Some(Pause {
+                asked: seconds(asked_for),
+                jitter,
+            });
+            let busy = Asked {
+                pause,
+                ..asked(Outcome::Answered(429), NOW)
+            };
+            let until = Health::default().after(busy).next_probe_at();
+            until.unwrap().since(NOW).as_millis()
+        };
+        assert_eq!(parked_for(0, 200), 1_200);
+        assert_eq!(parked_for(100, 0), 100_000);
+        assert_eq!(parked_for(100, 150), 115_000);
+        assert_eq!(parked_for(86_400, 200), 86_460_000);
     }
 
     #[test]
@@ -453,7 +502,7 @@ mod tests {
                 let pause = pause.map(seconds).filter(|_| !works);
                 let outcome = Outcome::Answered(if works { 200 } else { 429 });
                 let before = health;
-                health = health.after(Asked { pause, ..asked(outcome, now) });
+                health = health.after(Asked { pause: pause.map(to_the_second), ..asked(outcome, now) });
                 prop_assert_eq!(health.consecutive_failures == 0, works);
                 prop_assert_eq!(health.failing_since.is_none(), works);
                 if let Some(until) = health.next_probe_at() {

@@ -1,6 +1,7 @@
 //! What follows from an attempt: the only place that decides.
 
 use crate::attempt::{ErrorClass, Outcome, Trigger};
+use crate::health::Pause;
 use crate::limits::{JITTER_PERCENT, OWN_FAULT_WAIT, OWN_FAULT_WAIT_MAX};
 use crate::schedule::{Anchor, Schedule};
 use crate::{Chance, Timestamp};
@@ -64,8 +65,8 @@ pub enum Effect {
     Succeeded,
     /// One more failure in a row.
     Failed {
-        /// The pause that the answer asks for; zero where it does not say how long.
-        pause: Option<Duration>,
+        /// The pause that the answer asks for.
+        pause: Option<Pause>,
     },
     /// It is disabled, since the receiver says that it is gone for good.
     Gone,
@@ -108,12 +109,13 @@ pub fn judge(policy: Policy<'_>, tried: Tried, now: Timestamp, chance: &dyn Chan
             endpoint: Effect::Gone,
         },
         _ => {
-            let delivery = next_due(policy, tried, now, chance).map_or(Step::GiveUp, |due| {
-                Step::RetryAt(not_before(due, now, tried.retry_after))
-            });
+            let due = next_due(policy, tried, now, chance);
+            let pause = pause(tried, chance);
+            let asked = pause.map(Pause::least).or(tried.retry_after);
+            let delivery = due.map_or(Step::GiveUp, |due| Step::RetryAt(not_before(due, now, asked)));
             Verdict {
                 delivery,
-                endpoint: Effect::Failed { pause: pause(tried) },
+                endpoint: Effect::Failed { pause },
             }
         }
     }
@@ -129,17 +131,22 @@ fn own_fault_wait(unplaced_before: u32, chance: &dyn Chance) -> Duration {
 
 /// The pause that a failure asks for on behalf of the whole endpoint (security rules: 429, 502 and 504 throttle; so does a
 /// receiver that says how long it is out of service).
-fn pause(tried: Tried) -> Option<Duration> {
-    match tried.outcome {
-        Outcome::Answered(429 | 502 | 504) => Some(tried.retry_after.unwrap_or_default()),
-        Outcome::Answered(503) => tried.retry_after,
-        _ => None,
-    }
+fn pause(tried: Tried, chance: &dyn Chance) -> Option<Pause> {
+    let asked = match tried.outcome {
+        Outcome::Answered(429 | 502 | 504) => tried.retry_after.unwrap_or_default(),
+        Outcome::Answered(503) => tried.retry_after?,
+        _ => return None,
+    };
+    let jitter = chance.up_to(JITTER_PERCENT * 10);
+    Some(Pause {
+        asked,
+        jitter: u16::try_from(jitter).unwrap_or_default(),
+    })
 }
 
-/// `Retry-After` is never undercut.
-fn not_before(due: Timestamp, now: Timestamp, retry_after: Option<Duration>) -> Timestamp {
-    due.max(now.plus(retry_after.unwrap_or(Duration::ZERO)))
+/// `Retry-After` is never undercut, and a pause of the whole endpoint is one of each delivery.
+fn not_before(due: Timestamp, now: Timestamp, asked: Option<Duration>) -> Timestamp {
+    due.max(now.plus(asked.unwrap_or(Duration::ZERO)))
 }
 
 fn next_due(policy: Policy<'_>, tried: Tried, now: Timestamp, chance: &dyn Chance) -> Option<Timestamp> {

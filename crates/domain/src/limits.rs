@@ -120,6 +120,8 @@ pub const BREAKER_WAIT_SECONDS_MAX: u32 = 600;
 pub const THROTTLE_WAIT_SECONDS: u32 = 1;
 /// The most that doubling makes of it; a `Retry-After` may ask for more.
 pub const THROTTLE_WAIT_SECONDS_MAX: u32 = 60;
+/// The most that jitter adds to it.
+pub const THROTTLE_JITTER_SECONDS_MAX: u64 = 60;
 /// In flight at once to an endpoint that has come back before it counts as any other.
 pub const RAMP_FULL: u32 = 64;
 /// How long an endpoint may fail without one success before it is disabled, by default.

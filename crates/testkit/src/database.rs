@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 /// Says which engine a run is about.
 const ENGINE: &str = "STENTOR_TEST_DATABASE";
+/// Files here are in memory.
+const MEMORY: &str = "/dev/shm";
 
 /// A database that is nobody else's, and goes when this is dropped.
 #[derive(Debug)]
@@ -47,6 +49,21 @@ impl TestDatabase {
             Ok("postgres") => Engine::Postgres(OwnDatabase::create()),
             Ok(other) => panic!("{ENGINE} is sqlite or postgres, not {other}"),
         })
+    }
+
+    /// The same, where a file need not outlive the machine: in memory, if that has a folder for it. Such a file is as good for
+    /// processes that die, and many times as fast.
+    pub fn in_memory() -> Self {
+        let database = Self::new();
+        match (&database.0, tempfile::tempdir_in(MEMORY)) {
+            (Engine::Sqlite(_), Ok(folder)) => Self(Engine::Sqlite(folder)),
+            _ => database,
+        }
+    }
+
+    /// Is the run about PostgreSQL?
+    pub fn engine_is_postgres() -> bool {
+        std::env::var(ENGINE).as_deref() == Ok("postgres")
     }
 
     /// Where it is.
@@ -109,6 +126,26 @@ impl TestDatabase {
                 .expect("the statements are understood"),
             Engine::Postgres(own) => own.execute(statements),
         }
+    }
+
+    /// From now on `table` takes no further rows, as if the disk were full.
+    pub fn refuse_rows(&self, table: &str) {
+        self.execute(&match &self.0 {
+            Engine::Sqlite(_) => format!(
+                "CREATE TRIGGER refuses_{table} BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'full'); END"
+            ),
+            Engine::Postgres(_) => {
+                format!("ALTER TABLE {table} ADD CONSTRAINT refuses_{table} CHECK (false) NOT VALID")
+            }
+        });
+    }
+
+    /// Ends what [`refuse_rows`](Self::refuse_rows) began.
+    pub fn take_rows(&self, table: &str) {
+        self.execute(&match &self.0 {
+            Engine::Sqlite(_) => format!("DROP TRIGGER refuses_{table}"),
+            Engine::Postgres(_) => format!("ALTER TABLE {table} DROP CONSTRAINT refuses_{table}"),
+        });
     }
 
     /// Everything that is stored, to search for what must not be there: the bytes of the files, or every row as text.

@@ -20,7 +20,7 @@ mod world;
 pub use chance::SeededChance;
 pub use clock::StepClock;
 pub use database::{Place, TestDatabase};
-pub use receivers::{Received, Receivers, Reply};
+pub use receivers::{Call, Received, Receivers, Reply, Told};
 pub use stentor_engine::endpoints::EndpointFields;
 pub use stentor_engine::publish::Publication;
 pub use stentor_engine::replays::ReplayFields;

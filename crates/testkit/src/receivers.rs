@@ -1,15 +1,18 @@
 //! Simulated receivers: the outgoing side of HTTP, without sockets. They take the request that the real sender built, keep
 //! it, and answer as their script says, at once or when they are told to.
 
+use crate::StepClock;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 use stentor_delivery::transport::{Outgoing, Sent, Transport};
 use stentor_domain::attempt::{Answer, ErrorClass, Exchange, Outcome, Timing};
+use stentor_domain::{Clock as _, Timestamp};
 use tokio::sync::watch;
 
 /// What a simulated receiver does with a request.
@@ -38,6 +41,10 @@ pub struct Received {
     pub body: Bytes,
     /// The deadline that the sender gave itself.
     pub timeout: Duration,
+    /// When it came.
+    pub at: Timestamp,
+    /// The ids of the other requests that were open at this URL when it came.
+    pub beside: Vec<String>,
 }
 
 impl Received {
@@ -63,6 +70,7 @@ impl Received {
 /// All receivers of a simulated world, by URL. One without a script answers 200.
 #[derive(Debug, Default)]
 pub struct Receivers {
+    clock: Arc<StepClock>,
     state: Mutex<State>,
     /// Do they keep their answers back?
     silent: watch::Sender<bool>,
@@ -76,11 +84,36 @@ pub struct Receivers {
 struct State {
     scripts: HashMap<String, VecDeque<Reply>>,
     received: Vec<Received>,
+    open: Vec<Call>,
     open_most: usize,
     unanswered: usize,
+    broken_off: Vec<Call>,
+    told: Vec<Told>,
+}
+
+/// A request by where it came and its event, as receivers tell requests apart.
+pub type Call = (String, String);
+
+/// An answer that a receiver gave.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// To which request.
+    pub call: Call,
+    /// What it did.
+    pub reply: Reply,
+    /// When.
+    pub at: Timestamp,
 }
 
 impl Receivers {
+    /// Receivers on a clock, which tells them when requests come.
+    pub fn new(clock: Arc<StepClock>) -> Self {
+        Self {
+            clock,
+            ..Self::default()
+        }
+    }
+
     /// Lets the receiver at `url` answer its next requests so, one after the other; afterwards, the last one again and again.
     pub fn script(&self, url: &str, replies: &[Reply]) {
         self.state
@@ -139,43 +172,77 @@ impl Receivers {
         self.state.lock().unanswered
     }
 
-    fn receive(&self, request: Outgoing) -> (String, Bytes) {
+    /// Requests that were broken off before they were answered since the last call.
+    pub fn take_broken_off(&self) -> Vec<Call> {
+        std::mem::take(&mut self.state.lock().broken_off)
+    }
+
+    /// What receivers have answered since the last call, in order.
+    pub fn take_told(&self) -> Vec<Told> {
+        std::mem::take(&mut self.state.lock().told)
+    }
+
+    /// Requests that have no answer yet.
+    pub fn open_now(&self) -> Vec<Call> {
+        self.state.lock().open.clone()
+    }
+
+    fn receive(&self, request: Outgoing) -> (Call, Bytes) {
         let (url, body) = (request.url.text().to_owned(), request.body.clone());
+        let mut state = self.state.lock();
+        let beside = state.open.iter().filter(|(other, _)| *other == url);
         let received = Received {
             url: url.clone(),
             headers: request.headers,
             body: request.body,
             timeout: request.timeout,
+            at: self.clock.now(),
+            beside: beside.map(|(_, id)| id.clone()).collect(),
         };
-        let mut state = self.state.lock();
+        let call = (url, received.id().to_owned());
+        state.open.push(call.clone());
         state.received.push(received);
         self.open.send_modify(|open| *open += 1);
         state.open_most = state.open_most.max(*self.open.borrow());
-        (url, body)
+        (call, body)
     }
 
-    fn reply_to(&self, url: &str) -> Reply {
-        match self.state.lock().scripts.get_mut(url) {
-            Some(replies) if replies.len() > 1 => replies.pop_front().unwrap_or(Reply::Status(200)),
-            Some(replies) => replies.front().cloned().unwrap_or(Reply::Status(200)),
-            None => Reply::Status(200),
-        }
+    fn reply_to(&self, call: &Call) -> Reply {
+        let mut state = self.state.lock();
+        let reply = match state.scripts.get_mut(&call.0) {
+            Some(replies) if replies.len() > 1 => replies.pop_front(),
+            Some(replies) => replies.front().cloned(),
+            None => None,
+        };
+        let reply = reply.unwrap_or(Reply::Status(200));
+        state.told.push(Told {
+            call: call.clone(),
+            reply: reply.clone(),
+            at: self.clock.now(),
+        });
+        reply
     }
 }
 
 /// An open request; answered or broken off, it is open no more.
 struct Open<'a> {
     receivers: &'a Receivers,
+    call: Call,
     answered: bool,
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
+        let mut state = self.receivers.state.lock();
+        if let Some(at) = state.open.iter().position(|one| *one == self.call) {
+            state.open.swap_remove(at);
+        }
         self.receivers.open.send_modify(|open| *open -= 1);
         if self.answered {
             self.receivers.answered.send_modify(|answered| *answered += 1);
         } else {
-            self.receivers.state.lock().unanswered += 1;
+            state.unanswered += 1;
+            state.broken_off.push(self.call.clone());
         }
     }
 }
@@ -183,14 +250,15 @@ impl Drop for Open<'_> {
 impl Transport for Receivers {
     fn send(&self, request: Outgoing) -> BoxFuture<'_, Sent> {
         async move {
-            let (url, body) = self.receive(request);
+            let (call, body) = self.receive(request);
             let mut open = Open {
                 receivers: self,
+                call,
                 answered: false,
             };
             drop(self.silent.subscribe().wait_for(|silent| !silent).await);
             open.answered = true;
-            sent(self.reply_to(&url), body)
+            sent(self.reply_to(&open.call), body)
         }
         .boxed()
     }

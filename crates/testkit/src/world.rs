@@ -14,7 +14,7 @@ use crate::{Receivers, SeededChance, StepClock, TestDatabase};
 use std::sync::Arc;
 use std::time::Duration;
 use stentor_delivery::attempt::Attempting;
-use stentor_delivery::dispatch::{DispatchLimits, Dispatcher};
+use stentor_delivery::dispatch::{DispatchLimits, Dispatcher, InMemory};
 use stentor_domain::limits::{DISABLE_AFTER_DAYS, IN_FLIGHT_MAX, IN_FLIGHT_PER_ENDPOINT_MAX};
 use stentor_domain::{Chance, Clock, Timestamp};
 use stentor_engine::{Caller, Engine, Settings};
@@ -90,10 +90,16 @@ impl World {
 
     /// The same by an operator who has set something.
     pub async fn with(setup: Setup) -> Self {
+        Self::on(TestDatabase::new(), setup).await
+    }
+
+    /// The same on this database.
+    pub async fn on(database: TestDatabase, setup: Setup) -> Self {
+        let clock = Arc::default();
         let kept = Kept {
-            database: TestDatabase::new(),
-            clock: Arc::default(),
-            receivers: Arc::default(),
+            database,
+            receivers: Arc::new(Receivers::new(Arc::clone(&clock))),
+            clock,
             root: None,
             setup,
         };
@@ -222,6 +228,11 @@ impl World {
             .expect("the store takes back");
     }
 
+    /// What the dispatcher has in its memory.
+    pub fn in_memory(&self) -> InMemory {
+        self.dispatcher.in_memory()
+    }
+
     /// What its clock says.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
@@ -235,6 +246,11 @@ impl World {
     /// Ticks everything until there is nothing left to do at this moment. Tells how many attempts were made or deliveries
     /// ended.
     pub async fn settle(&mut self) -> usize {
+        self.settle_looking(|_| ()).await
+    }
+
+    /// The same, with a look at it after every round.
+    pub async fn settle_looking(&mut self, mut look: impl FnMut(&Self)) -> usize {
         let mut attempted = 0;
         for _ in 0..ROUNDS_MAX {
             let jobs = self.tick_jobs().await;
@@ -244,6 +260,7 @@ impl World {
             };
             let round = round.expect("a round");
             attempted += round.attempted;
+            look(self);
             if jobs == 0 && round.taken_in + round.claimed + round.attempted == 0 {
                 return attempted;
             }
@@ -280,6 +297,18 @@ impl World {
             }
         }));
         self.receivers.open(count).await;
+    }
+
+    /// The same with as many as start; returns once they are open, or nothing was to be started.
+    pub async fn launch_some(&mut self) {
+        self.launch(0).await;
+        while self.receivers.open_now().is_empty() && !self.flight_has_landed() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn flight_has_landed(&self) -> bool {
+        self.flight.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Lets the receivers answer, and returns once what was in flight is recorded; what follows waits for

@@ -12,7 +12,8 @@
 //! - `http2`: what HTTP/2 receivers may do to us, frame by frame;
 //! - `proxied`: through an egress proxy, which may fail too;
 //! - `crowded`: a memory that one slow receiver fills, and everybody else;
-//! - `stories`: a whole Stentor, from the publish to what people see of it.
+//! - `stories`: a whole Stentor, from the publish to what people see of it;
+//! - `simulation`: all that happens in stories, in any order, and what holds in the end.
 
 #![expect(
     clippy::unwrap_used,
@@ -32,5 +33,6 @@ mod network;
 mod proxied;
 mod receivers;
 mod sign;
+mod simulation;
 mod stories;
 mod world;

@@ -21,8 +21,7 @@
 //! - `handover`: deliveries that never come by the short way from the commit;
 //! - `fairness`: whose turn it is, and how many at once;
 //! - `order`: endpoints that are sent to strictly in the order of acceptance;
-//! - `rates`: endpoints with a rate limit;
-//! - `walks`: all of this in any order, and what holds in the end.
+//! - `rates`: endpoints with a rate limit.
 
 mod ages;
 mod endpoints;
@@ -45,7 +44,6 @@ mod signing;
 mod steering;
 mod styles;
 mod tests;
-mod walks;
 
 use std::time::Duration;
 use stentor_testkit::World;

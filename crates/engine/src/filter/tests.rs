@@ -387,6 +387,7 @@ fn asked_of(path: &str, payload: &str) -> usize {
     asked.get()
 }
 
+/// AP-22.
 #[test]
 fn the_worst_payload_is_asked_no_more_than_is_looked_at() {
     let deep = format!(

@@ -32,7 +32,7 @@ RETURNING due.place, w.n, w.tag, w.event, w.attempt, w.failed, w.first_at, w.due
           (SELECT octet_length(payload) FROM events WHERE events.n = w.event)";
 const EVENTS: &str = "
 SELECT n, tag, tenant, type, payload, occurred_at, meta FROM events
-WHERE n = ANY($1) AND payload IS NOT NULL AND n >= (SELECT payloads_below FROM retention WHERE one = 1)
+WHERE n = ANY($1) AND payload IS NOT NULL AND erased_at IS NULL AND n >= (SELECT payloads_below FROM retention WHERE one = 1)
   AND n >= (SELECT content_erased_below FROM tenants WHERE tenants.n = events.tenant)";
 const NEXT_DUE: &str = "
 SELECT c.place, (SELECT due_at FROM work WHERE shard = c.shard AND endpoint = c.endpoint AND owner IS NULL

@@ -14,6 +14,7 @@
 //! What is deleted is overwritten with zeros in SQLite's file (`secure_delete`). Its write-ahead log, a server's dead rows, and
 //! backups hold it until they are used anew; docs/operations.md says how long.
 
+use super::unfinished::end_in_memory;
 use super::{Budget, Slice};
 use crate::change::{Audit, By, record, tick};
 use crate::error::{Result, StoreError};
@@ -23,7 +24,8 @@ use crate::tx::{Tx, values};
 use crate::{Store, tenants};
 use std::sync::Arc;
 use stentor_domain::Timestamp;
-use stentor_domain::id::{EventId, ProjectId, TenantId};
+use stentor_domain::delivery::Reason;
+use stentor_domain::id::{DeliveryId, EventId, ProjectId, TenantId};
 use stentor_domain::key::Scope;
 
 /// Deliveries that are swept between two looks at the clock.
@@ -56,8 +58,14 @@ pub struct Erasure {
 impl Store {
     /// Erases an event's content. What has been erased before stays so.
     pub async fn erase_event(&self, by: By, scope: Scope, id: EventId) -> Result<(), ErasureError> {
-        self.change(move |tx| Box::pin(wish_for_event(tx, by, scope, id)))
-            .await
+        let in_memory = self.change_and(
+            move |tx| Box::pin(wish_for_event(tx, by, scope, id)),
+            |in_memory, effects| {
+                let wishes = in_memory.iter().map(|id| (*id, Reason::PayloadExpired));
+                effects.cancel_requested.extend(wishes);
+            },
+        );
+        in_memory.await.map(drop)
     }
 
     /// Erases the content of all events that a tenant has published so far.
@@ -111,7 +119,13 @@ fn overwrite(tx: &mut Tx<'_>, everywhere: bool) -> Result<()> {
     Ok(())
 }
 
-async fn wish_for_event(tx: &mut Tx<'_>, by: By, scope: Scope, id: EventId) -> Result<(), ErasureError> {
+/// Tells which of the event's deliveries are in a node's memory, from where they could be sent yet.
+async fn wish_for_event(
+    tx: &mut Tx<'_>,
+    by: By,
+    scope: Scope,
+    id: EventId,
+) -> Result<Vec<DeliveryId>, ErasureError> {
     // Nobody reopens a delivery between the look and the deed.
     tick(tx).await?;
     let (tenant, project) = columns(scope);
@@ -127,7 +141,7 @@ async fn wish_for_event(tx: &mut Tx<'_>, by: By, scope: Scope, id: EventId) -> R
         .await?;
     let (tenant, project, is_erased) = found.ok_or(ErasureError::NotFound)?;
     if is_erased {
-        return Ok(());
+        return Ok(Vec::new());
     }
     tx.execute_one(
         "UPDATE events SET erased_at = ?1 WHERE n = ?2",
@@ -148,7 +162,8 @@ async fn wish_for_event(tx: &mut Tx<'_>, by: By, scope: Scope, id: EventId) -> R
         tenant: Some(tenant),
         detail: None,
     };
-    Ok(record(tx, &by, audit).await?)
+    record(tx, &by, audit).await?;
+    Ok(end_in_memory(tx, id).await?)
 }
 
 async fn wish_for_tenant(tx: &mut Tx<'_>, by: By, id: TenantId) -> Result<(), ErasureError> {

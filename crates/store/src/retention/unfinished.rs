@@ -9,7 +9,7 @@ use crate::tx::{Tx, values};
 use crate::wish;
 use stentor_domain::Timestamp;
 use stentor_domain::delivery::Reason;
-use stentor_domain::id::{DeliveryId, Id};
+use stentor_domain::id::{DeliveryId, EventId, Id};
 
 /// Rows of `work` that one question looks through.
 const STRETCH_ROWS: i64 = 5_000;
@@ -154,4 +154,41 @@ async fn end_stretch(tx: &mut Tx<'_>, stretch: Stretch, now: Timestamp) -> Resul
         }))
     });
     Ok((ended, owned.await?))
+}
+
+/// An event's unfinished deliveries: those close behind it by key, and any other by the index `work_late`, which has exactly
+/// those.
+macro_rules! of_event {
+    ($before:literal, $after:literal) => {
+        [
+            concat!($before, "n > ?1 AND n < ?1 + 104857600 AND event = ?1", $after),
+            concat!($before, "n - event >= 104857600 AND event = ?1", $after),
+        ]
+    };
+}
+
+const HOLD: [&str; 2] = of_event!("SELECT n FROM work WHERE ", " ORDER BY n FOR UPDATE");
+const WISH_FOR_EVENT: [&str; 2] = of_event!(
+    "UPDATE work SET cancel_requested = ?2 WHERE ",
+    " AND owner IS NOT NULL AND cancel_requested = 0 RETURNING n, tag"
+);
+
+/// Asks for the end of what nodes have in memory of an event. On PostgreSQL what is just being claimed, given back or recorded
+/// is waited for; on SQLite whoever writes is alone in any case.
+pub(super) async fn end_in_memory(tx: &mut Tx<'_>, event: EventId) -> Result<Vec<DeliveryId>> {
+    let mut owned = Vec::new();
+    for (hold, ask) in HOLD.into_iter().zip(WISH_FOR_EVENT) {
+        if let Tx::Postgres(_) = tx {
+            tx.rows(hold, values![event.n()], |row| row.int(0)).await?;
+        }
+        let values = values![event.n(), wish::PAYLOAD_GONE];
+        let rows = tx.rows(ask, values, |row| {
+            Ok(DeliveryId(Id {
+                n: row.int(0)?,
+                tag: row.int(1)?,
+            }))
+        });
+        owned.extend(rows.await?);
+    }
+    Ok(owned)
 }

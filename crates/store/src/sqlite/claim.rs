@@ -161,7 +161,8 @@ impl Writer {
     fn event(&mut self, n: i64) -> Result<Option<ClaimedEvent>> {
         let mut statement = self.connection.prepare_cached(
             "SELECT tag, tenant, type, payload, occurred_at, meta FROM events
-             WHERE n = ?1 AND payload IS NOT NULL AND n >= (SELECT payloads_below FROM retention WHERE one = 1)
+             WHERE n = ?1 AND payload IS NOT NULL AND erased_at IS NULL
+               AND n >= (SELECT payloads_below FROM retention WHERE one = 1)
                AND n >= (SELECT content_erased_below FROM tenants WHERE tenants.n = events.tenant)",
         )?;
         let event = statement

@@ -1,6 +1,8 @@
 //! What goes because it is old: payloads, and what was finished.
 
+use super::signing::{signature_by, signatures};
 use super::{URL, seconds};
+use stentor_domain::attempt::ErrorClass;
 use stentor_domain::delivery::State;
 use stentor_domain::endpoint::Switch;
 use stentor_domain::replay::ReplayState;
@@ -128,6 +130,37 @@ async fn what_is_in_flight_when_its_payload_goes_ends_with_its_attempt() {
             0
         );
     }
+}
+
+/// RX-42: a slow receiver, and between its attempts first the secrets change, then the payload goes.
+#[tokio::test]
+async fn between_two_attempts_secrets_change_and_payloads_go_and_never_is_a_body_empty() {
+    let mut world = world(1, 0).await;
+    let fields = EndpointFields {
+        retry_schedule: Some(vec![3_600, 3 * 86_400]),
+        ..EndpointFields::default()
+    };
+    let endpoint = world.endpoint_with("acme", URL, fields).await;
+    world.receivers.script(URL, &[Reply::Fails(ErrorClass::Timeout)]);
+    let event = world.publish("acme", r#"{"a":1}"#).await;
+    world.launch(1).await;
+    let drawn = world.rotate(endpoint, 0).await;
+    world.clock.step(seconds(60));
+    world.land().await;
+    world.after(seconds(5_000)).await;
+    world.after(seconds(5 * DAY)).await;
+
+    let received = world.receivers.take();
+    assert_eq!(received.len(), 2);
+    assert!(received.iter().all(|one| one.text() == r#"{"a":1}"#));
+    let by_the_new_one = received
+        .iter()
+        .map(|one| signatures(one) == [signature_by(&drawn, one)]);
+    assert_eq!(by_the_new_one.collect::<Vec<_>>(), [false, true]);
+    assert_eq!(
+        world.timeline(event).await,
+        ["1 event timeout", "2 event timeout", "cancelled: payload_expired"]
+    );
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ async fn status(world: &World, endpoint: EndpointId) -> Status {
     found.unwrap().endpoint.status
 }
 
+/// RX-24.
 #[tokio::test]
 async fn gone_disables_the_endpoint_and_holds_the_delivery_until_it_is_active_again() {
     let mut world = world().await;
@@ -49,6 +50,7 @@ async fn gone_disables_the_endpoint_and_holds_the_delivery_until_it_is_active_ag
     assert_eq!(world.receivers.take().len(), 2);
 }
 
+/// RX-24: once.
 #[tokio::test]
 async fn several_that_are_answered_gone_at_once_are_one_notice() {
     let mut world = world().await;

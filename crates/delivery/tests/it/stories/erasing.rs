@@ -137,6 +137,33 @@ async fn nothing_of_a_tenant_is_sent_after_its_content_was_erased_but_what_is_on
 }
 
 #[tokio::test]
+async fn nothing_of_an_event_is_sent_after_its_content_was_erased_whether_the_background_has_come_to_it_or_not()
+ {
+    let mut world = world().await;
+    world.endpoint("acme", URL).await;
+    world
+        .receivers
+        .script(URL, &[Reply::Status(503), Reply::Status(200)]);
+    let waits = world.publish("acme", "1").await;
+    world.settle().await;
+    world.clock.step(seconds(7));
+    let in_memory = world.publish("acme", "2").await;
+    world.receivers.take();
+    for event in [waits, in_memory] {
+        world.erase(event).await;
+    }
+    world.launch_some().await;
+    assert_eq!(world.receivers.take().len(), 0);
+    world.land().await;
+    assert_eq!(world.unfinished(), 0);
+    assert_eq!(
+        world.timeline(waits).await,
+        ["1 event 503", "cancelled: payload_expired"]
+    );
+    assert_eq!(world.timeline(in_memory).await, ["cancelled: payload_expired"]);
+}
+
+#[tokio::test]
 async fn an_erasure_that_dies_at_any_slice_is_done_by_the_next_start() {
     for slices in [0, 1, 2, 4] {
         let mut world = world().await;

@@ -1,7 +1,11 @@
 //! Whose turn it is, and how many at once.
 
 use super::{URL, seconds, world};
-use stentor_testkit::{EndpointFields, Reply, Setup, TestDatabase, World};
+use stentor_domain::limits::{FANOUT_INLINE_MAX, IN_FLIGHT_MAX};
+use stentor_testkit::{EndpointFields, Reply, Setup, TestDatabase, World, order_paid};
+
+/// What is handed over or claimed, as far as the process has room.
+const WAITING_MOST: usize = 8_192 + 4_096;
 
 fn with_in_flight(most: i64) -> EndpointFields {
     EndpointFields {
@@ -10,6 +14,7 @@ fn with_in_flight(most: i64) -> EndpointFields {
     }
 }
 
+/// RX-27.
 #[tokio::test]
 async fn no_more_than_its_bound_are_in_flight_to_an_endpoint() {
     let mut world = world().await;
@@ -138,6 +143,44 @@ async fn an_event_reaches_every_one_of_many_endpoints_exactly_once() {
     let deliveries = world.deliveries(event).await;
     assert_eq!(deliveries.len(), ENDPOINTS);
     assert!(deliveries.iter().all(|one| one.state.as_str() == "delivered"));
+}
+
+/// AP-19.
+#[tokio::test]
+async fn an_event_for_a_hundred_thousand_endpoints_goes_out_bit_by_bit_and_holds_up_nobody() {
+    const ENDPOINTS: usize = 100_000;
+    const ROUNDS: i64 = 5;
+    let mut setup = Setup::default();
+    setup.settings.endpoints_per_tenant_max = 200_000;
+    let world = World::on(TestDatabase::in_memory(), setup).await;
+    world.tenant("big").await;
+    world.endpoint("big", "https://big.example/").await;
+    let copy = |database: &TestDatabase| copy_endpoint(database, ENDPOINTS - 1);
+    let mut world = world.kill_and_restart_after(copy).await;
+    world.tenant("small").await;
+    world.endpoint("small", URL).await;
+    world.acquaint("small").await;
+
+    let published = world.publish_all(vec![order_paid("big", "{}")]).await.unwrap();
+    assert_eq!(published[0].deliveries as usize, ENDPOINTS);
+    let inline = i64::try_from(FANOUT_INLINE_MAX).unwrap();
+    assert_eq!(world.unfinished(), inline, "one commit does not write them all");
+    for round in 1..=ROUNDS {
+        let event = world.publish("small", "{}").await;
+        world.launch_some().await;
+        let received = world.receivers.take();
+        assert!(
+            received.iter().any(|one| one.id() == event.to_string()),
+            "the small one goes out at once"
+        );
+        let in_memory = world.in_memory();
+        assert!(in_memory.waiting <= WAITING_MOST, "{in_memory:?}");
+        assert!(in_memory.in_flight <= IN_FLIGHT_MAX, "{in_memory:?}");
+        world.tick_jobs().await;
+        let written = world.unfinished() - 1;
+        assert!(written <= inline * (round + 1), "{written} after {round} slices");
+        world.land().await;
+    }
 }
 
 #[tokio::test]

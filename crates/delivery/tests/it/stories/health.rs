@@ -168,7 +168,8 @@ async fn who_asks_for_a_pause_gets_it_for_all_deliveries() {
             1,
             "{status}: nothing before the pause has passed"
         );
-        world.clock.step(Duration::from_millis(1));
+        // It is made up to a fifth longer.
+        world.clock.step(Duration::from_millis(pause * 200 + 1));
         world.launch(1).await;
         assert_eq!(world.receivers.open_most(), 1, "{status}: then one");
         world.land().await;
@@ -177,6 +178,47 @@ async fn who_asks_for_a_pause_gets_it_for_all_deliveries() {
             assert_eq!(world.timeline(event).await.last().unwrap(), "delivered");
         }
         assert_eq!(breaker(&world, endpoint).await, Breaker::Closed);
+    }
+}
+
+/// RX-23: one event for many endpoints of one host, which asks all of them for a pause at one moment.
+#[tokio::test]
+async fn many_endpoints_of_one_busy_host_do_not_come_back_at_one_moment() {
+    const MANY: usize = 40;
+    for busy in [
+        Reply::RetryAfter(429, "10"),
+        Reply::RetryAfter(503, "10"),
+        Reply::Status(429),
+    ] {
+        let mut world = world().await;
+        for n in 0..MANY {
+            let url = format!("https://busy.example/{n}");
+            world.endpoint_with("acme", &url, patient()).await;
+            world.receivers.script(&url, &[busy.clone(), Reply::Status(200)]);
+        }
+        world.publish("acme", "{}").await;
+        world.settle().await;
+        assert_eq!(world.receivers.take().len(), MANY);
+        let answered_at = world.now();
+        // What is published next asks again, once for each.
+        world.publish("acme", "{}").await;
+        for _ in 0..300 {
+            world.after(Duration::from_millis(50)).await;
+        }
+        let came: Vec<Duration> = (world.receivers.take().iter())
+            .map(|one| one.at.since(answered_at))
+            .collect();
+        assert!(came.len() == MANY, "{busy:?}: {}", came.len());
+        let first = *came.iter().min().unwrap();
+        let least = match busy {
+            Reply::RetryAfter(..) => seconds(10),
+            _ => seconds(1),
+        };
+        assert!(first >= least, "{busy:?}: {first:?}");
+        let at_once = |at: &Duration| came.iter().filter(|other| *other == at).count();
+        let herd = came.iter().map(at_once).max().unwrap();
+        // Spread over a fifth of the wait: that of a second is no more than four steps.
+        assert!(herd <= MANY / 2, "{busy:?}: {herd} at one moment");
     }
 }
 
@@ -200,6 +242,7 @@ async fn a_failure_without_a_wish_for_a_pause_throttles_nobody() {
     assert_eq!(world.receivers.take().len(), 3);
 }
 
+/// RX-26.
 #[tokio::test]
 async fn five_days_without_a_success_disable_and_switching_on_resumes_what_was_held() {
     let mut world = world().await;

@@ -57,6 +57,7 @@ async fn a_death_while_it_looks_for_what_is_missing_makes_no_delivery_twice() {
     assert_eq!(received.iter().collect::<HashSet<_>>().len(), 500);
 }
 
+/// AP-28.
 #[tokio::test]
 async fn a_large_replay_goes_at_its_endpoints_pace_and_buries_nothing() {
     let mut world = world().await;
@@ -87,6 +88,7 @@ async fn a_large_replay_goes_at_its_endpoints_pace_and_buries_nothing() {
     );
 }
 
+/// AP-28: one at a time.
 #[tokio::test]
 async fn a_second_replay_of_an_endpoint_waits_for_the_first_and_others_do_not() {
     let mut world = world().await;

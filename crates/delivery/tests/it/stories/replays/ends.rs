@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// AP-28: cancelled.
 #[tokio::test]
 async fn a_cancelled_replay_replays_nothing_more_and_ends_what_it_brought() {
     let mut world = world().await;
@@ -97,6 +98,7 @@ async fn what_is_replayed_to_a_paused_endpoint_is_held() {
     );
 }
 
+/// AP-29.
 #[tokio::test]
 async fn nothing_is_replayed_to_an_endpoint_that_is_disabled_or_deleted() {
     let mut world = world().await;
