@@ -85,7 +85,7 @@ pub(super) struct Run {
     pub(super) again: HashSet<Pair>,
     /// What somebody has cancelled.
     pub(super) cancelled: HashSet<Pair>,
-    /// Of these, what nobody has taken up again.
+    /// Of these, what nobody takes up again.
     pub(super) ended: HashSet<Pair>,
     /// What receivers asked to be left alone with, and until when.
     pub(super) not_before: HashMap<Pair, Timestamp>,

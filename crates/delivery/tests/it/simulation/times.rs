@@ -139,13 +139,14 @@ impl Run {
         world
     }
 
-    /// A process works by itself for a moment, with somebody publishing, and ends in good order with all its answers.
+    /// A process works by itself for a moment, and ends in good order with all its answers.
     pub(super) async fn run_and_stop(&mut self, world: World) -> World {
         // One that has lost what is handed over would not know of anything.
         let mut world = self.die(world).await;
+        // Before, since nobody could say which endpoint is disabled in the meantime.
+        self.publish(&world).await;
         self.note("the process works by itself, and stops");
         world.run();
-        self.publish(&world).await;
         self.turns().await;
         world.stop().await;
         self.look(&world);
