@@ -45,6 +45,9 @@ MASKED_FIELDS = {
     "connect_ms": "{milliseconds}",
     "first_byte_ms": "{milliseconds}",
     "total_ms": "{milliseconds}",
+    "p50": "{milliseconds}",
+    "p95": "{milliseconds}",
+    "p99": "{milliseconds}",
 }
 # Said of every answer by HTTP itself.
 LEFT_OUT_HEADERS = {"date", "content-length"}

@@ -194,3 +194,8 @@ pub const REPLAY_DRY_RUN_ROWS_MAX: u32 = 1_000_000;
 
 /// Values that one step of a rotation of master keys seals anew, so that no change waits long behind it.
 pub const RESEALED_ROWS_MAX: u32 = 200;
+
+/// Buckets of an hour that one answer of statistics shows: a month, and the hour that it ends in.
+pub const STATS_HOURS_MAX: u32 = 31 * 24 + 1;
+/// Buckets of a day that one answer of statistics shows: a year.
+pub const STATS_DAYS_MAX: u32 = 366;

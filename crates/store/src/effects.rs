@@ -5,6 +5,7 @@ use crate::fresh::RoomTicket;
 use crate::fresh::{FreshSender, Handover, Waiting};
 use crate::health::{Healths, Left};
 use crate::hot::{Claimed, NewDelivery, NewEvent, Release};
+use crate::tally::Tally;
 use crate::waiters::Waiters;
 use std::sync::Arc;
 use stentor_domain::attempt::Trigger;
@@ -24,6 +25,8 @@ pub(crate) struct Effects {
     pub(crate) cancel_requested: Vec<(DeliveryId, Reason)>,
     /// Deliveries that ended, of those that somebody may wait for.
     pub(crate) ended: Vec<i64>,
+    /// What changes of the counts. On SQLite it is written with the transaction; on PostgreSQL statements write theirs.
+    pub(crate) tally: Tally,
     /// The configuration changed.
     pub(crate) configured: bool,
     /// What is known of endpoints' health, as the transaction leaves it.

@@ -16,6 +16,7 @@
 //! - [`authenticator`]: knowing again what was given out, such as where a list goes on;
 //! - [`period`]: what questions about events and deliveries share: the scope and the span of acceptance they look at;
 //!   `channels`: how channels are a column;
+//! - `tally`, [`stats`]: what a transaction changes of the counts, and the counts;
 //! - [`background`], [`retention`]: bounded slices of the work that nobody waits for; what is removed when, and erased;
 //! - [`projects`], [`keys`], [`key_uses`], [`tenants`], [`event_types`], [`endpoints`], [`events`], [`deliveries`], [`replays`],
 //!   [`audit`]: the operations, a method of [`Store`] for each transaction.
@@ -43,6 +44,7 @@ pub mod projects;
 pub mod replays;
 pub mod retention;
 pub mod seal;
+pub mod stats;
 pub mod tenants;
 
 mod channels;
@@ -57,6 +59,7 @@ mod outcome;
 mod postgres;
 mod sqlite;
 mod start;
+mod tally;
 mod tx;
 mod waiters;
 mod wish;

@@ -16,6 +16,7 @@
 //! - `ages`: what goes because it is old;
 //! - `erasing`: what goes because somebody asked for it;
 //! - `health`: receivers that fail, ask for a pause, and come back;
+//! - `stats`: what is counted of all this;
 //! - `restarts`: processes that die at every step;
 //! - `handover`: deliveries that never come by the short way from the commit;
 //! - `fairness`: whose turn it is, and how many at once;
@@ -40,6 +41,7 @@ mod restarts;
 mod sandboxes;
 mod schedule;
 mod signing;
+mod stats;
 mod steering;
 mod styles;
 mod tests;

@@ -5,7 +5,7 @@
 //! pass begins once a day, and at every start, and a day's partition goes in one piece.
 //!
 //! ```text
-//!   raised -> unfinished -> payloads -> days -> deliveries -> attempts -> late deliveries -> ids of events -> events
+//!   raised -> unfinished -> payloads -> days -> deliveries -> attempts -> late deliveries -> statistics -> ids of events -> events
 //!              |      ^
 //!              +------+ as long as an attempt is in flight, or a fan-out goes on: looked at again a little later
 //! ```
@@ -92,7 +92,15 @@ impl Pass {
         if cuts.finished > 0 {
             let below = |what| Step::Remove(what, cuts.finished, 0);
             steps.push_back(Step::DropDays);
-            steps.extend([Removal::Deliveries, Removal::Attempts, Removal::LateDeliveries].map(below));
+            steps.extend(
+                [
+                    Removal::Deliveries,
+                    Removal::Attempts,
+                    Removal::LateDeliveries,
+                    Removal::Stats,
+                ]
+                .map(below),
+            );
         }
         if cuts.whole() > 0 {
             // An id that outlived its event would be in the way of its next use.

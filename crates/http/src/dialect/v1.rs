@@ -17,6 +17,7 @@ mod matching;
 mod pages;
 mod projects;
 mod replays;
+mod stats;
 mod tenants;
 mod test_send;
 mod webhooks;
@@ -75,7 +76,8 @@ fn routes(app: &App) -> OpenApiRouter<App> {
         .merge(audit::routes())
         .merge(events_read::routes())
         .merge(deliveries::routes())
-        .merge(replays::routes());
+        .merge(replays::routes())
+        .merge(stats::routes());
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(health::routes())
         .merge(rate_limit::before(app, rate_limit::V1, resources))

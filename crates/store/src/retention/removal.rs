@@ -5,6 +5,7 @@
 use super::{Budget, Slice};
 use crate::Store;
 use crate::error::Result;
+use crate::stats;
 use crate::tx::{Tx, values};
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ pub enum Removal {
     Attempts,
     /// Finished deliveries that were made long after their event, each with its attempts.
     LateDeliveries,
+    /// What was counted of deliveries.
+    Stats,
     /// Producers' own ids of events.
     EventKeys,
     /// Events.
@@ -94,6 +97,7 @@ async fn batch(tx: &mut Tx<'_>, what: Removal, below: i64, after: i64) -> Result
         }
         Removal::Attempts => attempts(tx, below, after).await,
         Removal::LateDeliveries => late_deliveries(tx, below).await,
+        Removal::Stats => stats::remove(tx, below).await,
         Removal::EventKeys => {
             const END: &str =
                 "SELECT event FROM event_keys WHERE event < ?1 ORDER BY event LIMIT 1 OFFSET ?2";

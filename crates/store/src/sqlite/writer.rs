@@ -158,6 +158,10 @@ impl Writer {
             self.roll_back();
             return Err(error);
         }
+        if let Err(error) = self.keep_tally(&mut effects) {
+            self.roll_back();
+            return Err(error.into());
+        }
         if let Err(error) = self.connection.execute_batch("COMMIT") {
             self.judge_failed_commit(&error);
             self.roll_back();
@@ -165,6 +169,13 @@ impl Writer {
         }
         self.let_out(effects);
         Ok(())
+    }
+
+    /// What the members have changed of the counts is one row.
+    fn keep_tally(&mut self, effects: &mut Effects) -> Result<()> {
+        let tally = std::mem::take(&mut effects.tally);
+        let now = self.clock.now();
+        super::at_once(tally.keep(&mut Tx::Sqlite(&mut self.connection), now))
     }
 
     fn roll_back(&mut self) {

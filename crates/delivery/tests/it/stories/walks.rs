@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use stentor_domain::Chance;
 use stentor_domain::delivery::{Delivery, State};
 use stentor_domain::id::{EndpointId, EventId, ReplayId};
+use stentor_domain::stats::{Counts, Latencies};
 use stentor_testkit::{EndpointFields, ReplayFields, Reply, SeededChance, World, all_of};
 
 /// Walks, each from a seed of its own.
@@ -155,7 +156,7 @@ impl Walk {
 }
 
 /// Every delivery has ended, its attempts are told without a gap, and every request is in the books: those that were
-/// recorded, and those that a death broke off.
+/// recorded, and those that a death broke off. What is counted is what the lists tell.
 async fn assert_balanced(world: &World, walk: &Walk, seed: u64) {
     assert_eq!(world.unfinished(), 0, "seed {seed}");
     let mut requests: HashMap<String, usize> = HashMap::new();
@@ -168,6 +169,7 @@ async fn assert_balanced(world: &World, walk: &Walk, seed: u64) {
         *requests.entry(one.id().to_owned()).or_default() += 1;
     }
     let mut recorded = 0;
+    let mut census: HashMap<EndpointId, Counts> = HashMap::new();
     for replay in &walk.replays {
         assert!(world.replay_now(*replay).await.state.finished(), "seed {seed}");
     }
@@ -193,7 +195,21 @@ async fn assert_balanced(world: &World, walk: &Walk, seed: u64) {
                 assert!(last.attempt.outcome.succeeded(), "seed {seed}");
             }
             recorded += attempts.len();
+            let counted = census.entry(delivery.endpoint).or_default();
+            counted.note(delivery.state, 1);
+            let (good, bad): (Vec<_>, Vec<_>) =
+                attempts.iter().partition(|one| one.attempt.outcome.succeeded());
+            counted.attempts.succeeded += good.len() as u64;
+            for one in bad {
+                let class = one.attempt.outcome.error_class().unwrap();
+                *counted.attempts.failed.entry(class).or_default() += 1;
+            }
         }
+    }
+    for (endpoint, counted) in census {
+        let mut told = world.stats(endpoint).await;
+        told.attempts.latencies = Latencies::default();
+        assert_eq!(told, counted, "seed {seed}");
     }
     assert_eq!(
         received.len(),

@@ -16,4 +16,5 @@ mod projects;
 mod publish;
 mod rate_limit;
 mod replays;
+mod stats;
 mod webhook_loop;
