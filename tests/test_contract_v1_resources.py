@@ -254,6 +254,7 @@ def test_statistics(shop: Shop, recorded: Exchanges, receiver: Receiver):
     endpoint, tenant = f"/v1/endpoints/{delivered['endpoint']}/stats", f"/v1/tenants/{shop.tenant}/stats"
     recorded.exchange("endpoint-stats", client, "GET", f"{endpoint}?since={since}&until={until_}")
     shop.delivery(receiver.url("/failing", always(503)), "pending")
+    until(lambda: len(deliveries(client, "status=delivered")) == 2, "the first endpoint has both events")
     recorded.exchange("tenant-stats", client, "GET", f"{tenant}?since={since}&until={until_}&bucket=day")
     recorded.exchange("endpoint-stats-bad", client, "GET", f"{endpoint}?since=yesterday&until=7&bucket=minute")
     recorded.exchange("endpoint-stats-unknown", client, "GET", endpoint.replace("ep_", "evt_"))

@@ -86,6 +86,7 @@ async fn what_is_counted_survives_every_death_and_every_fold() {
     world = world.kill_and_restart().await;
     assert_eq!(seen(&world, endpoint).await, "3 pending; 0 ok, 0 failed");
     world.launch(1).await;
+    world.clock.step(seconds(1));
     // Sent, and not recorded: nobody knows of this attempt.
     world = world.kill_and_restart().await;
     assert_eq!(seen(&world, endpoint).await, "3 pending; 0 ok, 0 failed");
