@@ -80,6 +80,12 @@ def test_health(shared_server: Server, recorded: Exchanges):
         recorded.exchange(name, shared_server.client(None), "GET", f"/{name}")
 
 
+def test_metrics(server: Server, recorded: Exchanges):
+    recorded.exchange("metrics", server.root, "GET", "/metrics")
+    recorded.exchange("metrics-unauthenticated", server.client(None), "GET", "/metrics")
+    recorded.exchange("metrics-forbidden", server.client(make_key(server.root, "project")["key"]), "GET", "/metrics")
+
+
 def test_projects(shop: Shop, recorded: Exchanges):
     root = shop.root
     made = recorded.exchange("project-create", root, "POST", "/v1/projects", {"name": "shop"}).json()

@@ -120,6 +120,11 @@ impl Engine {
         }
     }
 
+    /// What it works on: for its metrics, and what is behind.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// What an operator set.
     pub fn settings(&self) -> &Settings {
         &self.settings

@@ -5,6 +5,7 @@ use crate::fresh::RoomTicket;
 use crate::fresh::{FreshSender, Handover, Waiting};
 use crate::health::{Healths, Left};
 use crate::hot::{Claimed, NewDelivery, NewEvent, Release};
+use crate::metrics::Metrics;
 use crate::tally::Tally;
 use crate::waiters::Waiters;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub(crate) struct Outside {
     pub(crate) config: Arc<Config>,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) healths: Arc<Healths>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Outside {
@@ -50,12 +52,14 @@ impl Outside {
         config: Arc<Config>,
         waiters: Arc<Waiters>,
         healths: Arc<Healths>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             fresh,
             config,
             waiters,
             healths,
+            metrics,
         }
     }
 

@@ -2,7 +2,7 @@
 //! them:
 //! - `pages`, `filter`: how it shows lists page by page, and reads their filters;
 //! - `webhooks`: the outgoing webhook, for the OpenAPI document;
-//! - `health`: what load balancers ask.
+//! - `health`, `metrics`: what load balancers and the operator's monitoring ask.
 
 mod audit;
 mod deliveries;
@@ -14,6 +14,7 @@ mod filter;
 mod health;
 mod keys;
 mod matching;
+mod metrics;
 mod pages;
 mod projects;
 mod replays;
@@ -68,7 +69,7 @@ fn routes(app: &App) -> OpenApiRouter<App> {
         .merge(projects::routes())
         .merge(keys::routes())
         .merge(tenants::routes())
-        .merge(events::routes(app.engine().settings().payload_bytes_max))
+        .merge(events::routes(app))
         .merge(endpoints::routes())
         .merge(test_send::routes())
         .merge(matching::routes(app.engine().settings().payload_bytes_max))
@@ -80,5 +81,6 @@ fn routes(app: &App) -> OpenApiRouter<App> {
         .merge(stats::routes());
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(health::routes())
+        .merge(metrics::routes())
         .merge(rate_limit::before(app, rate_limit::V1, resources))
 }

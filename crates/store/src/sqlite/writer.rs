@@ -118,6 +118,10 @@ impl Writer {
             Ok(())
         });
         let count = members.len();
+        if outcome.is_ok() {
+            let took = self.clock.monotonic().saturating_sub(started);
+            self.outside.metrics.note_commit(count, took);
+        }
         match outcome {
             Err(_) if count > 1 => members.into_iter().for_each(|member| self.alone(member)),
             outcome => members
