@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -77,6 +78,12 @@ def recorded(engine: str) -> Iterator[Exchanges]:
 def test_health(shared_server: Server, recorded: Exchanges):
     for name in ("healthz", "readyz"):
         recorded.exchange(name, shared_server.client(None), "GET", f"/{name}")
+
+
+def test_metrics(server: Server, recorded: Exchanges):
+    recorded.exchange("metrics", server.root, "GET", "/metrics")
+    recorded.exchange("metrics-unauthenticated", server.client(None), "GET", "/metrics")
+    recorded.exchange("metrics-forbidden", server.client(make_key(server.root, "project")["key"]), "GET", "/metrics")
 
 
 def test_projects(shop: Shop, recorded: Exchanges):
@@ -243,6 +250,21 @@ def test_failed_deliveries(shop: Shop, recorded: Exchanges, receiver: Receiver):
     recorded.exchange("delivery-cancel", client, "POST", f"{waiting}/cancel")
     gone = shop.delivery(receiver.url("/gone", always(410)), "held")
     recorded.exchange("delivery-retry-disabled", client, "POST", f"{gone}/retry")
+
+
+def test_statistics(shop: Shop, recorded: Exchanges, receiver: Receiver):
+    client = shop.owner
+    delivered = client.get(shop.delivery(receiver.url(), "delivered")).expect(200)
+    made = datetime.fromisoformat(delivered["created_at"]).replace(minute=0, second=0, microsecond=0)
+    since, until_ = (f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in (made, made + timedelta(hours=1)))
+    endpoint, tenant = f"/v1/endpoints/{delivered['endpoint']}/stats", f"/v1/tenants/{shop.tenant}/stats"
+    recorded.exchange("endpoint-stats", client, "GET", f"{endpoint}?since={since}&until={until_}")
+    shop.delivery(receiver.url("/failing", always(503)), "pending")
+    until(lambda: len(deliveries(client, "status=delivered")) == 2, "the first endpoint has both events")
+    recorded.exchange("tenant-stats", client, "GET", f"{tenant}?since={since}&until={until_}&bucket=day")
+    recorded.exchange("endpoint-stats-bad", client, "GET", f"{endpoint}?since=yesterday&until=7&bucket=minute")
+    recorded.exchange("endpoint-stats-unknown", client, "GET", endpoint.replace("ep_", "evt_"))
+    recorded.exchange("tenant-stats-unknown", shop.project, "GET", "/v1/tenants/nobody/stats")
 
 
 def test_erased_content(shop: Shop, recorded: Exchanges, receiver: Receiver):

@@ -31,6 +31,7 @@ MASKS = [
     (re.compile(r"v1,[A-Za-z0-9+/]{43}="), "v1,{signature}"),
     (re.compile(r"v1=[0-9a-f]{64}\b"), "v1={signature}"),
     (re.compile(r"try again in \d+ s\b"), "try again in {seconds} s"),
+    (re.compile(r"^(stentor_\w+(?:\{[^}]*\})?) \S+$", re.MULTILINE), r"\1 {number}"),
     (re.compile(r"(;r=\d+;t=)\d+\b"), r"\1{seconds}"),
 ]
 # What tells when, how long, and where a page begins: by name, since any number would do.
@@ -45,6 +46,9 @@ MASKED_FIELDS = {
     "connect_ms": "{milliseconds}",
     "first_byte_ms": "{milliseconds}",
     "total_ms": "{milliseconds}",
+    "p50": "{milliseconds}",
+    "p95": "{milliseconds}",
+    "p99": "{milliseconds}",
 }
 # Said of every answer by HTTP itself.
 LEFT_OUT_HEADERS = {"date", "content-length"}

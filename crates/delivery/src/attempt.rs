@@ -42,6 +42,15 @@ impl std::fmt::Debug for Attempting {
     }
 }
 
+/// Notes how long an event has waited for one of its first attempts. What somebody tries again by hand, or replays, has waited for
+/// that.
+fn note_lag(store: &Store, claimed: &Claimed, now: Timestamp) {
+    if claimed.attempt == 1 && claimed.trigger == Trigger::Event {
+        let waited = now.since(claimed.event.id.0.made_at());
+        store.metrics().first_attempt_lag.note_duration(waited);
+    }
+}
+
 impl Attempting {
     /// Attempts through `transport`, to destinations that are public or in `allow`. An endpoint that fails without one
     /// success for `patience` is disabled; with `None` it never is.
@@ -90,7 +99,12 @@ impl Attempting {
         if !store.holds_lease() {
             self.unless_broken_off(store.leased()).await;
         }
+        note_lag(store, &claimed, self.clock.now());
         let finish = Arc::new(self.exchange(&claimed, &configured, &project, permission).await);
+        let attempt = &finish.attempt;
+        store
+            .metrics()
+            .note_attempt(attempt.outcome, attempt.exchange.timing.total_micros);
         let recorded = async || match store.finish_attempt(Arc::clone(&finish)).await {
             Ok(Recorded::Fenced) => {
                 tracing::warn!(delivery = %claimed.delivery, "an attempt was recorded after its lease was lost");

@@ -229,11 +229,26 @@ impl Dispatcher {
         drop(waking.await);
     }
 
+    /// Takes out what waits in memory.
+    fn drain(&self) -> Vec<Claimed> {
+        let mut state = self.state.lock();
+        let waiting = state.queue.drain();
+        self.tell(&state);
+        waiting
+    }
+
+    /// Tells the operator's metrics how much there is.
+    fn tell(&self, state: &State) {
+        let metrics = self.store.metrics();
+        metrics.in_flight.set(state.in_flight);
+        metrics.in_memory.set(state.queue.len());
+    }
+
     /// After [`run`](Self::run): waits for what is in flight until `grace` completes, then breaks it off; gives back what
     /// still waits. Returns when everything is recorded, or when the store takes no records: the next start repeats what is
     /// missing.
     pub async fn finish(&self, grace: impl Future<Output = ()>) {
-        let waiting = self.state.lock().queue.drain();
+        let waiting = self.drain();
         let releases: Vec<_> = waiting.iter().map(Claimed::release).collect();
         if let Err(error) = self.store.release(releases).await {
             tracing::warn!(%error, "waiting deliveries could not be given back; the next start recovers them");
@@ -328,6 +343,7 @@ impl Dispatcher {
         let mut state = self.state.lock();
         let standing = self.standing(&state, claimed.endpoint);
         state.queue.push(claimed, standing.share);
+        self.tell(&state);
         self.note_rests(&mut state);
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct FairQueue {
     suspect_was_last: bool,
     /// Tests, past every queue: somebody waits for each of them.
     express: VecDeque<Claimed>,
+    /// Those that wait, but for tests.
+    waiting: usize,
     /// Those that wait without room of their own, and the bytes of their payloads.
     roomless: usize,
     roomless_bytes: usize,
@@ -122,6 +124,11 @@ impl FairQueue {
             lane.waiting.push_back(claimed);
         }
         self.settle(endpoint);
+    }
+
+    /// How many wait, but for tests.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting
     }
 
     /// The next test to send.
@@ -240,6 +247,7 @@ impl FairQueue {
         }
         self.resting.clear();
         (self.roomless, self.roomless_bytes, self.roomless_untrusted) = (0, 0, 0);
+        self.waiting = 0;
         let mut all: Vec<Claimed> = self.express.drain(..).collect();
         self.endpoints.retain(|_, lane| {
             (lane.ring, lane.rests) = (None, None);
@@ -251,6 +259,7 @@ impl FairQueue {
 
     fn count(&mut self, claimed: &Claimed) {
         let (count, bytes) = roomless(claimed);
+        self.waiting += 1;
         self.roomless += count;
         self.roomless_bytes += bytes;
         if self.is_untrusted(claimed.endpoint) {
@@ -260,6 +269,7 @@ impl FairQueue {
 
     fn forget(&mut self, claimed: &Claimed) {
         let (count, bytes) = roomless(claimed);
+        self.waiting -= 1;
         self.roomless -= count;
         self.roomless_bytes -= bytes;
         if self.is_untrusted(claimed.endpoint) {

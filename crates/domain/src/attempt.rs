@@ -85,7 +85,7 @@ impl Outcome {
 }
 
 /// The kinds of failure: a closed list (security rules, "Failure policy").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorClass {
     /// The name does not exist, or has no address.
     DnsNotFound,
@@ -114,7 +114,7 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
-    /// All of them.
+    /// All of them. The store keeps their places in statistics: new ones come last.
     pub const ALL: [Self; 12] = [
         Self::DnsNotFound,
         Self::DnsFailure,

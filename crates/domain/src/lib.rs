@@ -12,6 +12,7 @@
 //! - [`contract`]: what each published contract documents for the endpoints made through it;
 //! - [`endpoint`]: the endpoint itself and its status;
 //! - [`delivery`], [`attempt`]: one event for one endpoint, and one HTTP try of it;
+//! - [`stats`]: what is counted of both;
 //! - [`replay`]: sending again what an endpoint was sent before, or never;
 //! - [`retry_after`], [`judge`], [`health`]: what follows from an attempt, for its delivery and for its endpoint;
 //! - [`notice`]: what those who run Stentor hear of it.
@@ -40,6 +41,7 @@ pub mod retry_after;
 pub mod schedule;
 pub mod secret;
 pub mod signature_prefix;
+pub mod stats;
 pub mod subscription;
 pub mod time;
 

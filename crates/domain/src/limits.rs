@@ -199,3 +199,8 @@ pub const RESEALED_ROWS_MAX: u32 = 200;
 
 /// Notices that are published together.
 pub const NOTICES_AT_ONCE: u32 = 50;
+
+/// Buckets of an hour that one answer of statistics shows: a month, and the hour that it ends in.
+pub const STATS_HOURS_MAX: u32 = 31 * 24 + 1;
+/// Buckets of a day that one answer of statistics shows: a year.
+pub const STATS_DAYS_MAX: u32 = 366;

@@ -39,6 +39,7 @@ impl Engine {
             + self.sweep().await?
             + self.forget().await?
             + self.replay().await?
+            + self.fold_stats().await?
             + self.purge().await?
             + self.reseal().await?
             // Last: where there is no room for more events, what makes room must go on.
@@ -95,6 +96,11 @@ impl Engine {
     /// Forgets idempotency keys that have ended.
     async fn forget(&self) -> Result<usize> {
         Ok(self.store.forget_idempotency_keys(self.now()).await?)
+    }
+
+    /// Adds what has changed of the counts to them.
+    async fn fold_stats(&self) -> Result<usize> {
+        Ok(self.store.fold_stats(self.now()).await?)
     }
 
     /// Takes one step of a rotation of master keys.

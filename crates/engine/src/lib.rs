@@ -12,6 +12,7 @@
 //! - [`publish`], [`test_send`]: what makes deliveries;
 //! - [`fingerprint`]: the short hashes that repeated requests are known by;
 //! - [`events`], [`deliveries`], [`audit`]: reading what happened, retrying and cancelling;
+//! - [`stats`]: what became of deliveries, in numbers;
 //! - [`replays`]: sending again, many at once;
 //! - [`jobs`]: the background work.
 
@@ -33,6 +34,7 @@ pub mod projects;
 pub mod publish;
 pub mod replays;
 mod schema;
+pub mod stats;
 pub mod tenants;
 pub mod test_send;
 
@@ -116,6 +118,11 @@ impl Engine {
             jobs_woken: Arc::default(),
             purge: Arc::default(),
         }
+    }
+
+    /// What it works on: for its metrics, and what is behind.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// What an operator set.

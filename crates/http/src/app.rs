@@ -143,9 +143,10 @@ async fn retry_without_slash(routes: Router, mut request: Request) -> Response {
 }
 
 /// Where the operator named this server's hosts, a request for another one is refused: a page that rebinds its own name
-/// to our address gets nowhere. Health checks come by address.
+/// to our address gets nowhere. Health checks and
+/// the collection of metrics come by address.
 async fn check_host(State(app): State<App>, request: Request, next: Next) -> Response {
-    if matches!(request.uri().path(), "/healthz" | "/readyz") {
+    if matches!(request.uri().path(), "/healthz" | "/readyz" | "/metrics") {
         return next.run(request).await;
     }
     let host = request

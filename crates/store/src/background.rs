@@ -6,6 +6,7 @@ use crate::error::{Result, StoreError};
 use crate::fresh::Waiting;
 use crate::hot::NewDelivery;
 use crate::ordering;
+use crate::tally::{self, Change, Tally};
 use crate::tx::{Tx, values};
 use stentor_domain::Timestamp;
 use stentor_domain::channels::Channels;
@@ -180,7 +181,9 @@ async fn continue_fanout(
         values![last.endpoint, event, fanout.after_endpoint],
     )
     .await?;
+    let mut tally = Tally::default();
     for delivery in &deliveries {
+        tally.note(delivery.endpoint, delivery.id.n(), Change::Accepted);
         let seq = ordering::draw(tx, delivery.endpoint, 1).await?;
         tx.execute_one(
             "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, cause, seq)
@@ -204,7 +207,7 @@ async fn continue_fanout(
         )
         .await?;
     }
-    Ok(())
+    tally.keep(tx, now).await
 }
 
 /// What waits for an endpoint.
@@ -248,15 +251,20 @@ async fn sweep_deleted(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize> {
         .await?;
         return Ok(1);
     }
+    let mut ended = Vec::with_capacity(slice.len());
     for n in &slice {
-        tx.execute_one(
+        let row = tx.row(
             "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
-             SELECT n, tag, event, endpoint, tenant, 'cancelled', ?1, cause, attempt - 1, ?2 FROM work WHERE n = ?3",
+             SELECT n, tag, event, endpoint, tenant, 'cancelled', ?1, cause, attempt - 1, ?2 FROM work WHERE n = ?3
+             RETURNING endpoint, n, CASE WHEN cause = 'test' THEN 1 ELSE 0 END",
             values![reason.as_str(), now, *n],
+            tally::read_ended,
         )
         .await?;
+        ended.extend(row);
         tx.execute_one("DELETE FROM work WHERE n = ?1", values![*n])
             .await?;
     }
+    tally::keep_cancelled(tx, &ended, now).await?;
     Ok(slice.len())
 }

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::health::Healths;
 use crate::key_uses::KeyUses;
+use crate::metrics::Metrics;
 use crate::seal::MasterKeys;
 use crate::waiters::Waiters;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub(crate) struct Common {
     pub(crate) config: Arc<Config>,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) healths: Arc<Healths>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) key_uses: KeyUses,
     pub(crate) ids: Ids,
     pub(crate) master: MasterKeys,
@@ -33,6 +35,7 @@ impl Common {
         config: Arc<Config>,
         waiters: Arc<Waiters>,
         healths: Arc<Healths>,
+        metrics: Arc<Metrics>,
         ids: Ids,
         seams: Seams,
     ) -> Self {
@@ -45,6 +48,7 @@ impl Common {
             config,
             waiters,
             healths,
+            metrics,
             key_uses: KeyUses::default(),
             ids,
             master,

@@ -5,6 +5,8 @@ use crate::fresh::RoomTicket;
 use crate::fresh::{FreshSender, Handover, Waiting};
 use crate::health::{Healths, Left};
 use crate::hot::{Claimed, NewDelivery, NewEvent, Release};
+use crate::metrics::Metrics;
+use crate::tally::Tally;
 use crate::waiters::Waiters;
 use std::sync::Arc;
 use stentor_domain::attempt::Trigger;
@@ -24,6 +26,8 @@ pub(crate) struct Effects {
     pub(crate) cancel_requested: Vec<(DeliveryId, Reason)>,
     /// Deliveries that ended, of those that somebody may wait for.
     pub(crate) ended: Vec<i64>,
+    /// What changes of the counts. On SQLite it is written with the transaction; on PostgreSQL statements write theirs.
+    pub(crate) tally: Tally,
     /// The configuration changed.
     pub(crate) configured: bool,
     /// What is known of endpoints' health, as the transaction leaves it.
@@ -39,6 +43,7 @@ pub(crate) struct Outside {
     pub(crate) config: Arc<Config>,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) healths: Arc<Healths>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Outside {
@@ -47,12 +52,14 @@ impl Outside {
         config: Arc<Config>,
         waiters: Arc<Waiters>,
         healths: Arc<Healths>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             fresh,
             config,
             waiters,
             healths,
+            metrics,
         }
     }
 

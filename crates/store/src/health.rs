@@ -69,6 +69,14 @@ impl Healths {
         self.0.lock().get(&endpoint).copied().unwrap_or_default()
     }
 
+    /// How many are not asked for a while.
+    pub(crate) fn parked(&self) -> usize {
+        let all = self.0.lock();
+        all.values()
+            .filter(|known| known.health.next_probe_at().is_some())
+            .count()
+    }
+
     /// May a delivery that is being accepted be sent by the short way, past the store? Only one that answers, and was not
     /// asked to pause, is trusted with as many as come: what waits for the others must not take the room of everybody.
     pub(crate) fn takes_at_once(&self, endpoint: i64) -> bool {

@@ -16,6 +16,8 @@
 //! - [`authenticator`]: knowing again what was given out, such as where a list goes on;
 //! - [`period`]: what questions about events and deliveries share: the scope and the span of acceptance they look at;
 //!   `channels`: how channels are a column;
+//! - [`metrics`], [`backlog`]: what a process counts of itself, and how far sending is behind;
+//! - `tally`, [`stats`]: what a transaction changes of the counts, and the counts;
 //! - [`background`], [`retention`]: bounded slices of the work that nobody waits for; what is removed when, and erased;
 //! - [`projects`], [`keys`], [`key_uses`], [`tenants`], [`event_types`], [`endpoints`], [`operational`], [`events`], [`deliveries`],
 //!   [`replays`], [`audit`]: the operations, a method of [`Store`] for each transaction.
@@ -23,6 +25,7 @@
 pub mod audit;
 pub mod authenticator;
 pub mod background;
+pub mod backlog;
 pub mod change;
 pub mod config;
 pub mod database;
@@ -37,6 +40,7 @@ pub mod hot;
 pub mod key_uses;
 pub mod keys;
 pub mod master_keys;
+pub mod metrics;
 pub mod notices;
 pub mod once;
 pub mod operational;
@@ -45,6 +49,7 @@ pub mod projects;
 pub mod replays;
 pub mod retention;
 pub mod seal;
+pub mod stats;
 pub mod tenants;
 
 mod channels;
@@ -58,6 +63,7 @@ mod outcome;
 mod postgres;
 mod sqlite;
 mod start;
+mod tally;
 mod tx;
 mod waiters;
 mod wish;
@@ -75,8 +81,9 @@ use crate::authenticator::Authenticator;
 use crate::common::{Common, Seams};
 use crate::effects::Effects;
 use crate::health::Known;
-use crate::hot::{Accept, Accepted, Cancel, Claim, ClaimedDue, Finish, Release};
+use crate::hot::{Accept, Accepted, Cancel, Claim, ClaimedDue, Finish, NewEvent, Release};
 use crate::member::{Hot, Reply};
+use crate::metrics::Metrics;
 use crate::postgres::Postgres;
 use crate::seal::Sealer;
 use crate::sqlite::Sqlite;
@@ -84,6 +91,7 @@ use crate::tx::Tx;
 use futures_util::future::BoxFuture;
 use std::ops::Range;
 use std::sync::Arc;
+use stentor_domain::attempt::Trigger;
 use stentor_domain::id::{DeliveryId, Id};
 use stentor_domain::{Chance, Clock, Timestamp};
 
@@ -160,6 +168,11 @@ impl Store {
         &self.0.common.config
     }
 
+    /// What this process counts and measures of itself.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.common.metrics
+    }
+
     /// What is known of an endpoint's health, as the last commit left it.
     pub fn known(&self, endpoint: i64) -> Known {
         self.0.common.healths.get(endpoint)
@@ -207,7 +220,15 @@ impl Store {
 
     /// Accepts events with their deliveries; answers once they are on disk, and handed over as far as there is room.
     pub async fn accept_events(&self, accept: Accept) -> Result<Accepted> {
+        let tests = |event: &&NewEvent| event.trigger == Trigger::Test;
+        let events = accept.events.len() - accept.events.iter().filter(tests).count();
         let accepted = self.hot(|reply| Hot::Accept(Box::new(accept), reply)).await?;
+        if let Accepted::Written { existing } = &accepted {
+            let new = events.saturating_sub(existing.len());
+            self.metrics()
+                .events_accepted
+                .add(u64::try_from(new).unwrap_or(0));
+        }
         if let (Accepted::Stale, Engine::Postgres(postgres)) = (&accepted, &self.0.engine) {
             // There the snapshot follows after the commit, and to match against the same one again would be in vain.
             postgres.catch_up().await?;
@@ -315,7 +336,12 @@ impl Store {
             Engine::Sqlite(engine) => engine.push(member)?,
             Engine::Postgres(engine) => engine.push(member)?,
         }
-        answer.await.map_err(|_| StoreError::Closed)?
+        self.noted(answer.await.map_err(|_| StoreError::Closed)?)
+    }
+
+    /// The same outcome; a fault is counted.
+    fn noted<T>(&self, outcome: Result<T>) -> Result<T> {
+        outcome.inspect_err(|error| self.metrics().note_error(error))
     }
 
     /// Runs a change of the control plane in a transaction of its own: committed where it answers `Ok`, undone where it
@@ -360,11 +386,11 @@ impl Store {
         W: for<'a, 'c> FnOnce(&'a mut Tx<'c>) -> BoxFuture<'a, Result<T>> + Send + 'static,
         F: FnOnce(&T, &mut Effects) + Send + 'static,
     {
-        match &self.0.engine {
+        self.noted(match &self.0.engine {
             Engine::Sqlite(engine) => engine.in_background(work, follow).await,
             // Writers do not wait for one another there, unless they want the same rows.
             Engine::Postgres(engine) => engine.change(work, follow).await,
-        }
+        })
     }
 
     /// Asks a question in one snapshot of the database, beside whoever writes.
@@ -373,9 +399,9 @@ impl Store {
         T: Send + 'static,
         W: for<'a, 'c> FnOnce(&'a mut Tx<'c>) -> BoxFuture<'a, Result<T>> + Send + 'static,
     {
-        match &self.0.engine {
+        self.noted(match &self.0.engine {
             Engine::Sqlite(engine) => engine.ask(question).await,
             Engine::Postgres(engine) => engine.ask(question).await,
-        }
+        })
     }
 }

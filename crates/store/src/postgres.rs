@@ -41,6 +41,7 @@ use crate::health::{self, Healths};
 use crate::hot::Release;
 use crate::master_keys::{self, SealedWith};
 use crate::member::{Hot, Reply};
+use crate::metrics::Metrics;
 use crate::tx::Tx;
 use crate::waiters::Waiters;
 use futures_util::future::BoxFuture;
@@ -201,6 +202,7 @@ impl Postgres {
                 size,
             )
         };
+        let metrics = Arc::new(Metrics::default());
         let core = Arc::new(Core {
             clock: Arc::clone(&seams.clock),
             outside: Outside::new(
@@ -208,6 +210,7 @@ impl Postgres {
                 Arc::clone(&config),
                 Arc::clone(&waiters),
                 Arc::clone(&healths),
+                Arc::clone(&metrics),
             ),
             epoch,
             lease: Lease::new(registered.beat_sent),
@@ -237,7 +240,7 @@ impl Postgres {
             engine.tasks.lock().push(tokio::spawn(committing));
         }
         tokio::spawn(follow::run(core));
-        let common = Common::new(config, waiters, healths, registered.ids, seams);
+        let common = Common::new(config, waiters, healths, metrics, registered.ids, seams);
         Ok((engine, common, fresh))
     }
 

@@ -65,20 +65,20 @@ pub struct Slice {
 }
 
 /// A slice's time and rows. Counted from when it runs, not from when it was asked for.
-struct Budget {
+pub(crate) struct Budget {
     clock: Arc<dyn Clock>,
     started: Duration,
 }
 
 impl Budget {
-    fn new(clock: &Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(clock: &Arc<dyn Clock>) -> Self {
         Self {
             started: clock.monotonic(),
             clock: Arc::clone(clock),
         }
     }
 
-    fn allows(&self, rows: usize) -> bool {
+    pub(crate) fn allows(&self, rows: usize) -> bool {
         rows < SLICE_ROWS_MAX && self.clock.monotonic().saturating_sub(self.started) < SLICE_WORK_MAX
     }
 }

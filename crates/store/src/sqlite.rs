@@ -25,6 +25,7 @@ use crate::fresh::{self, Fresh};
 use crate::health::{self, Healths};
 use crate::master_keys::{self, SealedWith};
 use crate::member::{Hot, Reply};
+use crate::metrics::Metrics;
 use crate::start;
 use crate::tx::{Tx, values};
 use crate::waiters::Waiters;
@@ -98,11 +99,13 @@ impl Sqlite {
         let (sender, fresh) = fresh::channel(give_back(&queue));
         let waiters = Arc::new(Waiters::default());
         let healths = Arc::new(Healths::new(health));
+        let metrics = Arc::new(Metrics::default());
         let outside = Outside::new(
             sender,
             Arc::clone(&config),
             Arc::clone(&waiters),
             Arc::clone(&healths),
+            Arc::clone(&metrics),
         );
         let writer = Writer {
             connection,
@@ -129,6 +132,7 @@ impl Sqlite {
             config,
             waiters,
             healths,
+            metrics,
             ids,
             Seams {
                 master,

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::ordering;
+use crate::tally;
 use crate::tx::{Tx, values};
 use stentor_domain::Timestamp;
 
@@ -56,15 +57,18 @@ pub(crate) async fn bury(tx: &mut Tx<'_>, now: Timestamp) -> Result<()> {
 /// test, for which nobody waits any more. `waiting` are those that nobody has claimed too: at a start, nobody ever will.
 async fn end_abandoned(tx: &mut Tx<'_>, waiting: bool, now: Timestamp) -> Result<()> {
     let waiting = i64::from(waiting);
-    tx.execute(
+    let ended = tx.rows(
         "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
          SELECT n, tag, event, endpoint, tenant, CASE cancel_requested WHEN 0 THEN 'exhausted' ELSE 'cancelled' END,
                 CASE cancel_requested WHEN 0 THEN 'test_failed' WHEN 2 THEN 'payload_expired' ELSE 'requested' END, cause, attempt - 1, ?1
          FROM work WHERE (owner NOT IN (SELECT epoch FROM nodes) OR (owner IS NULL AND ?2 = 1))
-                     AND (cancel_requested > 0 OR cause = 'test')",
+                     AND (cancel_requested > 0 OR cause = 'test')
+         RETURNING endpoint, n, CASE WHEN cause = 'test' THEN 1 ELSE 0 END",
         values![now, waiting],
+        tally::read_ended,
     )
     .await?;
+    tally::keep_cancelled(tx, &ended, now).await?;
     // Only those that are kept above: on PostgreSQL somebody may want to end another one between the two statements.
     tx.execute(
         "DELETE FROM work WHERE (owner NOT IN (SELECT epoch FROM nodes) OR (owner IS NULL AND ?1 = 1))

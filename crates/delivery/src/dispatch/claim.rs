@@ -187,6 +187,7 @@ impl Dispatcher {
         got.deliveries
             .into_iter()
             .for_each(|claimed| state.queue.push(claimed, share));
+        self.tell(&state);
         self.note_rests(&mut state);
         Ok(claimed)
     }

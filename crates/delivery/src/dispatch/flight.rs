@@ -92,6 +92,7 @@ impl Dispatcher {
         };
         state.in_flight += 1;
         state.untrusted_in_flight += usize::from(started.untrusted);
+        self.tell(&state);
         Some(started)
     }
 
@@ -205,6 +206,7 @@ impl Dispatcher {
             state.put_off = false;
             self.woken.notify_one();
         }
+        self.tell(&state);
         drop(state);
         self.landed.notify_waiters();
     }

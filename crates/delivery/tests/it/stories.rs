@@ -17,6 +17,7 @@
 //! - `erasing`: what goes because somebody asked for it;
 //! - `health`: receivers that fail, ask for a pause, and come back;
 //! - `operational`: what Stentor tells its operator of all that;
+//! - `stats`: what is counted of all this;
 //! - `restarts`: processes that die at every step;
 //! - `handover`: deliveries that never come by the short way from the commit;
 //! - `fairness`: whose turn it is, and how many at once;
@@ -41,6 +42,7 @@ mod restarts;
 mod sandboxes;
 mod schedule;
 mod signing;
+mod stats;
 mod steering;
 mod styles;
 mod tests;

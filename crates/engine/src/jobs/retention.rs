@@ -5,8 +5,8 @@
 //! pass begins once a day, and at every start, and a day's partition goes in one piece.
 //!
 //! ```text
-//!   raised -> unfinished -> payloads -> days -> deliveries -> attempts -> late deliveries -> replays -> ids of events -> events
-//!              |      ^
+//!   raised -> unfinished -> payloads -> days -> deliveries -> attempts -> late deliveries -> replays -> statistics
+//!              |      ^      -> ids of events -> events
 //!              +------+ as long as an attempt is in flight, or a fan-out goes on: looked at again a little later
 //! ```
 
@@ -98,6 +98,7 @@ impl Pass {
                     Removal::Attempts,
                     Removal::LateDeliveries,
                     Removal::Replays,
+                    Removal::Stats,
                 ]
                 .map(below),
             );

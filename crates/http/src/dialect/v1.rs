@@ -2,7 +2,7 @@
 //! them:
 //! - `pages`, `filter`: how it shows lists page by page, and reads their filters;
 //! - `webhooks`: the outgoing webhooks, for the OpenAPI document;
-//! - `health`: what load balancers ask.
+//! - `health`, `metrics`: what load balancers and the operator's monitoring ask.
 
 mod audit;
 mod deliveries;
@@ -14,9 +14,11 @@ mod filter;
 mod health;
 mod keys;
 mod matching;
+mod metrics;
 mod pages;
 mod projects;
 mod replays;
+mod stats;
 mod tenants;
 mod test_send;
 mod webhooks;
@@ -67,7 +69,7 @@ fn routes(app: &App) -> OpenApiRouter<App> {
         .merge(projects::routes())
         .merge(keys::routes())
         .merge(tenants::routes())
-        .merge(events::routes(app.engine().settings().payload_bytes_max))
+        .merge(events::routes(app))
         .merge(endpoints::routes())
         .merge(endpoints::operational::routes(
             app.engine().settings().payload_bytes_max,
@@ -78,8 +80,10 @@ fn routes(app: &App) -> OpenApiRouter<App> {
         .merge(audit::routes())
         .merge(events_read::routes())
         .merge(deliveries::routes())
-        .merge(replays::routes());
+        .merge(replays::routes())
+        .merge(stats::routes());
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(health::routes())
+        .merge(metrics::routes())
         .merge(rate_limit::before(app, rate_limit::V1, resources))
 }

@@ -8,10 +8,11 @@ use crate::error::Result;
 use crate::fresh::Waiting;
 use crate::once::{self, Done, Once};
 use crate::ordering;
+use crate::tally::{Change, Tally};
 use crate::tx::{Tx, values};
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
-use stentor_domain::delivery::{Delivery, Reason};
+use stentor_domain::delivery::{Delivery, Reason, State};
 use stentor_domain::id::DeliveryId;
 use stentor_domain::key::Scope;
 
@@ -137,7 +138,16 @@ async fn reopen(tx: &mut Tx<'_>, found: &Found, now: Timestamp) -> Result<()> {
     )
     .await?;
     tx.execute_one("DELETE FROM deliveries WHERE n = ?1", values![id.n()])
-        .await
+        .await?;
+    tally(tx, found, Change::Reopened(found.delivery.state), now).await
+}
+
+async fn tally(tx: &mut Tx<'_>, found: &Found, change: Change, now: Timestamp) -> Result<()> {
+    let mut tally = Tally::default();
+    if found.delivery.trigger != Trigger::Test {
+        tally.note(found.delivery.endpoint.n(), found.delivery.id.n(), change);
+    }
+    tally.keep(tx, now).await
 }
 
 /// Ends a delivery that waits; asks for the end of one that a node owns. Tells what the dispatcher should know: at an ordered
@@ -164,7 +174,7 @@ pub(super) async fn cancel(
                        WHERE n = ?1 AND owner IS NOT NULL";
             tx.execute_one(sql, values![id.n()]).await?;
         }
-        Place::Waiting { .. } | Place::Finished => end(tx, id, by.at).await?,
+        Place::Waiting { .. } | Place::Finished => end(tx, &found, by.at).await?,
     }
     audit(tx, &by, "delivery.cancelled", &found).await?;
     let now = find(tx, scope, id).await?.ok_or(DeliveryError::NotFound)?;
@@ -177,7 +187,8 @@ pub(super) async fn cancel(
     Ok((Done::Now(now.delivery), told))
 }
 
-async fn end(tx: &mut Tx<'_>, id: DeliveryId, now: Timestamp) -> Result<()> {
+async fn end(tx: &mut Tx<'_>, found: &Found, now: Timestamp) -> Result<()> {
+    let id = found.delivery.id;
     tx.execute_one(
         "INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
          SELECT n, tag, event, endpoint, tenant, 'cancelled', ?2, cause, attempt - 1, ?3
@@ -186,7 +197,8 @@ async fn end(tx: &mut Tx<'_>, id: DeliveryId, now: Timestamp) -> Result<()> {
     )
     .await?;
     tx.execute_one("DELETE FROM work WHERE n = ?1", values![id.n()])
-        .await
+        .await?;
+    tally(tx, found, Change::Ended(State::Cancelled), now).await
 }
 
 async fn audit(tx: &mut Tx<'_>, by: &By, action: &'static str, found: &Found) -> Result<()> {

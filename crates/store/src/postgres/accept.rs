@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::fresh::Waiting;
 use crate::hot::{Accept, Accepted, Claimed, ClaimedEvent, ExistingEvent, KeptAnswer, NewEvent};
 use crate::member::Hot;
+use crate::tally::Tally;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use stentor_domain::id::{EventId, Id};
@@ -47,6 +48,10 @@ new_work AS (
               $23::bigint[], $24::bool[], $25::text[], $41::bigint[])
     AS w (member, n, tag, event, endpoint, tenant, shard, due_at, owned, cause, seq)
   WHERE member NOT IN (SELECT member FROM stale)),
+new_tallies AS (
+  INSERT INTO tallies (at, body)
+  SELECT $44, string_agg(body, '') FROM unnest($42::int[], $43::bytea[]) AS t (member, body)
+  WHERE member NOT IN (SELECT member FROM stale) HAVING count(*) > 0),
 new_keys AS (
   INSERT INTO event_keys (hash, event, body_hash)
   SELECT hash, event, body_hash
@@ -303,6 +308,7 @@ struct Rows {
     keys: Keys,
     answers: Answers,
     fanouts: Fanouts,
+    tallies: Tallies,
 }
 
 #[derive(Default)]
@@ -370,6 +376,13 @@ struct Fanouts {
     after_endpoint: Vec<i64>,
 }
 
+/// What each event changes of the counts.
+#[derive(Default)]
+struct Tallies {
+    member: Vec<i32>,
+    body: Vec<Vec<u8>>,
+}
+
 /// Shared bytes as a parameter, without a copy before the one into the message.
 #[derive(Debug)]
 struct Payload(bytes::Bytes);
@@ -406,6 +419,7 @@ impl Rows {
             if existing.binary_search_by_key(&at, |(known, _)| *known).is_err() {
                 self.add_event(place, event);
                 self.add_deliveries(core, place, event, claimed);
+                self.tallies.add(place, event);
             }
         }
         if let Some(once) = &accept.once {
@@ -535,6 +549,7 @@ impl Rows {
             keys,
             answers,
             fanouts,
+            tallies,
             ..
         } = self;
         let stale = session
@@ -583,11 +598,27 @@ impl Rows {
                     &fanouts.after_endpoint,
                     &events.channels,
                     &work.seq,
+                    &tallies.member,
+                    &tallies.body,
+                    &core.clock.now().micros(),
                 ],
             )
             .await?;
         let stale = stale.iter().map(|row| row.try_get(0));
         Ok(stale.collect::<Result<_, _>>()?)
+    }
+}
+
+impl Tallies {
+    fn add(&mut self, place: i32, event: &NewEvent) {
+        let mut tally = Tally::default();
+        for delivery in &event.deliveries {
+            tally.note_accepted(delivery.endpoint, delivery.id.n(), event.trigger);
+        }
+        if let Some(body) = tally.into_bytes() {
+            self.member.push(place);
+            self.body.push(body);
+        }
     }
 }
 

@@ -10,11 +10,13 @@ use crate::error::{Result, StoreError};
 use crate::hot::{CLAIM_BYTES_MAX, Cancel, Claim, Claimed, ClaimedDue, ClaimedEvent, Release, loops};
 use crate::member::{Hot, Reply};
 use crate::ordering;
+use crate::tally::{Change, Tally};
+use crate::tx::Tx;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
-use stentor_domain::delivery::Reason;
+use stentor_domain::delivery::{Reason, State};
 use stentor_domain::id::{DeliveryId, EventId, Id};
 use stentor_domain::name::EventTypeName;
 
@@ -58,7 +60,7 @@ SELECT n, tag, event, endpoint, tenant, CASE reason WHEN 'test_failed' THEN 'exh
        CASE WHEN reason = 'endpoint_deleted'
              AND EXISTS (SELECT 1 FROM tenants WHERE tenants.n = gone.tenant AND deleted_at IS NOT NULL)
             THEN 'tenant_deleted' ELSE reason END,
-       cause, attempt - 1, $5 FROM gone RETURNING n";
+       cause, attempt - 1, $5 FROM gone RETURNING n, endpoint, state, cause = 'test'";
 
 /// What becomes of what is given back: one that somebody wants to end, ends; so does one whose endpoint is deleted, since
 /// the sweeper may have been there already, and a test, which is made at once or not at all. The endpoints are locked, so
@@ -205,8 +207,20 @@ async fn end(core: &Core, session: &mut Session, mut cancels: Vec<Cancel>) -> Re
         .client()
         .query(&statement, &[&core.epoch, &keys, &attempts, &reasons, &now])
         .await?;
-    let ended = rows.iter().map(|row| row.try_get(0));
-    Ok(ended.collect::<Result<_, tokio_postgres::Error>>()?)
+    let mut ended = Vec::with_capacity(rows.len());
+    let mut tally = Tally::default();
+    for row in &rows {
+        let (delivery, state): (i64, &str) = (row.try_get(0)?, row.try_get(2)?);
+        let state = State::parse(state).ok_or_else(|| unknown(state))?;
+        if !row.try_get::<_, bool>(3)? {
+            tally.note(row.try_get(1)?, delivery, Change::Ended(state));
+        }
+        ended.push(delivery);
+    }
+    let mut tx = Tx::Postgres(session);
+    let kept = tally.keep(&mut tx, core.clock.now()).await;
+    kept.map_err(Trouble::Unable)?;
+    Ok(ended)
 }
 
 /// A claim and its place in its group.

@@ -20,6 +20,7 @@ use crate::fresh::Waiting;
 use crate::hot::{Finish, Next};
 use crate::member::{Hot, Recorded};
 use crate::outcome;
+use crate::tally::{CANCEL_AS, CANCEL_AT, Change, Tally};
 use crate::tx::Tx;
 use endpoints::{disable_all, first_answers, follow, may_disable, tell_exhausted};
 use std::collections::HashSet;
@@ -31,17 +32,21 @@ use stentor_domain::judge::Effect;
 /// The keys are asked for twice. As a list they lead into the index of `work`, whatever the server believes of a table that
 /// is empty at one moment and full at the next: left to choose, it may read all of `work` for every group.
 ///
-/// What is not this node's any more stays as it is. What somebody wants to end ends, but where it succeeded.
+/// What is not this node's any more stays as it is. What somebody wants to end ends, but where it succeeded; then its
+/// tally says so too.
 const END: &str = "
 WITH gone AS (
   DELETE FROM work w
   USING unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::text[],
-               $10::bigint[], $11::bytea[])
-    AS f (n, attempt, state, reason, finished_at, started_at, status, error, micros, exchange)
+               $10::bigint[], $11::bytea[], $12::bytea[])
+    AS f (n, attempt, state, reason, finished_at, started_at, status, error, micros, exchange, tally)
   WHERE w.n = ANY($2) AND w.n = f.n AND w.attempt = f.attempt AND w.owner = $1
   RETURNING w.n, w.tag, w.event, w.endpoint, w.tenant, w.cause, w.attempt,
             w.cancel_requested > 0 AND f.state <> 'delivered' AS cancelled, w.cancel_requested,
-            f.state, f.reason, f.finished_at, f.started_at, f.status, f.error, f.micros, f.exchange)
+            f.state, f.reason, f.finished_at, f.started_at, f.status, f.error, f.micros, f.exchange, f.tally),
+tallied AS (
+  INSERT INTO tallies (at, body)
+  SELECT $13, string_agg(CASE WHEN cancelled THEN set_byte(tally, $14, $15) ELSE tally END, '') FROM gone HAVING count(tally) > 0)
 INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at, started_at, status, error,
                         micros, exchange)
 SELECT n, tag, event, endpoint, tenant, CASE WHEN cancelled THEN 'cancelled' ELSE state END,
@@ -62,11 +67,13 @@ waits AS (
   UPDATE work w SET owner = NULL, attempt = w.attempt + 1, failed = f.failed, first_at = f.first_at, due_at = f.due_at,
                     seq = CASE WHEN w.seq IS NULL AND w.endpoint IN (SELECT n FROM there WHERE ordered = 1) THEN w.n ELSE w.seq END
   FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::text[],
-              $11::bigint[], $12::bytea[])
-    AS f (n, attempt, failed, first_at, due_at, started_at, status, error, micros, exchange)
+              $11::bigint[], $12::bytea[], $13::bytea[])
+    AS f (n, attempt, failed, first_at, due_at, started_at, status, error, micros, exchange, tally)
   WHERE w.n = ANY($3) AND w.n = f.n AND w.attempt = f.attempt AND w.owner = $1 AND w.cancel_requested = 0
     AND w.endpoint IN (SELECT n FROM there)
-  RETURNING w.n, f.attempt, f.started_at, w.cause, f.status, f.error, f.micros, f.exchange),
+  RETURNING w.n, f.attempt, f.started_at, w.cause, f.status, f.error, f.micros, f.exchange, f.tally),
+tallied AS (
+  INSERT INTO tallies (at, body) SELECT $14, string_agg(tally, '') FROM waits HAVING count(tally) > 0),
 kept AS (
   INSERT INTO attempts (delivery, no, started_at, cause, status, error, micros, exchange)
   SELECT n, attempt, started_at, cause, status, error, micros, exchange FROM waits ON CONFLICT DO NOTHING)
@@ -79,9 +86,15 @@ WHERE EXISTS (SELECT 1 FROM deliveries d WHERE d.n = f.n AND d.attempts = f.no A
    OR EXISTS (SELECT 1 FROM attempts a WHERE a.delivery = f.n AND a.no = f.no AND a.started_at = f.started_at)";
 
 const FENCED: &str = "
-INSERT INTO attempts (delivery, no, started_at, cause, status, error, micros, exchange)
-SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::bytea[])
-ON CONFLICT DO NOTHING";
+WITH kept AS (
+  INSERT INTO attempts (delivery, no, started_at, cause, status, error, micros, exchange)
+  SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::bytea[])
+  ON CONFLICT DO NOTHING RETURNING delivery, no, started_at)
+INSERT INTO tallies (at, body)
+SELECT $10, string_agg(f.tally, '')
+FROM unnest($1, $2, $3, $9::bytea[]) AS f (n, no, started_at, tally)
+     JOIN kept k ON k.delivery = f.n AND k.no = f.no AND k.started_at = f.started_at
+HAVING count(f.tally) > 0";
 
 /// Records what the members tell, and prepares their answers; tells what follows.
 pub(crate) async fn write(
@@ -141,7 +154,7 @@ impl Group<'_> {
         let fenced = if ended.len() == all.len() {
             HashSet::new()
         } else {
-            fence(session, &without(&all, &ended)).await?.0
+            fence(self.core, session, &without(&all, &ended)).await?.0
         };
         let mut effects = self.effects(HashSet::new());
         effects.left.answered = first_answers(self.core, &all);
@@ -184,7 +197,7 @@ impl Group<'_> {
         let not_waiting = without(&retries, &waits);
         let cancelled = end(self.core, session, &not_waiting, Some(Reason::EndpointDeleted)).await?;
         done.extend(cancelled.all);
-        let (fenced, known) = fence(session, &without(&all, &done)).await?;
+        let (fenced, known) = fence(self.core, session, &without(&all, &done)).await?;
         let counted = without(&without(&all, &fenced), &known);
         tell_exhausted(self.core, session, &ends, &ended.exhausted).await?;
         let mut effects = self.effects(waits);
@@ -264,6 +277,16 @@ struct Ended {
     exhausted: HashSet<i64>,
 }
 
+/// What each attempt changes of the counts; a test nothing.
+fn tallies(finishes: &[&Finish], change: impl Fn(&Finish) -> Change) -> Vec<Option<Vec<u8>>> {
+    let of = |finish: &&Finish| {
+        let mut tally = Tally::default();
+        tally.note_attempt(finish, change(finish));
+        tally.into_bytes()
+    };
+    finishes.iter().map(of).collect()
+}
+
 /// Ends deliveries, all for one reason where one is given.
 async fn end(
     core: &Core,
@@ -275,15 +298,18 @@ async fn end(
         return Ok(Ended::default());
     }
     let columns = Attempts::of(finishes)?;
+    let end_of = |finish: &Finish| match (cancelled, finish.next) {
+        (Some(reason), _) => (State::Cancelled, Some(reason)),
+        (None, Next::Exhausted(reason)) => (State::Exhausted, Some(reason)),
+        (None, Next::Simulated) => (State::Delivered, Some(Reason::Sandbox)),
+        (None, Next::Delivered | Next::Retry { .. }) => (State::Delivered, None),
+    };
     let (states, reasons): (Vec<&str>, Vec<Option<&str>>) = finishes
         .iter()
-        .map(|finish| match (cancelled, finish.next) {
-            (Some(reason), _) => (State::Cancelled.as_str(), Some(reason.as_str())),
-            (None, Next::Exhausted(reason)) => (State::Exhausted.as_str(), Some(reason.as_str())),
-            (None, Next::Simulated) => (State::Delivered.as_str(), Some(Reason::Sandbox.as_str())),
-            (None, Next::Delivered | Next::Retry { .. }) => (State::Delivered.as_str(), None),
-        })
+        .map(|finish| end_of(finish))
+        .map(|(state, reason)| (state.as_str(), reason.map(Reason::as_str)))
         .unzip();
+    let tallies = tallies(finishes, |finish| Change::Ended(end_of(finish).0));
     let finished_at: Vec<i64> = finishes.iter().map(|finish| finish.ended_at.micros()).collect();
     let statement = session.prepared(END).await?;
     let rows = session
@@ -302,6 +328,10 @@ async fn end(
                 &columns.error,
                 &columns.micros,
                 &columns.exchange,
+                &tallies,
+                &core.clock.now().micros(),
+                &CANCEL_AT,
+                &CANCEL_AS,
             ],
         )
         .await?;
@@ -354,6 +384,8 @@ async fn wait(core: &Core, session: &mut Session, finishes: &[&Finish]) -> Resul
                 &columns.error,
                 &columns.micros,
                 &columns.exchange,
+                &tallies(finishes, |_| Change::None),
+                &core.clock.now().micros(),
             ],
         )
         .await?;
@@ -361,7 +393,11 @@ async fn wait(core: &Core, session: &mut Session, finishes: &[&Finish]) -> Resul
 }
 
 /// Keeps attempts whose deliveries were not this node's any more. Tells them, and those that were recorded before.
-async fn fence(session: &mut Session, finishes: &[&Finish]) -> Result<(HashSet<i64>, HashSet<i64>), Trouble> {
+async fn fence(
+    core: &Core,
+    session: &mut Session,
+    finishes: &[&Finish],
+) -> Result<(HashSet<i64>, HashSet<i64>), Trouble> {
     if finishes.is_empty() {
         return Ok((HashSet::new(), HashSet::new()));
     }
@@ -389,6 +425,8 @@ async fn fence(session: &mut Session, finishes: &[&Finish]) -> Result<(HashSet<i
                     &columns.error,
                     &columns.micros,
                     &columns.exchange,
+                    &tallies(&fenced, |_| Change::None),
+                    &core.clock.now().micros(),
                 ],
             )
             .await?;

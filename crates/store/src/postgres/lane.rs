@@ -344,8 +344,11 @@ async fn commit(
     doubts: &mut Doubts,
 ) -> Result<()> {
     let mut members = members;
+    let started = core.clock.monotonic();
     match write(core, lane, session, &mut members, doubts).await {
         Ok(effects) => {
+            let took = core.clock.monotonic().saturating_sub(started);
+            core.outside.metrics.note_commit(members.len(), took);
             core.let_out_configured(effects).await;
             answer(members, &Ok(()));
         }

@@ -7,10 +7,11 @@ use crate::change::tick;
 use crate::error::{Result, StoreError};
 use crate::ordering;
 use crate::retention::payload_gone;
+use crate::tally::{self, Change, Tally};
 use crate::tx::{Tx, values};
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
-use stentor_domain::delivery::Reason;
+use stentor_domain::delivery::{Reason, State};
 use stentor_domain::id::{DeliveryId, Id};
 use stentor_domain::key::Scope;
 use stentor_domain::limits::REPLAY_SLICE_ROWS;
@@ -70,7 +71,7 @@ pub(super) const LEAVE: PerEngine = in_range!(
     "endpoint",
     "n",
     "DELETE FROM deliveries",
-    "AND EXISTS (SELECT 1 FROM work w WHERE w.n = deliveries.n)"
+    "AND EXISTS (SELECT 1 FROM work w WHERE w.n = deliveries.n) RETURNING n, state"
 );
 
 pub(super) async fn reopen(tx: &mut Tx<'_>, turn: &Turn, now: Timestamp) -> Result<usize> {
@@ -127,10 +128,20 @@ async fn take_back(
         .await?;
     let range = values![endpoint, slice.after, slice.before];
     tx.execute(KEEP_ATTEMPTS.of(tx), range).await?;
-    let left = tx.execute(LEAVE.of(tx), range).await?;
-    if left == replayed {
+    let left = tx
+        .rows(LEAVE.of(tx), range, |row| {
+            Ok((row.int(0)?, row.word(1, State::parse)?))
+        })
+        .await?;
+    let mut tally = Tally::default();
+    for (delivery, state) in &left {
+        tally.note(endpoint, *delivery, Change::Reopened(*state));
+    }
+    tally.keep(tx, now).await?;
+    if left.len() == replayed {
         Ok(replayed)
     } else {
+        let left = left.len();
         Err(StoreError::Unavailable(format!(
             "{replayed} deliveries were to be replayed and {left} were there; the slice is tried again"
         )))
@@ -142,7 +153,9 @@ pub(super) async fn insert(tx: &mut Tx<'_>, turn: &Turn, missing: Missing, now: 
     let Some(mut job) = as_seen(tx, turn).await? else {
         return Ok(0);
     };
+    let mut tally = Tally::default();
     for (event, delivery) in &missing.deliveries {
+        tally.note(delivery.endpoint, delivery.id.n(), Change::Accepted);
         let place = ordering::draw(tx, delivery.endpoint, 1).await?;
         tx.execute_one(
             "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, cause, replay, seq)
@@ -162,6 +175,7 @@ pub(super) async fn insert(tx: &mut Tx<'_>, turn: &Turn, missing: Missing, now: 
         )
         .await?;
     }
+    tally.keep(tx, now).await?;
     let place = &mut job.place;
     place.considered += u64::from(missing.considered);
     place.replayed += count(missing.deliveries.len());
@@ -252,11 +266,15 @@ pub(super) async fn end(tx: &mut Tx<'_>, turn: &Turn, now: Timestamp) -> Result<
         values![endpoint, replay, last.n(), Reason::Requested.as_str(), now],
     )
     .await?;
-    tx.execute(
-        "DELETE FROM work WHERE endpoint = ?1 AND replay = ?2 AND n <= ?3 AND cancel_requested = 0 AND owner IS NULL",
-        slice,
-    )
-    .await?;
+    let at_once = tx
+        .rows(
+            "DELETE FROM work WHERE endpoint = ?1 AND replay = ?2 AND n <= ?3 AND cancel_requested = 0 AND owner IS NULL
+             RETURNING endpoint, n, 0",
+            slice,
+            tally::read_ended,
+        )
+        .await?;
+    tally::keep_cancelled(tx, &at_once, now).await?;
     tx.execute(
         "UPDATE work SET cancel_requested = 1
          WHERE endpoint = ?1 AND replay = ?2 AND n <= ?3 AND cancel_requested = 0",

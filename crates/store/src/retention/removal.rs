@@ -5,6 +5,7 @@
 use super::{Budget, Slice};
 use crate::Store;
 use crate::error::Result;
+use crate::stats;
 use crate::tx::{Tx, values};
 use std::sync::Arc;
 use stentor_domain::id::Id;
@@ -30,6 +31,8 @@ pub enum Removal {
     LateDeliveries,
     /// Replays that ended before, and have left nothing over.
     Replays,
+    /// What was counted of deliveries.
+    Stats,
     /// Producers' own ids of events.
     EventKeys,
     /// Events.
@@ -98,6 +101,7 @@ async fn batch(tx: &mut Tx<'_>, what: Removal, below: i64, after: i64) -> Result
         Removal::Attempts => attempts(tx, below, after).await,
         Removal::LateDeliveries => late_deliveries(tx, below).await,
         Removal::Replays => replays(tx, below, after).await,
+        Removal::Stats => stats::remove(tx, below).await,
         Removal::EventKeys => {
             const END: &str =
                 "SELECT event FROM event_keys WHERE event < ?1 ORDER BY event LIMIT 1 OFFSET ?2";

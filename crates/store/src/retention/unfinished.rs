@@ -5,6 +5,7 @@
 
 use crate::Store;
 use crate::error::Result;
+use crate::tally;
 use crate::tx::{Tx, values};
 use crate::wish;
 use stentor_domain::Timestamp;
@@ -109,7 +110,11 @@ const KEEP: &str = concat!(
     doomed!(),
     " AND owner IS NULL"
 );
-const LEAVE: &str = concat!("DELETE FROM work WHERE ", doomed!(), " AND owner IS NULL");
+const LEAVE: &str = concat!(
+    "DELETE FROM work WHERE ",
+    doomed!(),
+    " AND owner IS NULL RETURNING endpoint, n, CASE WHEN cause = 'test' THEN 1 ELSE 0 END"
+);
 const WISH: &str = concat!(
     "UPDATE work SET cancel_requested = ?6 WHERE ",
     doomed!(),
@@ -121,7 +126,8 @@ const MOVE_ON_POSTGRES: &str = concat!(
     doomed!(),
     " AND owner IS NULL RETURNING n, tag, event, endpoint, tenant, cause, attempt)
      INSERT INTO deliveries (n, tag, event, endpoint, tenant, state, reason, cause, attempts, finished_at)
-     SELECT n, tag, event, endpoint, tenant, 'cancelled', 'payload_expired', cause, attempt - 1, ?6 FROM gone"
+     SELECT n, tag, event, endpoint, tenant, 'cancelled', 'payload_expired', cause, attempt - 1, ?6 FROM gone
+     RETURNING endpoint, n, CASE WHEN cause = 'test' THEN 1 ELSE 0 END"
 );
 /// What is just being recorded is left alone: it is found again.
 const WISH_ON_POSTGRES: &str = concat!(
@@ -139,13 +145,17 @@ async fn end_stretch(tx: &mut Tx<'_>, stretch: Stretch, now: Timestamp) -> Resul
             tx.execute(KEEP, values![after, last, from, below, tenant, now])
                 .await?;
             let values = values![after, last, from, below, tenant];
-            (tx.execute(LEAVE, values).await?, WISH)
+            (tx.rows(LEAVE, values, tally::read_ended).await?, WISH)
         }
         Tx::Postgres(_) => {
             let values = values![after, last, from, below, tenant, now];
-            (tx.execute(MOVE_ON_POSTGRES, values).await?, WISH_ON_POSTGRES)
+            (
+                tx.rows(MOVE_ON_POSTGRES, values, tally::read_ended).await?,
+                WISH_ON_POSTGRES,
+            )
         }
     };
+    tally::keep_cancelled(tx, &ended, now).await?;
     let values = values![after, last, from, below, tenant, wish::PAYLOAD_GONE];
     let owned = tx.rows(wish, values, |row| {
         Ok(DeliveryId(Id {
@@ -153,7 +163,7 @@ async fn end_stretch(tx: &mut Tx<'_>, stretch: Stretch, now: Timestamp) -> Resul
             tag: row.int(1)?,
         }))
     });
-    Ok((ended, owned.await?))
+    Ok((ended.len(), owned.await?))
 }
 
 /// An event's unfinished deliveries: those close behind it by key, and any other by the index `work_late`, which has exactly

@@ -208,6 +208,9 @@ impl Writer {
                 None
             };
             self.insert_work(event, delivery, (owner, seq))?;
+            effects
+                .tally
+                .note_accepted(delivery.endpoint, delivery.id.n(), event.trigger);
             match ticket {
                 Some(ticket) => effects
                     .claimed

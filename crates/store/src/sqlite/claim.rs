@@ -5,6 +5,7 @@ use crate::effects::Effects;
 use crate::error::{Result, StoreError};
 use crate::hot::{CLAIM_BYTES_MAX, Cancel, Claim, Claimed, ClaimedDue, ClaimedEvent, Release, loops};
 use crate::ordering;
+use crate::tally::Change;
 use crate::wish;
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashMap;
@@ -270,10 +271,15 @@ impl Writer {
                            (SELECT 1 FROM tenants WHERE tenants.n = work.tenant AND deleted_at IS NOT NULL)
                          THEN 'tenant_deleted' ELSE ?1 END,
                     cause, attempt - 1, ?2
-             FROM work WHERE n = ?3",
+             FROM work WHERE n = ?3 RETURNING endpoint, cause = 'test'",
         )?;
-        statement.execute(params![reason.as_str(), at, delivery, state.as_str()])?;
+        let values = params![reason.as_str(), at, delivery, state.as_str()];
+        let (endpoint, test): (i64, bool) =
+            statement.query_row(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
         drop(statement);
+        if !test {
+            effects.tally.note(endpoint, delivery, Change::Ended(state));
+        }
         self.connection
             .prepare_cached("DELETE FROM work WHERE n = ?1")?
             .execute([delivery])?;

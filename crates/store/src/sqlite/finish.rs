@@ -14,6 +14,7 @@ use crate::member::Recorded;
 use crate::notices::{self, News};
 use crate::ordering;
 use crate::outcome;
+use crate::tally::Change;
 use crate::tx::Tx;
 use crate::wish;
 use rusqlite::{OptionalExtension, params};
@@ -37,9 +38,14 @@ impl Writer {
             exchange: exchange::encode(&finish.attempt.exchange)?,
         };
         let recorded = match finish.next {
-            Next::Delivered => self.end(finish, &columns, State::Delivered, None)?,
-            Next::Simulated => self.end(finish, &columns, State::Delivered, Some(Reason::Sandbox))?,
-            Next::Exhausted(reason) => self.end(finish, &columns, State::Exhausted, Some(reason))?,
+            Next::Delivered => self.end(finish, &columns, (State::Delivered, None), effects)?,
+            Next::Simulated => {
+                let end = (State::Delivered, Some(Reason::Sandbox));
+                self.end(finish, &columns, end, effects)?
+            }
+            Next::Exhausted(reason) => {
+                self.end(finish, &columns, (State::Exhausted, Some(reason)), effects)?
+            }
             Next::Retry { .. } => self.wait(finish, &columns, effects)?,
         };
         if finish.attempt.trigger == Trigger::Test {
@@ -56,8 +62,8 @@ impl Writer {
         &mut self,
         finish: &Finish,
         columns: &Columns,
-        state: State,
-        reason: Option<Reason>,
+        (state, reason): (State, Option<Reason>),
+        effects: &mut Effects,
     ) -> Result<Recorded> {
         let epoch = self.epoch;
         let mut statement = self.connection.prepare_cached(
@@ -69,7 +75,7 @@ impl Writer {
             .optional()?;
         drop(statement);
         let Some(to_end) = to_end else {
-            self.insert_attempt(finish, columns)?;
+            self.insert_attempt(finish, columns, effects)?;
             return Ok(Recorded::Fenced);
         };
         let (state, reason) = match (state, to_end) {
@@ -80,6 +86,7 @@ impl Writer {
         if let (State::Exhausted, Some(reason)) = (state, reason) {
             self.tell(finish, News::Exhausted(reason))?;
         }
+        effects.tally.note_attempt(finish, Change::Ended(state));
         Ok(Recorded::Counted)
     }
 
@@ -100,7 +107,7 @@ impl Writer {
             return Ok(Recorded::Fenced);
         };
         if let Some(reason) = self.deleted(finish)? {
-            return self.end(finish, columns, State::Cancelled, Some(reason));
+            return self.end(finish, columns, (State::Cancelled, Some(reason)), effects);
         }
         let epoch = self.epoch;
         let mut statement = self.connection.prepare_cached(concat!(
@@ -121,9 +128,9 @@ impl Writer {
         drop(statement);
         if !waits {
             // Cancelled while in flight, or fenced: `end` tells which.
-            return self.end(finish, columns, State::Exhausted, None);
+            return self.end(finish, columns, (State::Exhausted, None), effects);
         }
-        self.insert_attempt(finish, columns)?;
+        self.insert_attempt(finish, columns, effects)?;
         effects.waiting.push(Waiting {
             endpoint: finish.endpoint,
             shard: finish.shard,
@@ -182,14 +189,14 @@ impl Writer {
         Ok(())
     }
 
-    fn insert_attempt(&mut self, finish: &Finish, columns: &Columns) -> Result<()> {
+    fn insert_attempt(&mut self, finish: &Finish, columns: &Columns, effects: &mut Effects) -> Result<()> {
         let attempt = &finish.attempt;
         // A record that is repeated after a commit of unknown outcome finds its own row.
         let mut statement = self.connection.prepare_cached(
             "INSERT INTO attempts (delivery, no, started_at, cause, status, error, micros, exchange)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
         )?;
-        statement.execute(params![
+        let kept = statement.execute(params![
             finish.delivery.n(),
             attempt.no,
             attempt.started_at.micros(),
@@ -199,6 +206,9 @@ impl Writer {
             attempt.exchange.timing.total_micros,
             columns.exchange,
         ])?;
+        if kept > 0 {
+            effects.tally.note_attempt(finish, Change::None);
+        }
         Ok(())
     }
 

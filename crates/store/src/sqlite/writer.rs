@@ -118,6 +118,10 @@ impl Writer {
             Ok(())
         });
         let count = members.len();
+        if outcome.is_ok() {
+            let took = self.clock.monotonic().saturating_sub(started);
+            self.outside.metrics.note_commit(count, took);
+        }
         match outcome {
             Err(_) if count > 1 => members.into_iter().for_each(|member| self.alone(member)),
             outcome => members
@@ -158,6 +162,10 @@ impl Writer {
             self.roll_back();
             return Err(error);
         }
+        if let Err(error) = self.keep_tally(&mut effects) {
+            self.roll_back();
+            return Err(error.into());
+        }
         if let Err(error) = self.connection.execute_batch("COMMIT") {
             self.judge_failed_commit(&error);
             self.roll_back();
@@ -165,6 +173,13 @@ impl Writer {
         }
         self.let_out(effects);
         Ok(())
+    }
+
+    /// What the members have changed of the counts is one row.
+    fn keep_tally(&mut self, effects: &mut Effects) -> Result<()> {
+        let tally = std::mem::take(&mut effects.tally);
+        let now = self.clock.now();
+        super::at_once(tally.keep(&mut Tx::Sqlite(&mut self.connection), now))
     }
 
     fn roll_back(&mut self) {

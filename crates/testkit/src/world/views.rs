@@ -5,9 +5,11 @@ use stentor_domain::Timestamp;
 use stentor_domain::attempt::{Attempt, Outcome};
 use stentor_domain::delivery::Delivery;
 use stentor_domain::id::{EndpointId, EventId};
+use stentor_domain::stats::{Counts, Hour};
 use stentor_store::deliveries::DeliveryFilter;
 use stentor_store::endpoints::EndpointWithHealth;
 use stentor_store::hot::Accept;
+use stentor_store::stats::StatsOf;
 
 /// More deliveries than a story's event has.
 const DELIVERIES_MAX: u32 = 10_000;
@@ -43,6 +45,21 @@ impl World {
             (Some(gone), None) => Err(gone.as_str()),
             other => panic!("a payload is there or gone: {other:?}"),
         }
+    }
+
+    /// What was counted so far of the deliveries of an endpoint.
+    pub async fn stats(&self, endpoint: EndpointId) -> Counts {
+        self.stats_of(StatsOf::Endpoint(endpoint)).await
+    }
+
+    /// What was counted so far of an endpoint or a tenant.
+    pub async fn stats_of(&self, of: StatsOf) -> Counts {
+        let hours = self.store.stats(of, Hour(0)..Hour(u32::MAX)).await;
+        let mut all = Counts::default();
+        for counts in hours.expect("statistics are read").values() {
+            all.add(counts);
+        }
+        all
     }
 
     /// The attempts of the only delivery of an event.

@@ -1,6 +1,7 @@
 //! `POST /v1/events` and `/v1/events/batch`: publishing. The payload is never parsed beyond its well-formedness: its bytes
 //! are a slice of the request's body until the receiver has them.
 
+use super::metrics;
 use crate::app::App;
 use crate::body::{BodyLimits, JsonBytes};
 use crate::call::{Call, key_reused, repeated};
@@ -9,6 +10,7 @@ use crate::problem::Problem;
 use crate::webhook_loop::Loops;
 use axum::Extension;
 use axum::extract::State;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
@@ -26,7 +28,8 @@ use utoipa_axum::routes;
 /// What an event's body may have around its payload.
 pub(super) const ENVELOPE_BYTES_MAX: usize = 16 * 1024;
 
-pub(super) fn routes(payload_bytes_max: usize) -> OpenApiRouter<App> {
+pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
+    let payload_bytes_max = app.engine().settings().payload_bytes_max;
     let limits = |bytes_max| {
         Extension(BodyLimits {
             bytes_max,
@@ -39,7 +42,8 @@ pub(super) fn routes(payload_bytes_max: usize) -> OpenApiRouter<App> {
     let batch = OpenApiRouter::new()
         .routes(routes!(publish_batch))
         .layer(limits(BATCH_BYTES_MAX));
-    single.merge(batch)
+    let count_refusals = middleware::from_fn_with_state(app.clone(), metrics::count_refusals);
+    single.merge(batch).layer(count_refusals)
 }
 
 /// An event to be delivered.

@@ -17,4 +17,5 @@ mod projects;
 mod publish;
 mod rate_limit;
 mod replays;
+mod stats;
 mod webhook_loop;
