@@ -18,12 +18,12 @@ def sent_on(server: Server, receiver: Receiver, headers: dict[str, str]) -> tupl
     """What a receiver gets of the trace of a publish with these headers."""
     tenant = make_tenant(server.root)
     own = {"Traceparent": "mine", "Tracestate": "mine"} if "own" in headers else {}
-    path = f"/{len(receiver.requests())}"
-    make_endpoint(server.root.for_tenant(tenant), receiver.url(path), headers_json=own)
+    before = len(receiver.requests())
+    make_endpoint(server.root.for_tenant(tenant), receiver.url(f"/{before}"), headers_json=own)
     body = event_text(tenant, "order.completed", "{}")
     sent = {name: value for name, value in headers.items() if name != "own"}
     server.root.request("POST", "/v1/events", body, sent).expect(202)
-    [*_, request] = receiver.wait_for(len(receiver.requests()) + 1)
+    [*_, request] = receiver.wait_for(before + 1)
     return request.header("traceparent"), request.header("tracestate")
 
 
