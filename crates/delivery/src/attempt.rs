@@ -96,7 +96,9 @@ impl Attempting {
         if claimed.trigger != Trigger::Test && !configured.endpoint.status.sends() {
             return self.give_back(store, &claimed).await;
         }
-        self.unless_broken_off(store.leased()).await;
+        if !store.holds_lease() {
+            self.unless_broken_off(store.leased()).await;
+        }
         note_lag(store, &claimed, self.clock.now());
         let finish = Arc::new(self.exchange(&claimed, &configured, &project, permission).await);
         let attempt = &finish.attempt;
