@@ -20,6 +20,8 @@ const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 const WEBHOOK_LOOP: HeaderName = HeaderName::from_static("webhook-loop");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const SVIX_ID: HeaderName = HeaderName::from_static("svix-id");
 const SVIX_TIMESTAMP: HeaderName = HeaderName::from_static("svix-timestamp");
 const SVIX_SIGNATURE: HeaderName = HeaderName::from_static("svix-signature");
@@ -181,6 +183,14 @@ impl Prepared {
         written.put_under(&self.names.timestamps, timestamp.clone());
         written.put_under(&self.names.signatures, signature);
         written.put(&WEBHOOK_LOOP, claimed.event.loops.saturating_add(1).to_string());
+        if let Some(trace) = &claimed.event.trace {
+            written.put(&TRACEPARENT, trace.parent().to_owned());
+            // That of the publish belongs to its parent, and no other one does.
+            written.headers.remove(&TRACESTATE);
+            if let Some(state) = trace.state() {
+                written.put(&TRACESTATE, state.to_owned());
+            }
+        }
         if let Some(styled) = &self.styled {
             let sending = Sending {
                 claimed,

@@ -13,6 +13,7 @@
 //! - [`endpoint`]: the endpoint itself and its status;
 //! - [`delivery`], [`attempt`]: one event for one endpoint, and one HTTP try of it;
 //! - [`stats`]: what is counted of both;
+//! - [`trace`]: what a publish may carry for its receivers' tracing;
 //! - [`replay`]: sending again what an endpoint was sent before, or never;
 //! - [`retry_after`], [`judge`], [`health`]: what follows from an attempt, for its delivery and for its endpoint;
 //! - [`notice`]: what those who run Stentor hear of it.
@@ -44,6 +45,7 @@ pub mod signature_prefix;
 pub mod stats;
 pub mod subscription;
 pub mod time;
+pub mod trace;
 
 pub use chance::Chance;
 pub use time::{Clock, Timestamp};

@@ -70,6 +70,8 @@ pub struct Settings {
     pub organization_endpoints_max: u32,
     /// How long things are kept.
     pub retention: Retention,
+    /// Is the trace of a publish sent on with its deliveries?
+    pub forwards_traces: bool,
 }
 
 impl Default for Settings {
@@ -83,6 +85,7 @@ impl Default for Settings {
                 payload_days: limits::KEPT_DAYS,
                 attempt_days: limits::KEPT_DAYS,
             },
+            forwards_traces: false,
         }
     }
 }

@@ -12,6 +12,7 @@ use stentor_domain::channels::Channels;
 use stentor_domain::id::{DeliveryId, EventId, TenantId};
 use stentor_domain::limits::FANOUT_INLINE_MAX;
 use stentor_domain::name::{EventTypeName, Invalid, check_uid};
+use stentor_domain::trace::Trace;
 use stentor_store::StoreError;
 use stentor_store::config::TenantConfig;
 use stentor_store::hot::{Accept, Accepted, EventKey, ExistingEvent, KeptAnswer, NewDelivery, NewEvent};
@@ -37,6 +38,8 @@ pub struct Publication {
     pub occurred_at: Option<Timestamp>,
     /// How many webhooks led to it, one after the other: less than [`LOOPS_MAX`](stentor_domain::limits::LOOPS_MAX).
     pub loops: u8,
+    /// The trace that it belongs to. Kept and sent on where the operator wants that.
+    pub trace: Option<Trace>,
 }
 
 /// An event as it was accepted, now or before.
@@ -81,6 +84,7 @@ pub(crate) struct Checked {
     pub(crate) event_id: Option<EventKey>,
     pub(crate) occurred_at: Option<Timestamp>,
     pub(crate) loops: u8,
+    pub(crate) trace: Option<Trace>,
 }
 
 impl Engine {
@@ -182,6 +186,7 @@ impl Engine {
             event_id,
             occurred_at: publication.occurred_at,
             loops: publication.loops,
+            trace: publication.trace.clone(),
         })
     }
 
@@ -228,6 +233,7 @@ impl Engine {
             matched,
             trigger: Trigger::Event,
             loops: checked.loops,
+            trace: checked.trace.clone(),
         }
     }
 }

@@ -121,6 +121,7 @@ impl Engine {
             matched: 1,
             trigger: Trigger::Test,
             loops: 0,
+            trace: None,
         })
     }
 }

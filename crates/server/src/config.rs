@@ -253,6 +253,8 @@ pub(crate) struct ServeConfig {
     pub(crate) organization_endpoints_max: u32,
     /// How long things are kept.
     pub(crate) retention: Retention,
+    /// Is the trace of a publish sent on?
+    pub(crate) forwards_traces: bool,
     pub(crate) request_quotas: RequestQuotas,
 }
 
@@ -282,6 +284,7 @@ impl ServeConfig {
                 payload_days: layers.one(&settings::PAYLOAD_DAYS)?,
                 attempt_days: layers.one(&settings::ATTEMPT_DAYS)?,
             },
+            forwards_traces: layers.one(&settings::TRACEPARENT)?,
             request_quotas: request_quotas(layers)?,
         })
     }
@@ -392,6 +395,7 @@ mod tests {
             (30, 30)
         );
         assert_eq!(config.request_quotas, RequestQuotas::default());
+        assert!(!config.forwards_traces);
         assert_eq!(
             (config.in_flight_max, config.in_flight_per_endpoint_max),
             (512, 16)

@@ -181,6 +181,7 @@ async fn engine(
         endpoints_per_tenant_max: config.endpoints_per_tenant_max,
         organization_endpoints_max: config.organization_endpoints_max,
         retention: config.retention,
+        forwards_traces: config.forwards_traces,
     };
     let engine = Engine::new(store, settings);
     let root_key = config.root_key.as_ref();

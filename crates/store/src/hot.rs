@@ -13,11 +13,15 @@ use stentor_domain::id::{DeliveryId, EventId, TenantId};
 use stentor_domain::judge::Effect;
 use stentor_domain::limits::{IN_FLIGHT_PER_ENDPOINT_MAX, PAYLOAD_BYTES_MAX};
 use stentor_domain::name::EventTypeName;
+use stentor_domain::trace::Trace;
 
 /// Marks the event of a test send, which lists of events leave out.
 const TEST_MARK: &str = "test";
 /// Marks an event that was published because of a webhook; the number follows.
 const LOOPS_MARK: &str = "loops=";
+/// Mark the trace of an event; the headers' values follow. Each mark is a line.
+const PARENT_MARK: &str = "traceparent=";
+const STATE_MARK: &str = "tracestate=";
 
 /// An event to be accepted, with its deliveries.
 #[derive(Clone, Debug)]
@@ -48,16 +52,24 @@ pub struct NewEvent {
     pub trigger: Trigger,
     /// How many webhooks led to it, one after the other: what the publish arrived with. Tests have none.
     pub loops: u8,
+    /// The trace that its publish belongs to, where that is sent on. Tests have none.
+    pub trace: Option<Trace>,
 }
 
 impl NewEvent {
     /// What is kept with it beside its content: nothing, as a rule.
     pub(crate) fn meta(&self) -> Option<String> {
-        match (self.trigger, self.loops) {
-            (Trigger::Test, _) => Some(TEST_MARK.to_owned()),
-            (_, 0) => None,
-            (_, loops) => Some(format!("{LOOPS_MARK}{loops}")),
+        if self.trigger == Trigger::Test {
+            return Some(TEST_MARK.to_owned());
         }
+        let loops = (self.loops > 0).then(|| format!("{LOOPS_MARK}{}", self.loops));
+        let trace = self.trace.as_ref();
+        let parent = trace.map(|trace| format!("{PARENT_MARK}{}", trace.parent()));
+        let state = trace
+            .and_then(Trace::state)
+            .map(|state| format!("{STATE_MARK}{state}"));
+        let marks: Vec<String> = [loops, parent, state].into_iter().flatten().collect();
+        (!marks.is_empty()).then(|| marks.join("\n"))
     }
 
     /// The last of its deliveries, where a fan-out row lets more follow.
@@ -236,12 +248,24 @@ pub struct ClaimedEvent {
     pub occurred_at: Option<Timestamp>,
     /// How many webhooks led to it, one after the other.
     pub loops: u8,
+    /// The trace that it is sent with.
+    pub trace: Option<Trace>,
 }
 
 /// How many webhooks led to an event, of what is kept with it.
 pub(crate) fn loops(meta: Option<&str>) -> u8 {
-    let number = meta.and_then(|meta| meta.strip_prefix(LOOPS_MARK));
+    let number = marked(meta, LOOPS_MARK);
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// The trace of an event, of what is kept with it.
+pub(crate) fn trace(meta: Option<&str>) -> Option<Trace> {
+    Trace::parse(marked(meta, PARENT_MARK)?, marked(meta, STATE_MARK))
+}
+
+/// What follows a mark.
+fn marked<'m>(meta: Option<&'m str>, mark: &str) -> Option<&'m str> {
+    meta?.lines().find_map(|line| line.strip_prefix(mark))
 }
 
 impl ClaimedEvent {

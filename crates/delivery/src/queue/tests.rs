@@ -74,6 +74,7 @@ fn claimed(n: i64, endpoint: i64, trigger: Trigger) -> Claimed {
             payload: vec![b'1'; 3].into(),
             occurred_at: None,
             loops: 0,
+            trace: None,
         }),
         endpoint,
         shard: 0,

@@ -74,6 +74,7 @@ impl Engine {
             occurred_at: Some(notice.at),
             // What failed is a webhook of this event: whoever publishes because of what is told goes on counting there.
             loops: notice.loops,
+            trace: None,
         })))
     }
 }

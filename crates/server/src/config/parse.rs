@@ -105,6 +105,15 @@ pub(crate) fn database(url: &str) -> Result<Database, String> {
     Ok(Database::File(PathBuf::from(path)))
 }
 
+/// `ignore` or `forward`.
+pub(crate) fn forward(text: &str) -> Result<bool, String> {
+    match text {
+        "ignore" => Ok(false),
+        "forward" => Ok(true),
+        _ => Err(format!("`{text}` is neither ignore nor forward")),
+    }
+}
+
 /// `text` or `json`.
 pub(crate) fn log_format(text: &str) -> Result<LogFormat, String> {
     match text {

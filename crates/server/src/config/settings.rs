@@ -78,6 +78,16 @@ pub(crate) static DISABLE_AFTER_DAYS: Setting<u32> = Setting::one(
 )
 .or("5");
 
+pub(crate) static TRACEPARENT: Setting<bool> = Setting::one(
+    "traceparent",
+    "traceparent",
+    "ignore|forward",
+    parse::forward,
+    "What becomes of the headers traceparent and tracestate of a publish (W3C Trace Context): with forward valid ones are kept \
+     and sent with every attempt.",
+)
+.or("ignore");
+
 pub(crate) static CA_FILE: Setting<PathBuf> = Setting::one(
     "ca_file",
     "ca-file",
@@ -316,6 +326,7 @@ pub(crate) static DELIVERIES: Group = Group {
         &IN_FLIGHT.about,
         &IN_FLIGHT_PER_ENDPOINT.about,
         &DISABLE_AFTER_DAYS.about,
+        &TRACEPARENT.about,
     ],
 };
 

@@ -477,6 +477,7 @@ impl Rows {
             payload: event.payload.clone(),
             occurred_at: event.occurred_at,
             loops: event.loops,
+            trace: event.trace.clone(),
         });
         for delivery in &event.deliveries {
             let room = core.outside.room_for(event, delivery);

@@ -7,7 +7,7 @@ use super::lane::{Doubts, Trouble};
 use super::session::Session;
 use crate::effects::Effects;
 use crate::error::{Result, StoreError};
-use crate::hot::{CLAIM_BYTES_MAX, Cancel, Claim, Claimed, ClaimedDue, ClaimedEvent, Release, loops};
+use crate::hot::{CLAIM_BYTES_MAX, Cancel, Claim, Claimed, ClaimedDue, ClaimedEvent, Release, loops, trace};
 use crate::member::{Hot, Reply};
 use crate::ordering;
 use crate::tally::{Change, Tally};
@@ -436,6 +436,7 @@ async fn events(session: &mut Session, owned: &[Owned]) -> Result<HashMap<i64, A
             payload: payload.into(),
             occurred_at: row.try_get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
             loops: loops(row.try_get(6)?),
+            trace: trace(row.try_get(6)?),
         };
         events.insert(n, Arc::new(event));
     }

@@ -194,6 +194,7 @@ impl Writer {
             payload: event.payload.clone(),
             occurred_at: event.occurred_at,
             loops: event.loops,
+            trace: event.trace.clone(),
         });
         for delivery in &event.deliveries {
             let ticket = self.outside.room_for(event, delivery);

@@ -3,7 +3,7 @@
 use super::writer::Writer;
 use crate::effects::Effects;
 use crate::error::{Result, StoreError};
-use crate::hot::{CLAIM_BYTES_MAX, Cancel, Claim, Claimed, ClaimedDue, ClaimedEvent, Release, loops};
+use crate::hot::{CLAIM_BYTES_MAX, Cancel, Claim, Claimed, ClaimedDue, ClaimedEvent, Release, loops, trace};
 use crate::ordering;
 use crate::tally::Change;
 use crate::wish;
@@ -189,6 +189,7 @@ impl Writer {
             payload: payload.into(),
             occurred_at: occurred_at.map(Timestamp::from_micros),
             loops: loops(meta.as_deref()),
+            trace: trace(meta.as_deref()),
         }))
     }
 

@@ -96,6 +96,7 @@ impl Scene {
             matched: 1,
             trigger: stentor_domain::attempt::Trigger::Event,
             loops: 0,
+            trace: None,
         }
     }
 

@@ -273,6 +273,7 @@ pub fn order_paid(tenant: &str, payload: &str) -> Publication {
         event_id: None,
         occurred_at: None,
         loops: 0,
+        trace: None,
     }
 }
 

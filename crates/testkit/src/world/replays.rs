@@ -41,8 +41,12 @@ impl World {
 
     /// A replay as anybody sees it.
     pub async fn replay_now(&self, id: ReplayId) -> Replay {
-        let found = self.engine.get_replay(&self.root, &id.to_string()).await;
-        found.expect("the replay is there")
+        self.replay_if_kept(id).await.expect("the replay is there")
+    }
+
+    /// A replay, unless it has gone by its age.
+    pub async fn replay_if_kept(&self, id: ReplayId) -> Option<Replay> {
+        self.engine.get_replay(&self.root, &id.to_string()).await.ok()
     }
 
     /// Where a replay is and how far it has come, in a line.

@@ -2,6 +2,7 @@
 
 use super::{URL, seconds, world};
 use stentor_domain::id::EventId;
+use stentor_domain::trace::Trace;
 use stentor_testkit::{EndpointFields, Publication, Reply, World, order_paid};
 
 /// Publishes as a receiver does that got a webhook with this number.
@@ -67,4 +68,33 @@ async fn the_count_is_kept_through_retries_deaths_and_orders_to_send_again() {
     assert!(of(event).len() >= 3, "{received:?}");
     assert!(of(event).iter().all(|number| number == "4"));
     assert!(of(never_sent).iter().all(|number| number == "3") && !of(never_sent).is_empty());
+}
+
+#[tokio::test]
+async fn a_trace_is_sent_with_every_attempt_beside_the_count_and_survives_a_death() {
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let world = world().await;
+    let fields = EndpointFields {
+        retry_schedule: Some(vec![10]),
+        ..EndpointFields::default()
+    };
+    world.endpoint_with("acme", URL, fields).await;
+    world
+        .receivers
+        .script(URL, &[Reply::Status(500), Reply::Status(200)]);
+    let event = Publication {
+        loops: 2,
+        trace: Trace::parse(PARENT, Some("rojo=1,congo=2")),
+        ..order_paid("acme", "{}")
+    };
+    let event = world.publish_all(vec![event]).await.unwrap()[0].id;
+    let mut world = world.kill_and_restart().await;
+    world.play(event).await;
+    let received = world.receivers.take();
+    let headers = ["traceparent", "tracestate", "webhook-loop"];
+    let sent: Vec<_> = received
+        .iter()
+        .map(|one| headers.map(|name| one.header(name)))
+        .collect();
+    assert_eq!(sent, [[PARENT, "rojo=1,congo=2", "3"]; 2]);
 }

@@ -13,13 +13,14 @@ use axum::extract::State;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use stentor_domain::Timestamp;
 use stentor_domain::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
+use stentor_domain::trace::Trace;
 use stentor_engine::publish::{Publication, Published, Publishing};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -115,6 +116,7 @@ impl EventIn<'_> {
         body: &Bytes,
         place: Option<usize>,
         Loops(loops): Loops,
+        trace: Option<Trace>,
     ) -> Result<Publication, Problem> {
         let field = |name: &str| place.map_or_else(|| name.to_owned(), |at| format!("events.{at}.{name}"));
         let occurred_at = match self.occurred_at.as_deref().map(Timestamp::parse_iso) {
@@ -132,6 +134,7 @@ impl EventIn<'_> {
             event_id: self.event_id.map(Cow::into_owned),
             occurred_at,
             loops,
+            trace,
         })
     }
 }
@@ -152,10 +155,11 @@ async fn publish(
     State(app): State<App>,
     call: Call,
     loops: Loops,
+    headers: HeaderMap,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
     let event: EventIn<'_> = input::json(&body)?;
-    let publication = event.publication(&body, None, loops)?;
+    let publication = event.publication(&body, None, loops, trace(&app, &headers))?;
     let render = |events: &[Published]| {
         let event = events.first();
         let status = if event.is_some_and(|event| event.existing) {
@@ -183,6 +187,7 @@ async fn publish_batch(
     State(app): State<App>,
     call: Call,
     loops: Loops,
+    headers: HeaderMap,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
     let batch: BatchIn<'_> = input::json(&body)?;
@@ -191,11 +196,12 @@ async fn publish_batch(
             Problem::invalid().with_error("events", format!("must have 1 to {BATCH_EVENTS_MAX} events"))
         );
     }
+    let trace = trace(&app, &headers);
     let publications: Result<Vec<_>, _> = batch
         .events
         .into_iter()
         .enumerate()
-        .map(|(at, Object(event))| event.publication(&body, Some(at), loops))
+        .map(|(at, Object(event))| event.publication(&body, Some(at), loops, trace.clone()))
         .collect();
     let render = |events: &[Published]| {
         let events: Vec<_> = events.iter().map(EventOut::from).collect();
@@ -210,6 +216,24 @@ async fn publish_batch(
         render,
     )
     .await
+}
+
+/// The trace that a publish belongs to, where it is sent on. Several headers `tracestate` are one, joined by commas; a second
+/// `traceparent` makes both invalid (W3C Trace Context).
+fn trace(app: &App, headers: &HeaderMap) -> Option<Trace> {
+    if !app.engine().settings().forwards_traces {
+        return None;
+    }
+    let mut parents = headers.get_all("traceparent").iter();
+    let (parent, None) = (parents.next()?, parents.next()) else {
+        return None;
+    };
+    let states: Vec<&str> = headers
+        .get_all("tracestate")
+        .iter()
+        .map(|state| state.to_str().unwrap_or_default())
+        .collect();
+    Trace::parse(parent.to_str().ok()?, Some(&states.join(",")))
 }
 
 async fn accept(

@@ -138,6 +138,7 @@ impl World {
             matched: 1,
             trigger,
             loops: 0,
+            trace: None,
         };
         let accepted = self.store.accept_events(Accept {
             events: vec![new],

@@ -33,6 +33,7 @@ async fn attempt(world: &mut World, endpoint: &Value, status: u16, effect: Effec
         matched: 1,
         trigger: Trigger::Event,
         loops: 0,
+        trace: None,
     };
     let accept = Accept {
         events: vec![event],
