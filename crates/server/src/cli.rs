@@ -497,14 +497,18 @@ mod tests {
 
     #[test]
     fn a_measurement_of_a_running_server_needs_its_key_and_its_address() {
-        let Command::Bench(options) = understood("stentor bench --target http://127.0.0.1:8080/ --key k").command
+        let Command::Bench(options) =
+            understood("stentor bench --target http://127.0.0.1:8080/ --key k").command
         else {
             panic!("not a bench")
         };
         assert_eq!(options.target, Some("127.0.0.1:8080".parse().unwrap()));
         assert!(refused("stentor bench --target http://127.0.0.1:8080").contains("--key <KEY>"));
         assert!(refused("stentor bench --key k").contains("--target <URL>"));
-        assert!(refused("stentor bench --target https://stentor.example --key k").contains("http://127.0.0.1:8080"));
+        assert!(
+            refused("stentor bench --target https://stentor.example --key k")
+                .contains("http://127.0.0.1:8080")
+        );
     }
 
     #[test]

@@ -108,7 +108,10 @@ fn stand(options: &BenchOptions, server: Option<BenchServer>) -> Stand {
 /// What is to be measured. Of all those that were not asked for by name, the ones that can be.
 fn scenarios(options: &BenchOptions, place: &Place) -> Result<Vec<BenchScenario>, Failure> {
     if !options.scenarios.is_empty() {
-        let obstacle = options.scenarios.iter().find_map(|one| scenario::obstacle(*one, place));
+        let obstacle = options
+            .scenarios
+            .iter()
+            .find_map(|one| scenario::obstacle(*one, place));
         return match obstacle {
             None => Ok(options.scenarios.clone()),
             Some(why) => Err(Failure::Failed(why.to_owned())),
@@ -118,7 +121,9 @@ fn scenarios(options: &BenchOptions, place: &Place) -> Result<Vec<BenchScenario>
         return Ok(vec![BenchScenario::Steady]);
     }
     let all = BenchScenario::value_variants().iter().copied();
-    Ok(all.filter(|one| scenario::obstacle(*one, place).is_none()).collect())
+    Ok(all
+        .filter(|one| scenario::obstacle(*one, place).is_none())
+        .collect())
 }
 
 /// Each as it comes is shown, unless machines wait for all of it.

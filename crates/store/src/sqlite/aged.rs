@@ -39,7 +39,9 @@ pub fn write_aged(path: &Path, events: u64, from: Timestamp, until: Timestamp) -
         let end = events.min(at + TRANSACTION_EVENTS);
         let transaction = connection.transaction()?;
         for place in at..end {
-            let endpoint = usize::try_from(place).ok().and_then(|place| endpoints.get(place % endpoints.len()));
+            let endpoint = usize::try_from(place)
+                .ok()
+                .and_then(|place| endpoints.get(place % endpoints.len()));
             let Some(endpoint) = endpoint else { break };
             write_event(&transaction, first + place * step, *endpoint)?;
         }
@@ -59,7 +61,9 @@ fn endpoints(connection: &Connection) -> Result<Vec<Endpoint>> {
     let endpoints = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let endpoints: Vec<Endpoint> = endpoints.collect::<rusqlite::Result<_>>()?;
     if endpoints.is_empty() {
-        return Err(StoreError::Unavailable("there is no endpoint whose past could be written".to_owned()));
+        return Err(StoreError::Unavailable(
+            "there is no endpoint whose past could be written".to_owned(),
+        ));
     }
     Ok(endpoints)
 }
@@ -97,7 +101,9 @@ pub fn aged_left(path: &Path, before: Timestamp, at_most: u64) -> Result<u64> {
     for (table, key) in [("events", "n"), ("deliveries", "n"), ("attempts", "delivery")] {
         let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {key} < ?1 LIMIT ?2)");
         let most = i64::try_from(at_most).unwrap_or(i64::MAX);
-        left += connection.query_row(&sql, params![below, most], |row| row.get::<_, i64>(0))?.cast_unsigned();
+        left += connection
+            .query_row(&sql, params![below, most], |row| row.get::<_, i64>(0))?
+            .cast_unsigned();
     }
     Ok(left)
 }

@@ -80,6 +80,8 @@ pub(super) struct Manner {
     pub(super) batch: u64,
     /// Requests altogether; without it, as many as there is time for.
     pub(super) requests: Option<u64>,
+    /// The number of the first request: where another load was before, how many it had.
+    pub(super) first: u64,
 }
 
 impl Manner {
@@ -90,7 +92,14 @@ impl Manner {
             per_second: None,
             batch: 1,
             requests: None,
+            first: 0,
         }
+    }
+
+    /// The number after its last request.
+    fn end(self) -> u64 {
+        self.requests
+            .map_or(u64::MAX, |requests| self.first.saturating_add(requests))
     }
 
     /// So many in a second.
@@ -124,7 +133,7 @@ struct Course {
 /// What was published in the end.
 #[derive(Debug, Default)]
 pub(super) struct Published {
-    /// Events sent, whatever the answer.
+    /// Events sent, whatever the answer, by this load or before it.
     pub(super) events: u64,
     /// Those that were not answered with 2xx, by their sequence.
     pub(super) refused: HashSet<u64>,
@@ -146,7 +155,7 @@ impl Load {
             clock,
             manner,
             doors: doors.to_vec(),
-            next: AtomicU64::new(0),
+            next: AtomicU64::new(manner.first),
             accepted: AtomicU64::new(0),
             over: AtomicBool::new(false),
         });
@@ -182,9 +191,9 @@ impl Load {
             published.refused.extend(refused.sequences);
             published.refusal = published.refusal.take().or(refused.first);
         }
-        let Manner { batch, requests, .. } = self.course.manner;
+        let Manner { batch, .. } = self.course.manner;
         let asked = self.course.next.load(Ordering::Relaxed);
-        published.events = asked.min(requests.unwrap_or(u64::MAX)) * batch;
+        published.events = asked.min(self.course.manner.end()) * batch;
         Ok(published)
     }
 }
@@ -194,13 +203,13 @@ impl Course {
     /// connections were busy when it was due, since then.
     async fn next(&self) -> Option<(u64, Duration)> {
         let request = self.next.fetch_add(1, Ordering::Relaxed);
-        if self.manner.requests.is_some_and(|all| request >= all) {
+        if request >= self.manner.end() {
             return None;
         }
         let Some(per_second) = self.manner.per_second else {
             return Some((request, self.clock.monotonic()));
         };
-        let due = self.started + due_after(request, per_second);
+        let due = self.started + due_after(request - self.manner.first, per_second);
         let early = due.saturating_sub(self.clock.monotonic());
         if early.is_zero() {
             return Some((request, due));
@@ -227,7 +236,9 @@ async fn publish(to: SocketAddr, course: Arc<Course>) -> Result<Refused, Failure
         let Some((request, sent)) = course.next().await else {
             break;
         };
-        let door = usize::try_from(request % doors).ok().and_then(|at| course.doors.get(at));
+        let door = usize::try_from(request % doors)
+            .ok()
+            .and_then(|at| course.doors.get(at));
         let Some(door) = door else { break };
         if !connection.is_open() {
             connection = Connection::open(to).await.map_err(broken)?;
@@ -277,7 +288,13 @@ mod tests {
             .as_array()
             .unwrap()
             .iter()
-            .map(|event| event["payload"]["sequence"].as_str().unwrap().parse::<u64>().unwrap())
+            .map(|event| {
+                event["payload"]["sequence"]
+                    .as_str()
+                    .unwrap()
+                    .parse::<u64>()
+                    .unwrap()
+            })
             .collect();
         assert_eq!(sequences, [40, 41, 42]);
         assert_eq!(batch["events"][2]["type"], "bench");

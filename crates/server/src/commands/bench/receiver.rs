@@ -34,7 +34,14 @@ impl Receiver {
         let (listener, address) = loopback::listen().await?;
         let out = Arc::new(AtomicBool::new(false));
         let is_out = Arc::clone(&out);
-        let take = move |request| take(request, Arc::clone(&tally), Arc::clone(&clock), Arc::clone(&is_out));
+        let take = move |request| {
+            take(
+                request,
+                Arc::clone(&tally),
+                Arc::clone(&clock),
+                Arc::clone(&is_out),
+            )
+        };
         let serving = tokio::spawn(loopback::serve(listener, service_fn(take)));
         Ok(Self {
             address,

@@ -38,7 +38,10 @@ pub(super) fn bars_in_words(outcomes: &[Outcome]) -> String {
         return String::new();
     }
     all.sort_by_key(Bar::number);
-    format!("\nThe bars of this project, and what this run shows of them:\n\n{}", bars::table(&all))
+    format!(
+        "\nThe bars of this project, and what this run shows of them:\n\n{}",
+        bars::table(&all)
+    )
 }
 
 #[cfg(test)]
@@ -58,11 +61,20 @@ mod tests {
     fn scenarios_and_bars_are_listed_and_bars_go_by_number() {
         let outcomes = [outcome("slow-disk", "P11", 0.9), outcome("steady", "P1", 0.4)];
         let told = json(&outcomes);
-        assert_eq!(told["scenarios"], json!([{"scenario": "slow-disk"}, {"scenario": "steady"}]));
-        assert_eq!((&told["bars"][0]["met"], &told["bars"][1]["met"]), (&json!(true), &json!(false)));
+        assert_eq!(
+            told["scenarios"],
+            json!([{"scenario": "slow-disk"}, {"scenario": "steady"}])
+        );
+        assert_eq!(
+            (&told["bars"][0]["met"], &told["bars"][1]["met"]),
+            (&json!(true), &json!(false))
+        );
         let words = bars_in_words(&outcomes);
         let order: Vec<_> = words.lines().filter(|line| line.starts_with('P')).collect();
-        assert!(order[0].starts_with("P1 ") && order[1].starts_with("P11 "), "{words}");
+        assert!(
+            order[0].starts_with("P1 ") && order[1].starts_with("P11 "),
+            "{words}"
+        );
         assert_eq!(bars_in_words(&[]), "");
     }
 }

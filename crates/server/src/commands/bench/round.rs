@@ -122,7 +122,10 @@ pub(super) async fn under_load(
     let published = load.stop().await?;
     // The receiver listens until the subject has ended: what comes late is still counted.
     drain(scene, &published, plan.fan_out).await;
-    let cpu = before.1.zip(after.1).map(|(before, after)| after.cpu.saturating_sub(before.cpu));
+    let cpu = before
+        .1
+        .zip(after.1)
+        .map(|(before, after)| after.cpu.saturating_sub(before.cpu));
     let measured = Measured {
         window: after.0.saturating_sub(before.0),
         cpu,

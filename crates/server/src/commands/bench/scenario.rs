@@ -25,13 +25,12 @@ use crate::failure::Failure;
 /// Why a scenario cannot be run at a place; `None` where it can.
 pub(super) fn obstacle(scenario: BenchScenario, place: &Place) -> Option<&'static str> {
     match (scenario, place) {
-        (BenchScenario::Purge | BenchScenario::SlowDisk, Place::Postgres(_)) => {
-            Some("purge and slow-disk are about the file that `serve` keeps without --database-url; leave it out")
-        }
-        (
-            BenchScenario::Backlog | BenchScenario::Purge | BenchScenario::SlowDisk,
-            Place::Running(_),
-        ) => Some("backlog, purge and slow-disk need a server that they can start and stop; leave out --target"),
+        (BenchScenario::Purge | BenchScenario::SlowDisk, Place::Postgres(_)) => Some(
+            "purge and slow-disk are about the file that `serve` keeps without --database-url; leave it out",
+        ),
+        (BenchScenario::Backlog | BenchScenario::Purge | BenchScenario::SlowDisk, Place::Running(_)) => Some(
+            "backlog, purge and slow-disk need a server that they can start and stop; leave out --target",
+        ),
         _ => None,
     }
 }

@@ -34,7 +34,9 @@ impl SideBySide {
     /// What neither may have.
     pub(super) fn faults(&self) -> Vec<String> {
         let both = [("server", &self.server), ("relay", &self.relay)];
-        both.into_iter().filter_map(|(name, measured)| measured.fault(name)).collect()
+        both.into_iter()
+            .filter_map(|(name, measured)| measured.fault(name))
+            .collect()
     }
 
     pub(super) fn json(&self) -> Value {

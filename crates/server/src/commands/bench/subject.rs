@@ -245,11 +245,16 @@ impl Setup<'_> {
         url: &str,
         more: &[(&str, Value)],
     ) -> Result<String, Failure> {
-        let mut endpoint = json!({"tenant": tenant, "name": "Measured", "url": url});
-        for (name, value) in more {
-            endpoint[*name] = value.clone();
-        }
-        let made = self.api.post("/v1/endpoints", &endpoint).await?;
+        let common = [
+            ("tenant", json!(tenant)),
+            ("name", json!("Measured")),
+            ("url", json!(url)),
+        ];
+        let fields = common.iter().chain(more);
+        let endpoint = fields
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect();
+        let made = self.api.post("/v1/endpoints", &Value::Object(endpoint)).await?;
         Ok(text(&made, "id")?.to_owned())
     }
 

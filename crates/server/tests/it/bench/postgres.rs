@@ -67,7 +67,16 @@ fn ask(sql: &str) -> usize {
 #[test]
 fn a_short_measurement_tells_what_a_delivery_cost_and_leaves_nothing_behind() {
     let (folder, user) = (folder_on_disk(), User::who_may("CREATEDB"));
-    let mut command = binary(&["bench", "--seconds", "1", "--connections", "4", "--fan-out", "1", "--json"]);
+    let mut command = binary(&[
+        "bench",
+        "--seconds",
+        "1",
+        "--connections",
+        "4",
+        "--fan-out",
+        "1",
+        "--json",
+    ]);
     let output = command
         .args(["--database-url", &user.url])
         .current_dir(folder.path())

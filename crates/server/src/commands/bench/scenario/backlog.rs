@@ -75,7 +75,9 @@ impl Seen {
 /// Measures it.
 pub(super) async fn run(stand: &Stand) -> Result<Outcome, Failure> {
     let (mut outage, idle_rss) = Outage::begin(stand).await?;
-    let (published, published_in) = outage.publish(stand.by_scale(1_000_000, 50_000, 500), stand).await?;
+    let (published, published_in) = outage
+        .publish(stand.by_scale(1_000_000, 50_000, 500), stand)
+        .await?;
     let rest = stand.by_scale(REST, REST, Duration::from_millis(200));
     wait(rest).await;
     let waiting_rss = outage.rss()?;
@@ -118,7 +120,11 @@ impl Outage {
             let tenant = setup.tenant(&format!("Tenant {at}")).await?;
             let url = format!("http://{}{}", scene.receiver.address, path_of(at, 0));
             let waits = json!(vec![RETRY_SECONDS; RETRIES]);
-            endpoints.push(setup.endpoint(&tenant, &url, &[("retry_schedule", waits)]).await?);
+            endpoints.push(
+                setup
+                    .endpoint(&tenant, &url, &[("retry_schedule", waits)])
+                    .await?,
+            );
             doors.push(setup.door(&tenant)?);
         }
         let tenant = setup.tenant("Fresh").await?;
@@ -149,7 +155,11 @@ impl Outage {
         };
         let clock = &self.scene.clock;
         let started = clock.monotonic();
-        let published = self.scene.load(&self.server, &self.doors, manner).finish().await?;
+        let published = self
+            .scene
+            .load(&self.server, &self.doors, manner)
+            .finish()
+            .await?;
         match &published.refusal {
             Some(refusal) => Err(Failure::Failed(format!("a batch was refused with {refusal}"))),
             None => Ok((published, clock.monotonic().saturating_sub(started))),
@@ -169,7 +179,9 @@ impl Outage {
         let doors = [self.fresh.clone()];
         let published = self.fresh_scene.load(&self.server, &doors, one).finish().await?;
         if let Some(refusal) = published.refusal {
-            return Err(Failure::Failed(format!("the fresh event was refused with {refusal}")));
+            return Err(Failure::Failed(format!(
+                "the fresh event was refused with {refusal}"
+            )));
         }
         if !self.fresh_scene.has_come(1, FRESH_WITHIN).await {
             return Err(Failure::Failed(format!(
@@ -200,11 +212,17 @@ fn outcome(stand: &Stand, seen: &Seen, steady_rate: f64) -> Outcome {
     let beside_steady = ratio(seen.drain_rate(), steady_rate);
     let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), |bytes| mebibytes(bytes as f64));
     let rows = [
-        ("published in", format!("{:.1} s", seen.published_in.as_secs_f64())),
+        (
+            "published in",
+            format!("{:.1} s", seen.published_in.as_secs_f64()),
+        ),
         ("memory (RSS), idle", bytes(seen.idle_rss)),
         ("memory while they wait", bytes(seen.rss[0])),
         ("memory after the restart", bytes(seen.rss[1])),
-        ("killed, started, fresh event delivered", format!("{:.2} s", seen.restart.as_secs_f64())),
+        (
+            "killed, started, fresh event delivered",
+            format!("{:.2} s", seen.restart.as_secs_f64()),
+        ),
         ("drained in", format!("{:.1} s", seen.drained_in.as_secs_f64())),
         ("deliveries/s while draining", whole(seen.drain_rate())),
         ("deliveries/s, steady", whole(steady_rate)),
@@ -219,12 +237,29 @@ fn outcome(stand: &Stand, seen: &Seen, steady_rate: f64) -> Outcome {
     words.extend(rows.map(|(name, told)| format!("{name:<40}{told:>14}\n")));
     let most = |what, figure, unit, bound| Bar::at_most("P5", what, figure, unit, bound);
     let mut bars = Vec::new();
-    bars.extend(seen.idle_rss.map(|idle| most("memory (RSS), idle", idle as f64, Unit::Bytes, IDLE_RSS_BYTES)));
+    bars.extend(
+        seen.idle_rss
+            .map(|idle| most("memory (RSS), idle", idle as f64, Unit::Bytes, IDLE_RSS_BYTES)),
+    );
     let added = format!("memory added by {} that wait", whole(seen.waiting as f64));
-    bars.extend(seen.added_rss().map(|bytes| most(&added, bytes as f64, Unit::Bytes, ADDED_RSS_BYTES)));
+    bars.extend(
+        seen.added_rss()
+            .map(|bytes| most(&added, bytes as f64, Unit::Bytes, ADDED_RSS_BYTES)),
+    );
     let restart = seen.restart.as_secs_f64();
-    bars.push(most("killed to a fresh event delivered", restart, Unit::Seconds, RESTART_SECONDS));
-    bars.push(Bar::at_least("P6", "deliveries/s of a backlog, by steady", beside_steady, Unit::Ratio, DRAIN_RATIO));
+    bars.push(most(
+        "killed to a fresh event delivered",
+        restart,
+        Unit::Seconds,
+        RESTART_SECONDS,
+    ));
+    bars.push(Bar::at_least(
+        "P6",
+        "deliveries/s of a backlog, by steady",
+        beside_steady,
+        Unit::Ratio,
+        DRAIN_RATIO,
+    ));
     let fault = (seen.lost > 0).then(|| format!("{} deliveries of the backlog were lost", seen.lost));
     Outcome {
         json: json!({

@@ -68,7 +68,10 @@ pub(super) async fn run(stand: &Stand) -> Result<Outcome, Failure> {
     server.stop().await?;
 
     let mut faults = Vec::new();
-    faults.extend(lost.filter(|lost| *lost > 0).map(|lost| format!("{lost} events of a batch were lost")));
+    faults.extend(
+        lost.filter(|lost| *lost > 0)
+            .map(|lost| format!("{lost} events of a batch were lost")),
+    );
     faults.extend((all == 0).then(|| "no batch was accepted".to_owned()));
     let or_none = |told: Option<String>| told.unwrap_or_else(|| "-".to_owned());
     let bytes = |bytes: Option<u64>| or_none(bytes.map(|bytes| mebibytes(bytes as f64)));
@@ -105,7 +108,13 @@ pub(super) async fn run(stand: &Stand) -> Result<Outcome, Failure> {
             "lost": lost,
         }),
         words,
-        bars: vec![Bar::at_least("P9", "events accepted in batches", rate, Unit::PerSecond, EVENTS_PER_SECOND)],
+        bars: vec![Bar::at_least(
+            "P9",
+            "events accepted in batches",
+            rate,
+            Unit::PerSecond,
+            EVENTS_PER_SECOND,
+        )],
         faults,
     })
 }

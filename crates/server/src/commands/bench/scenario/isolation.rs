@@ -1,6 +1,8 @@
 //! `isolation`: what an endpoint that answers loses to others that never do. Measured alone, beside four that hang in its
 //! tenant, and beside a thousand that hang in other tenants with a hundred thousand deliveries due, in turns.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::super::bars::{Bar, Unit};
@@ -24,6 +26,7 @@ const STRANGERS_OF_EACH: usize = 10;
 const EVENTS_OF_EACH: u64 = 100;
 /// How long an attempt waits for those that hang: short, so that timeouts, records and breakers are all at work in each round.
 const HANGING_SECONDS: u64 = 1;
+const KNOWN_WITHIN: Duration = Duration::from_secs(30);
 const RATIO: f64 = 1.2;
 const MORE_MILLIS: f64 = 0.5;
 
@@ -65,7 +68,11 @@ impl Rounds {
     }
 
     fn median_of(&self, quantile: f64) -> f64 {
-        let all: Vec<f64> = self.measured.iter().map(|of| of.quantile_millis(quantile)).collect();
+        let all: Vec<f64> = self
+            .measured
+            .iter()
+            .map(|of| of.quantile_millis(quantile))
+            .collect();
         median(&all)
     }
 }
@@ -74,7 +81,10 @@ impl Rounds {
 pub(super) async fn run(stand: &Stand) -> Result<Outcome, Failure> {
     let plan = Plan {
         window: stand.window(20, 3),
-        manner: Manner::paced(stand.connections(CONNECTIONS), stand.by_scale(PER_SECOND, PER_SECOND, 200)),
+        manner: Manner::paced(
+            stand.connections(CONNECTIONS),
+            stand.by_scale(PER_SECOND, PER_SECOND, 200),
+        ),
         fan_out: 1,
     };
     let companies = [Company::Alone, Company::Neighbours, Company::Strangers];
@@ -99,6 +109,12 @@ async fn measure(stand: &Stand, plan: Plan, company: Company) -> Result<Measured
     let url = format!("http://{}{}", scene.receiver.address, path_of(0, 0));
     setup.endpoint(&tenant, &url, &[]).await?;
     let door = setup.door(&tenant)?;
+    let first = get_known(&scene, &server, &door).await?;
+    let plan = Plan {
+        manner: Manner { first, ..plan.manner },
+        ..plan
+    };
+    let mut setup = server.setup().await?;
     if company == Company::Neighbours {
         hang(&mut setup, &tenant, &hanging, NEIGHBOURS).await?;
     }
@@ -117,10 +133,32 @@ async fn measure(stand: &Stand, plan: Plan, company: Company) -> Result<Measured
     Ok(measured)
 }
 
+/// Lets the good endpoint answer before anything else happens, as any that has been there for a while; tells how many requests
+/// that took.
+async fn get_known(scene: &Scene, server: &Subject, door: &Door) -> Result<u64, Failure> {
+    let one = Manner {
+        requests: Some(1),
+        ..Manner::at_full_speed(1)
+    };
+    let published = scene
+        .load(server, std::slice::from_ref(door), one)
+        .finish()
+        .await?;
+    if scene.has_come(1, KNOWN_WITHIN).await {
+        Ok(published.events)
+    } else {
+        Err(Failure::Failed(format!(
+            "an event was not delivered within {KNOWN_WITHIN:?}"
+        )))
+    }
+}
+
 async fn hang(setup: &mut Setup<'_>, tenant: &str, hanging: &Hanging, count: usize) -> Result<(), Failure> {
     for at in 0..count {
         let url = format!("http://{}/{at}", hanging.address);
-        setup.endpoint(tenant, &url, &[("timeout_seconds", json!(HANGING_SECONDS))]).await?;
+        setup
+            .endpoint(tenant, &url, &[("timeout_seconds", json!(HANGING_SECONDS))])
+            .await?;
     }
     Ok(())
 }
@@ -156,14 +194,21 @@ fn outcome(stand: &Stand, plan: Plan, all: &[Rounds; 3]) -> Outcome {
     let mut parts = serde_json::Map::new();
     for rounds in all {
         let (p50, p99) = (rounds.median_of(0.5), rounds.median_of(0.99));
-        let row = format!("{:<36}{:>12}{:>12}\n", rounds.company.name(), format!("{p50:.2} ms"), format!("{p99:.2} ms"));
+        let row = format!(
+            "{:<36}{:>12}{:>12}\n",
+            rounds.company.name(),
+            format!("{p50:.2} ms"),
+            format!("{p99:.2} ms")
+        );
         outcome.words.push_str(&row);
         let measured: Vec<Value> = rounds.measured.iter().map(Measured::json).collect();
         parts.insert(
             rounds.company.field().to_owned(),
             json!({"p50_millis": rounded(p50, 3), "p99_millis": rounded(p99, 3), "rounds": measured}),
         );
-        outcome.faults.extend(rounds.measured.iter().filter_map(|of| of.fault("good endpoint")));
+        outcome
+            .faults
+            .extend(rounds.measured.iter().filter_map(|of| of.fault("good endpoint")));
         if rounds.company != Company::Alone {
             outcome.bars.push(bar(alone, rounds));
         }
@@ -182,7 +227,10 @@ fn outcome(stand: &Stand, plan: Plan, all: &[Rounds; 3]) -> Outcome {
 /// Rounds that followed one another are compared with each other: what the machine does besides slows both.
 fn bar(alone: &Rounds, beside: &Rounds) -> Bar {
     let pairs: Vec<(f64, f64)> = alone.p99s().into_iter().zip(beside.p99s()).collect();
-    let ratios: Vec<f64> = pairs.iter().map(|(alone, beside)| ratio(*beside, *alone)).collect();
+    let ratios: Vec<f64> = pairs
+        .iter()
+        .map(|(alone, beside)| ratio(*beside, *alone))
+        .collect();
     let more: Vec<f64> = pairs.iter().map(|(alone, beside)| beside - alone).collect();
     let more = median(&more);
     let what = format!("p99 {}, by alone", beside.company.name());
@@ -191,7 +239,6 @@ fn bar(alone: &Rounds, beside: &Rounds) -> Bar {
         more <= MORE_MILLIS,
     )
 }
-
 
 #[cfg(test)]
 mod tests {

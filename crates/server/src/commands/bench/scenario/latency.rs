@@ -31,7 +31,11 @@ pub(super) async fn run(stand: &Stand) -> Result<Outcome, Failure> {
     };
     let most = round::server(most, &stand.place, &[]).await?;
     // A whole number of events, and no more than it has shown.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is small and positive")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate is small and positive"
+    )]
     let half = (most.rate() / 2.0) as u64;
     let busy = Manner::paced(busy_connections, half);
     let busy = measure(stand, "latency, half of the most", busy).await?;
@@ -39,11 +43,31 @@ pub(super) async fn run(stand: &Stand) -> Result<Outcome, Failure> {
     let wal = calm.server.wal_bytes.max(busy.server.wal_bytes);
     let millis = |what, figure, bound| Bar::at_most("P3", what, figure, Unit::Millis, bound);
     let mut bars = vec![
-        millis("p50 at 200 events/s", calm.server.quantile_millis(0.5), CALM_P50_MILLIS),
-        millis("p99 at 200 events/s", calm.server.quantile_millis(0.99), CALM_P99_MILLIS),
-        millis("p99 at half of the most", busy.server.quantile_millis(0.99), BUSY_P99_MILLIS),
+        millis(
+            "p50 at 200 events/s",
+            calm.server.quantile_millis(0.5),
+            CALM_P50_MILLIS,
+        ),
+        millis(
+            "p99 at 200 events/s",
+            calm.server.quantile_millis(0.99),
+            CALM_P99_MILLIS,
+        ),
+        millis(
+            "p99 at half of the most",
+            busy.server.quantile_millis(0.99),
+            BUSY_P99_MILLIS,
+        ),
     ];
-    bars.extend(wal.map(|bytes| Bar::at_most("P3", "longest write-ahead log", bytes as f64, Unit::Bytes, WAL_BYTES)));
+    bars.extend(wal.map(|bytes| {
+        Bar::at_most(
+            "P3",
+            "longest write-ahead log",
+            bytes as f64,
+            Unit::Bytes,
+            WAL_BYTES,
+        )
+    }));
     Ok(Outcome {
         json: json!({
             "scenario": "latency",

@@ -38,7 +38,10 @@ pub(super) async fn run(stand: &Stand) -> Result<Outcome, Failure> {
     let attempts: u64 = stand.by_scale(10_000_000, 1_000_000, 2_000);
     let plan = Plan {
         window: stand.window(60, 5),
-        manner: Manner::paced(stand.connections(CONNECTIONS), stand.by_scale(PER_SECOND, PER_SECOND, 200)),
+        manner: Manner::paced(
+            stand.connections(CONNECTIONS),
+            stand.by_scale(PER_SECOND, PER_SECOND, 200),
+        ),
         fan_out: 1,
     };
     let (quiet_scene, busy_scene) = (Scene::open(1).await?, Scene::open(1).await?);
@@ -63,7 +66,14 @@ pub(super) async fn run(stand: &Stand) -> Result<Outcome, Failure> {
         window: plan.window.min(stand.window(20, 5)),
         ..plan
     };
-    let (quiet, _) = under_load(&quiet_scene, &server, &[quiet_door], quiet_plan, wait(quiet_plan.window)).await?;
+    let (quiet, _) = under_load(
+        &quiet_scene,
+        &server,
+        &[quiet_door],
+        quiet_plan,
+        wait(quiet_plan.window),
+    )
+    .await?;
     server.end_process().await?;
     let before = old.left(u64::MAX).await?;
 
@@ -148,7 +158,9 @@ struct Purged {
 fn outcome(stand: &Stand, plan: Plan, quiet: &Measured, busy: &Measured, purged: &Purged) -> Outcome {
     let figure = ratio(busy.quantile_millis(0.99), quiet.quantile_millis(0.99));
     let per_second = ratio(purged.rows as f64, purged.took.as_secs_f64());
-    let row = |name: &str, told: fn(&Measured) -> String| format!("{name:<24}{:>14}{:>14}\n", told(quiet), told(busy));
+    let row = |name: &str, told: fn(&Measured) -> String| {
+        format!("{name:<24}{:>14}{:>14}\n", told(quiet), told(busy))
+    };
     let words = [
         format!(
             "purge: {} old attempts; {} events/s to one endpoint over {} connections\n\n{:<24}{:>14}{:>14}\n",
@@ -193,7 +205,13 @@ fn outcome(stand: &Stand, plan: Plan, quiet: &Measured, busy: &Measured, purged:
             "purge_seconds": rounded(purged.took.as_secs_f64(), 3),
         }),
         words: words.concat(),
-        bars: vec![Bar::at_most("P10", "p99 while old attempts are purged, by before", figure, Unit::Ratio, RATIO)],
+        bars: vec![Bar::at_most(
+            "P10",
+            "p99 while old attempts are purged, by before",
+            figure,
+            Unit::Ratio,
+            RATIO,
+        )],
         faults,
     }
 }

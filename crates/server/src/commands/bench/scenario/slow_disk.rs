@@ -43,7 +43,9 @@ pub(super) async fn run(stand: &Stand) -> Result<Outcome, Failure> {
         return Err(Failure::Failed("nothing was measured".to_owned()));
     };
     let figure = ratio(slow.rate(), fast.rate());
-    let row = |name: &str, told: fn(&Measured) -> String| format!("{name:<22}{:>14}{:>14}\n", told(&fast), told(&slow));
+    let row = |name: &str, told: fn(&Measured) -> String| {
+        format!("{name:<22}{:>14}{:>14}\n", told(&fast), told(&slow))
+    };
     let words = [
         format!(
             "slow-disk: {} connections, fan-out 1, {} s on each disk\n\n{:<22}{:>14}{:>14}\n",
@@ -69,7 +71,13 @@ pub(super) async fn run(stand: &Stand) -> Result<Outcome, Failure> {
             "rate_ratio": rounded(figure, 3),
         }),
         words: words.concat(),
-        bars: vec![Bar::at_least("P11", "deliveries/s with each fsync 2 ms slower", figure, Unit::Ratio, RATIO)],
+        bars: vec![Bar::at_least(
+            "P11",
+            "deliveries/s with each fsync 2 ms slower",
+            figure,
+            Unit::Ratio,
+            RATIO,
+        )],
         faults: [("server", &fast), ("server on the slow disk", &slow)]
             .into_iter()
             .filter_map(|(name, measured)| measured.fault(name))
