@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{nothing_lost, report};
 use crate::support::{Running, answer_of, binary, line_with, stderr};
 
-const ROOT_KEY: &str = "a-root-key-of-this-test-and-of-no-other";
+const ROOT_KEY: &str = "stn_root_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG";
 
 /// A server that may deliver to this machine, its root key known.
 fn server(data: &Path) -> (Running, String) {
