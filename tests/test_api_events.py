@@ -24,6 +24,7 @@ ITEM = {
     "created_at",
     "next_attempt_at",
     "finished_at",
+    "payload_gone",
 }
 EVENT = {"id", "event_id", "type", "tenant", "deliveries", "created_at"}
 

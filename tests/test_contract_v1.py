@@ -358,7 +358,6 @@ def test_what_is_no_endpoint_is_refused(owner: Owner, recorded: Exchanges):
         recorded.exchange(f"{name}-several-faults", client, method, target, several)
         recorded.exchange(f"{name}-malformed-json", client, method, target, b'{"name": ')
         recorded.exchange(f"{name}-array", client, method, target, b'["my-webhook", "https://example.com/"]')
-        recorded.exchange(f"{name}-not-supported", client, method, target, LEAST | {"channels": ["eu"]})
     recorded.exchange("create-missing-fields", client, "POST", PATH, {})
     recorded.exchange("create-no-body", client, "POST", PATH)
     recorded.exchange("update-nulls", client, "PATCH", path, dict.fromkeys(PUBLISHED))

@@ -87,7 +87,9 @@ impl Attempting {
         if claimed.trigger != Trigger::Test && !configured.endpoint.status.sends() {
             return self.give_back(store, &claimed).await;
         }
-        self.unless_broken_off(store.leased()).await;
+        if !store.holds_lease() {
+            self.unless_broken_off(store.leased()).await;
+        }
         let finish = Arc::new(self.exchange(&claimed, &configured, &project, permission).await);
         let recorded = async || match store.finish_attempt(Arc::clone(&finish)).await {
             Ok(Recorded::Fenced) => {

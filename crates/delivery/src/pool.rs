@@ -31,7 +31,7 @@ pub(crate) const AGE_MAX: Duration = Duration::from_secs(5 * 60);
 pub(crate) const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
 /// Idle HTTP/1.1 connections to one origin. Many endpoints may live on one host: with fewer than they have in flight
 /// together, connections are opened and closed at every send.
-pub(crate) const IDLE_PER_ORIGIN_MAX: usize = 256;
+pub(crate) const IDLE_PER_ORIGIN_MAX: usize = 512;
 /// Idle HTTP/1.1 connections altogether, and as many of HTTP/2, idle or not.
 pub(crate) const IDLE_MAX: usize = 1_024;
 

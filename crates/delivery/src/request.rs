@@ -7,7 +7,6 @@ use crate::styles::{Sending, Styled};
 use crate::transport::{Outgoing, Permission};
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use std::fmt::Write as _;
 use std::time::Duration;
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::{Answer, Trigger};
@@ -216,6 +215,7 @@ impl Prepared {
 }
 
 fn note(lines: &mut String, name: &HeaderName, value: &str) {
-    // Writing to a string cannot fail.
-    let _ = writeln!(lines, "{name}: {value}");
+    for part in [name.as_str(), ": ", value, "\n"] {
+        lines.push_str(part);
+    }
 }

@@ -4,4 +4,6 @@
 #[cfg(test)]
 mod address;
 #[cfg(test)]
+mod delivery_page;
+#[cfg(test)]
 mod endpoint_url;

@@ -7,6 +7,7 @@ use super::rows::find;
 use super::{Candidate, Extent, Keys, Phase, Turn};
 use crate::channels::read_channels;
 use crate::error::Result;
+use crate::retention::{payload_gone, read_gone};
 use crate::tx::{Tx, values};
 use stentor_domain::Timestamp;
 use stentor_domain::id::{EventId, ReplayId};
@@ -181,8 +182,9 @@ pub(super) const FINISHED: PerEngine = in_range!(
     concat!(
         "SELECT d.n, CASE WHEN ",
         named!(),
-        " THEN 1 ELSE 0 END, CASE WHEN v.payload IS NULL THEN 1 ELSE 0 END
-         FROM deliveries d JOIN events v ON v.n = d.event"
+        " THEN 1 ELSE 0 END, ",
+        payload_gone!(),
+        " FROM deliveries d JOIN events v ON v.n = d.event JOIN tenants t ON t.n = v.tenant"
     ),
     "ORDER BY d.n LIMIT ?6"
 );
@@ -201,7 +203,7 @@ pub(super) async fn finished(
         Ok(Finished {
             n: row.int(0)?,
             named: row.flag(1)?,
-            payload_gone: row.flag(2)?,
+            payload_gone: read_gone(row, 2)?.is_some(),
         })
     })
     .await
@@ -212,19 +214,23 @@ pub(super) const FANNING_OUT: &str =
     "SELECT event FROM fanout WHERE event > ?2 AND event < ?3 AND tenant = ?1 LIMIT 1";
 
 /// Events, and whether each has a delivery for the endpoint: one that has ended, by its event; an unfinished one close behind its
-/// event by key, any other by the index `work_late`, which has exactly those. (A sum is found by no index.)
+/// event by key, any other by the index `work_late`, which has exactly those. (A sum is found by no index.) Of an event so old that
+/// what was finished of it is gone, nobody knows: it counts as one that has.
 pub(super) const CANDIDATES: PerEngine = in_range!(
     "v.tenant",
     "v.n",
-    "SELECT v.n, v.tag, v.type, CASE WHEN v.payload IS NULL THEN 1 ELSE 0 END,
-       CASE WHEN v.meta = 'test' THEN 1
+    concat!(
+        "SELECT v.n, v.tag, v.type, ",
+        payload_gone!(),
+        ", CASE WHEN v.meta = 'test' OR v.n < (SELECT deliveries_below FROM retention WHERE one = 1) THEN 1
             WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.event = v.n AND d.n > v.n AND d.endpoint + 0 = ?4) THEN 1
             WHEN EXISTS (SELECT 1 FROM work w
                          WHERE w.n > v.n AND w.n < v.n + 104857600 AND w.event = v.n AND w.endpoint + 0 = ?4) THEN 1
             WHEN EXISTS (SELECT 1 FROM work w
                          WHERE w.n - w.event >= 104857600 AND w.event = v.n AND w.endpoint + 0 = ?4) THEN 1
             ELSE 0 END, v.channels
-     FROM events v",
+         FROM events v JOIN tenants t ON t.n = v.tenant"
+    ),
     "ORDER BY v.n LIMIT ?5"
 );
 
@@ -245,7 +251,7 @@ pub(super) async fn candidates(
             Ok(Candidate {
                 id: EventId(row.id(0)?),
                 event_type: row.word(2, |name| EventTypeName::parse(name).ok())?,
-                payload_gone: row.flag(3)?,
+                payload_gone: read_gone(row, 3)?.is_some(),
                 delivered: row.flag(4)?,
                 channels: read_channels(row.text_or_null(5)?.as_deref())?,
             })

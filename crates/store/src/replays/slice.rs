@@ -6,6 +6,7 @@ use super::{Extent, Keys, Missing, Turn};
 use crate::change::tick;
 use crate::error::{Result, StoreError};
 use crate::ordering;
+use crate::retention::payload_gone;
 use crate::tx::{Tx, values};
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
@@ -54,8 +55,8 @@ pub(super) const REOPEN: PerEngine = in_range!(
     "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, cause, replay, seq)
      SELECT d.n, d.tag, d.event, d.endpoint, d.tenant, ?6, d.attempts + 1, ?7, ?8, ?9,
             CAST(?10 AS BIGINT) + row_number() OVER (ORDER BY d.n) - 1
-     FROM deliveries d JOIN events v ON v.n = d.event",
-    concat!("AND v.payload IS NOT NULL AND ", named!())
+     FROM deliveries d JOIN events v ON v.n = d.event JOIN tenants t ON t.n = v.tenant",
+    concat!("AND ", payload_gone!(), " IS NULL AND ", named!())
 );
 /// What is in `work` now leaves `deliveries`, the attempt inside it for `attempts`.
 pub(super) const KEEP_ATTEMPTS: PerEngine = in_range!(

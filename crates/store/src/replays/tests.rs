@@ -167,8 +167,8 @@ mod postgres_only {
             ),
             (
                 slice::REOPEN.postgres,
-                "bigint, bigint, bigint, text, text, bigint, bigint, text, bigint",
-                format!("1007, 0, {narrow}, NULL, NULL, 3, 5, 'replay', 78"),
+                "bigint, bigint, bigint, text, text, bigint, bigint, text, bigint, bigint",
+                format!("1007, 0, {narrow}, NULL, NULL, 3, 5, 'replay', 78, 500"),
                 &["_endpoint_n_idx on deliveries_default d (actual rows=100 loops=1)"],
             ),
             (

@@ -4,7 +4,7 @@ use super::{URL, seconds};
 use stentor_domain::delivery::State;
 use stentor_engine::jobs::retention::Retention;
 use stentor_engine::{Error, Settings};
-use stentor_testkit::{EndpointFields, Reply, Setup, World, order_paid};
+use stentor_testkit::{EndpointFields, ReplayFields, Reply, Setup, World, all_of, order_paid};
 
 const DAY: u64 = 86_400;
 /// The tables that grow with what is published.
@@ -274,4 +274,24 @@ async fn a_pass_that_dies_at_any_slice_is_done_by_the_next_start() {
         world.settle().await;
         assert_eq!(left(&world), [], "after {slices} slices");
     }
+}
+
+#[tokio::test]
+async fn what_was_delivered_so_long_ago_that_nobody_knows_is_not_sent_again_as_missing() {
+    let mut world = world(0, 1).await;
+    let endpoint = world.endpoint("acme", URL).await;
+    let event = world.publish("acme", "{}").await;
+    world.settle().await;
+    world.after(seconds(3 * DAY)).await;
+    assert_eq!(world.payload(event).await.as_deref(), Ok("{}"));
+    world.receivers.take();
+
+    let missing = ReplayFields {
+        missing: true,
+        ..all_of(endpoint)
+    };
+    assert_eq!(world.dry_run(missing.clone()).await.unwrap(), 0);
+    world.replay(missing).await.unwrap();
+    world.settle().await;
+    assert_eq!(world.receivers.take().len(), 0);
 }

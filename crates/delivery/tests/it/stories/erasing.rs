@@ -3,7 +3,7 @@
 use super::{URL, seconds, world};
 use stentor_domain::id::EventId;
 use stentor_engine::Error;
-use stentor_testkit::{Place, Reply, TestDatabase, World};
+use stentor_testkit::{Place, ReplayFields, Reply, TestDatabase, World, all_of};
 
 const OTHER: &str = "https://other.example/";
 /// Long enough to fill pages of its own.
@@ -172,4 +172,28 @@ async fn what_is_erased_twice_is_erased_once() {
     let wishes = "SELECT count(*) FROM audit WHERE action = 'event.content_erased'";
     assert_eq!(world.number(wishes), 1);
     assert_eq!(world.payload(event).await, Err("erased"));
+}
+
+#[tokio::test]
+async fn what_was_erased_is_not_replayed_from_that_moment_on() {
+    let mut world = world().await;
+    let endpoint = world.endpoint("acme", URL).await;
+    world.publish_many("acme", 3).await;
+    world.settle().await;
+    let other = world.endpoint("acme", OTHER).await;
+    let missing = ReplayFields {
+        missing: true,
+        ..all_of(other)
+    };
+    world.receivers.take();
+
+    world.erase_all_of("acme").await;
+    let later = world.publish("acme", "4").await;
+    // Before anything has followed.
+    assert_eq!(world.dry_run(all_of(endpoint)).await.unwrap(), 0);
+    assert_eq!(world.dry_run(missing).await.unwrap(), 0);
+    world.replay(all_of(endpoint)).await.unwrap();
+    world.settle().await;
+    let received = world.receivers.take();
+    assert!(received.iter().all(|one| one.id() == later.to_string()));
 }

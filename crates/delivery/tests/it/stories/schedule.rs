@@ -109,6 +109,22 @@ async fn nothing_is_sent_before_it_is_due() {
 }
 
 #[tokio::test]
+async fn a_retry_that_waits_holds_back_nothing_newer() {
+    let mut world = world().await;
+    world.endpoint("acme", URL).await;
+    world
+        .receivers
+        .script(URL, &[Reply::Status(500), Reply::Status(200)]);
+    world.publish("acme", "1").await;
+    world.settle().await;
+    world.publish("acme", "2").await;
+    world.settle().await;
+    world.after(seconds(10)).await;
+    let received: Vec<String> = world.receivers.take().iter().map(|one| one.text()).collect();
+    assert_eq!(received, ["1", "2", "1"]);
+}
+
+#[tokio::test]
 async fn an_endpoint_has_its_own_schedule() {
     let mut world = world().await;
     world
