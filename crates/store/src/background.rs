@@ -280,9 +280,9 @@ mod tests {
         let layout = crate::migrations::MIGRATIONS[0].replace("BIGINT", "INTEGER");
         let table = &layout[layout.find("CREATE TABLE work (").unwrap()..];
         let index = &layout[layout.find("CREATE INDEX work_waiting ").unwrap()..];
-        for statement in [table, index] {
-            let end = statement.find(';').unwrap();
-            connection.execute_batch(&statement[..=end]).unwrap();
+        for (statement, end) in [(table, "\n);"), (index, ";")] {
+            let end = statement.find(end).unwrap() + end.len();
+            connection.execute_batch(&statement[..end]).unwrap();
         }
         let mut insert = connection
             .prepare(
