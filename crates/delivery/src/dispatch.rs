@@ -12,7 +12,7 @@
 //!
 //! An endpoint that does not answer must cost nobody else anything. One that was not asked yet, or whose last attempts had
 //! no answer, is asked once at a time, and all of these together hold a quarter of the places in flight and a quarter of
-//! the room for what is claimed. One that is parked (see [`stentor_domain::health`]) is claimed for when its time comes, by
+//! the room for what is claimed; the latter at most half of that, so that one that was not asked yet does not wait for them. One that is parked (see [`stentor_domain::health`]) is claimed for when its time comes, by
 //! one entry of the agenda, and what is in memory by then is given back: a million deliveries to a dead endpoint are one
 //! timer.
 //!
@@ -35,7 +35,7 @@ use crate::agenda::Agenda;
 use crate::attempt::Attempting;
 use crate::heads::Heads;
 use crate::probes::Probes;
-use crate::queue::FairQueue;
+use crate::queue::{FairQueue, Places};
 use crate::rates::Rates;
 use crate::transport::Permission;
 use claim::{BackSeats, START};
@@ -51,6 +51,9 @@ use tokio::sync::{Notify, watch};
 
 /// Endpoints that are not known to answer hold one of so many places in flight, together.
 const UNTRUSTED_PART: usize = 4;
+/// Those of them whose last attempts had no answer hold one of so many of these: one that was not asked yet, as all are after a
+/// start, must not wait until others have timed out.
+const SUSPECTS_PART: usize = 2;
 
 /// How long the last attempts have to be recorded once they are broken off.
 const LAST_RECORDS_MAX: Duration = Duration::from_secs(5);
@@ -65,9 +68,13 @@ pub struct DispatchLimits {
 }
 
 impl DispatchLimits {
-    /// In flight to all the endpoints that are not known to answer.
-    fn untrusted_max(self) -> usize {
-        (self.in_flight_max / UNTRUSTED_PART).max(1)
+    /// Which of the endpoints that are not known to answer may be asked, where so many attempts are in flight to them.
+    fn places(self, untrusted_in_flight: usize) -> Places {
+        let most = (self.in_flight_max / UNTRUSTED_PART).max(1);
+        Places {
+            unknown: untrusted_in_flight < most,
+            suspects: untrusted_in_flight < (most / SUSPECTS_PART).max(1),
+        }
     }
 }
 

@@ -45,6 +45,15 @@ pub(crate) struct Share {
     pub(crate) rests_until: Option<Duration>,
 }
 
+/// To which of those that are not known to answer there is a place in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Places {
+    /// That were not asked yet.
+    pub(crate) unknown: bool,
+    /// Whose last attempts had no answer.
+    pub(crate) suspects: bool,
+}
+
 /// One endpoint's queue.
 #[derive(Debug)]
 struct Lane {
@@ -136,15 +145,15 @@ impl FairQueue {
         self.express.pop_front()
     }
 
-    /// Takes the delivery whose turn it is, and counts it as in flight: of those that answer; where `untrusted` may be sent
-    /// to, of these first, of whom few are in flight at any time. Tells whether it is one of them. `count` counts it against
-    /// its endpoint's rate, and says until when that rests.
+    /// Takes the delivery whose turn it is, and counts it as in flight: of those that are not known to answer first, where
+    /// there are `places` for them, since few of them are in flight at any time; then of those that answer. Tells whether it is
+    /// one of the former. `count` counts it against its endpoint's rate, and says until when that rests.
     pub(crate) fn next(
         &mut self,
-        untrusted: bool,
+        places: Places,
         count: impl FnOnce(&Claimed) -> Option<Duration>,
     ) -> Option<(Claimed, bool)> {
-        let endpoint = if untrusted { self.next_untrusted() } else { None };
+        let endpoint = self.next_untrusted(places);
         let is_untrusted = endpoint.is_some();
         let endpoint = endpoint.or_else(|| self.answering.next())?;
         let lane = self.endpoints.get_mut(&endpoint)?;
@@ -157,16 +166,20 @@ impl FairQueue {
         Some((claimed, is_untrusted))
     }
 
-    fn next_untrusted(&mut self) -> Option<i64> {
-        let (next, suspect) = if self.suspect_was_last {
-            let unknown = self.unknown.next().map(|endpoint| (endpoint, false));
-            unknown.or_else(|| self.suspects.next().map(|endpoint| (endpoint, true)))
-        } else {
-            let suspect = self.suspects.next().map(|endpoint| (endpoint, true));
-            suspect.or_else(|| self.unknown.next().map(|endpoint| (endpoint, false)))
-        }?;
-        self.suspect_was_last = suspect;
-        Some(next)
+    fn next_untrusted(&mut self, places: Places) -> Option<i64> {
+        let mut turns = [
+            (Trust::Suspect, places.suspects),
+            (Trust::Unknown, places.unknown),
+        ];
+        if self.suspect_was_last {
+            turns.reverse();
+        }
+        let with_place = turns.into_iter().filter(|(_, place)| *place);
+        let (endpoint, trust) = with_place
+            .map(|(trust, _)| trust)
+            .find_map(|trust| Some((self.ring(trust).next()?, trust)))?;
+        self.suspect_was_last = trust == Trust::Suspect;
+        Some(endpoint)
     }
 
     /// A delivery to `endpoint` that [`next`](Self::next) gave is not in flight any more; `share` is how it may be sent to

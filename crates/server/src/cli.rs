@@ -42,7 +42,7 @@ struct Cli {
 pub(crate) enum Command {
     /// Run the server: the API and the deliveries.
     #[command(after_help = help::SERVE)]
-    Serve,
+    Serve(ServeOptions),
     /// Show Stentor at work: a server, a receiver and some events, on a directory that is thrown away.
     #[command(after_help = help::DEMO)]
     Demo(DemoOptions),
@@ -138,24 +138,75 @@ pub(crate) struct BackupOptions {
     pub(crate) file: PathBuf,
 }
 
+/// What `stentor serve` takes beside the options of the table.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeOptions {
+    /// For `stentor bench`: waits so much longer after each fsync, as if the disk were slower.
+    #[arg(long, hide = true, value_name = "MICROS", default_value_t = 0)]
+    pub(crate) slow_disk_micros: u64,
+}
+
 /// What `stentor bench` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchOptions {
-    /// How long each measurement lasts.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=BENCH_SECONDS_MAX))]
-    pub(crate) seconds: u64,
-    /// Connections over which events are published.
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=BENCH_CONNECTIONS_MAX))]
-    pub(crate) connections: u64,
-    /// Endpoints that each event goes to.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=BENCH_FAN_OUT_MAX))]
-    pub(crate) fan_out: u64,
+    /// What to measure [default: steady].
+    #[arg(value_enum, value_name = "SCENARIO")]
+    pub(crate) scenarios: Vec<BenchScenario>,
+    /// Measure all scenarios that can be measured there.
+    #[arg(long, conflicts_with = "scenarios")]
+    pub(crate) all: bool,
+    /// Measure less, of all scenarios unless some are named: tells where to look, less whether a bar is met.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// For tests: measure next to nothing.
+    #[arg(long, hide = true, conflicts_with = "quick")]
+    pub(crate) tiny: bool,
+    /// How long each measurement lasts [default: as the scenario has it].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=BENCH_SECONDS_MAX))]
+    pub(crate) seconds: Option<u64>,
+    /// Connections over which events are published [default: as the scenario has it; steady: 256].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=BENCH_CONNECTIONS_MAX))]
+    pub(crate) connections: Option<u64>,
+    /// Endpoints that each event goes to, in the scenario steady [default: 1, then 5].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=BENCH_FAN_OUT_MAX))]
+    pub(crate) fan_out: Option<u64>,
     /// Measure on PostgreSQL, in databases that are made on the server at postgres://user@host:5432/name.
     #[arg(long, value_name = "URL")]
     pub(crate) database_url: Option<String>,
+    /// Measure a server that runs already, at http://IP:PORT of this machine.
+    #[arg(long, value_name = "URL", requires = "key", conflicts_with = "database_url", value_parser = target)]
+    pub(crate) target: Option<SocketAddr>,
+    /// The root or project key for --target. Other users of this machine can see it: revoke it afterwards.
+    #[arg(long, value_name = "KEY", requires = "target")]
+    pub(crate) key: Option<String>,
     /// Print one JSON object to standard output, for machines.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchScenario {
+    /// Deliveries per second and what each costs, beside the relay.
+    Steady,
+    /// How long a delivery takes, calm and at half of the most.
+    Latency,
+    /// How much is accepted while nothing can be sent.
+    Batch,
+    /// What endpoints that hang cost another one.
+    Isolation,
+    /// A million deliveries that wait: memory, restart, drain.
+    Backlog,
+    /// What removing ten million old attempts costs.
+    Purge,
+    /// What a disk costs that is 2 ms slower.
+    SlowDisk,
+}
+
+fn target(url: &str) -> Result<SocketAddr, &'static str> {
+    let address = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    let address = address.and_then(|address| address.parse().ok());
+    address.ok_or("it must be as in http://127.0.0.1:8080, with an IP address and a port")
 }
 
 /// What `stentor bench-relay` takes.
@@ -190,6 +241,9 @@ pub(crate) fn parse(
     if let Command::Key(KeyCommand::Create(options)) = &command {
         check_scope(options).map_err(|rule| grammar.error(ErrorKind::ArgumentConflict, rule))?;
     }
+    if let Command::Bench(options) = &command {
+        check_fan_out(options).map_err(|rule| grammar.error(ErrorKind::ArgumentConflict, rule))?;
+    }
     Ok(Invocation {
         command,
         flags: flags(&matches),
@@ -207,6 +261,17 @@ fn check_scope(options: &KeyOptions) -> Result<(), &'static str> {
         }
         Role::Root | Role::Project | Role::Tenant => Ok(()),
     }
+}
+
+fn check_fan_out(options: &BenchOptions) -> Result<(), &'static str> {
+    let is_steady = match options.scenarios.as_slice() {
+        [] => !options.quick && !options.all,
+        named => named.contains(&BenchScenario::Steady),
+    };
+    if options.fan_out.is_some() && !is_steady {
+        return Err("--fan-out goes with the scenario steady only");
+    }
+    Ok(())
 }
 
 /// The derived grammar and, where they have a meaning, the options of the table.
@@ -332,7 +397,7 @@ mod tests {
             flags,
             config,
         } = understood(line);
-        assert!(matches!(command, Command::Serve));
+        assert!(matches!(command, Command::Serve(_)));
         assert_eq!(config, Some(PathBuf::from("c.toml")));
         let flags: Vec<_> = flags
             .into_iter()
@@ -420,16 +485,36 @@ mod tests {
             panic!("not a bench")
         };
         assert_eq!(
-            (
-                options.seconds,
-                options.connections,
-                options.fan_out,
-                options.json
-            ),
-            (10, 256, 1, false)
+            (options.seconds, options.connections, options.fan_out),
+            (None, None, None)
         );
         assert!(refused("stentor bench --seconds 0").contains("1..=3600"));
         assert!(refused("stentor bench --connections 0").contains("1..=10000"));
         assert!(refused("stentor bench --fan-out 51").contains("1..=50"));
+        assert!(refused("stentor bench fast").contains("slow-disk"));
+        assert!(refused("stentor bench --all steady").contains("--all"));
+    }
+
+    #[test]
+    fn a_measurement_of_a_running_server_needs_its_key_and_its_address() {
+        let Command::Bench(options) =
+            understood("stentor bench --target http://127.0.0.1:8080/ --key k").command
+        else {
+            panic!("not a bench")
+        };
+        assert_eq!(options.target, Some("127.0.0.1:8080".parse().unwrap()));
+        assert!(refused("stentor bench --target http://127.0.0.1:8080").contains("--key <KEY>"));
+        assert!(refused("stentor bench --key k").contains("--target <URL>"));
+        assert!(
+            refused("stentor bench --target https://stentor.example --key k")
+                .contains("http://127.0.0.1:8080")
+        );
+    }
+
+    #[test]
+    fn a_fan_out_belongs_to_the_steady_load() {
+        assert!(refused("stentor bench latency --fan-out 2").contains("steady only"));
+        assert!(refused("stentor bench --quick --fan-out 2").contains("steady only"));
+        understood("stentor bench steady --quick --fan-out 2");
     }
 }

@@ -108,7 +108,23 @@ impl Api {
         self.call(Method::POST, path, body.to_string().into()).await
     }
 
+    /// The JSON that `PATCH path` answers; anything but 2xx is an error that quotes the answer.
+    pub(crate) async fn patch(&mut self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.call(Method::PATCH, path, body.to_string().into()).await
+    }
+
+    /// Calls `DELETE path`; anything but 2xx is an error that quotes the answer.
+    pub(crate) async fn delete(&mut self, path: &str) -> Result<(), Failure> {
+        self.answer(Method::DELETE, path, Bytes::new()).await.map(drop)
+    }
+
     async fn call(&mut self, method: Method, path: &str, body: Bytes) -> Result<Value, Failure> {
+        let answer = self.answer(method.clone(), path, body).await?;
+        serde_json::from_slice(&answer)
+            .map_err(|error| Failure::Failed(format!("{method} {path} of the server's API: {error}")))
+    }
+
+    async fn answer(&mut self, method: Method, path: &str, body: Bytes) -> Result<Bytes, Failure> {
         let failed = |why: &dyn std::fmt::Display| {
             Failure::Failed(format!("{method} {path} of the server's API: {why}"))
         };
@@ -125,7 +141,7 @@ impl Api {
             let answer = String::from_utf8_lossy(&answer);
             return Err(failed(&format_args!("it answered {status}: {answer}")));
         }
-        serde_json::from_slice(&answer).map_err(|error| failed(&error))
+        Ok(answer)
     }
 }
 

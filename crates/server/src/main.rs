@@ -72,7 +72,9 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
 
 async fn dispatch(command: Command, layers: &Layers, open_files: u64) -> Result<(), Failure> {
     match command {
-        Command::Serve => commands::serve::run(ServeConfig::resolve(layers)?, open_files).await,
+        Command::Serve(options) => {
+            commands::serve::run(options, ServeConfig::resolve(layers)?, open_files).await
+        }
         Command::Demo(options) => {
             commands::demo::run(options, layers.one(&settings::LISTEN)?, open_files).await
         }

@@ -76,10 +76,11 @@ impl Outside {
         }
         let configured = self.config.endpoint(delivery.endpoint)?;
         let endpoint = &configured.endpoint;
-        let at_once = endpoint.status.sends()
-            && endpoint.settings.takes_at_once()
-            && self.healths.takes_at_once(delivery.endpoint);
-        at_once.then(|| self.fresh.reserve(event.payload.len())).flatten()
+        if !endpoint.status.sends() || !endpoint.settings.takes_at_once() {
+            return None;
+        }
+        let trust = self.healths.takes_at_once(delivery.endpoint)?;
+        self.fresh.reserve(event.payload.len(), trust)
     }
 
     /// Lets out what a commit brought, the configuration excepted, which the caller has brought up to date. Gives back

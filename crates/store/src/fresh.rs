@@ -2,6 +2,7 @@
 //! database. Dropping a [`Fresh`] changes latency only: what is not handed over waits in the store, and the dispatcher's
 //! own rounds find it.
 
+use crate::health::Trust;
 use crate::hot::{Claimed, Release};
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +16,9 @@ use tokio::sync::mpsc;
 const ROOM_DELIVERIES: i64 = 8_192;
 /// Bytes of payload that may wait in memory.
 const ROOM_BYTES: i64 = 64 * 1024 * 1024;
+/// What of both those may take who are not known to answer: what is beyond is kept for the others.
+const UNKNOWN_DELIVERIES: i64 = ROOM_DELIVERIES / 4;
+const UNKNOWN_BYTES: i64 = ROOM_BYTES / 4;
 
 /// Something that the dispatcher should know at once.
 #[derive(Debug)]
@@ -102,8 +106,9 @@ pub(crate) fn channel(give_back: GiveBack) -> (FreshSender, Fresh) {
 }
 
 impl FreshSender {
-    /// Reserves room for one delivery of `bytes` of payload; `None` where there is none, or nobody listens.
-    pub(crate) fn reserve(&self, bytes: usize) -> Option<RoomTicket> {
+    /// Reserves room for one delivery of `bytes` of payload; `None` where there is none, or nobody listens. Those that are not
+    /// known to answer get none of what the others may need: a thousand new endpoints that hang would hold all of it.
+    pub(crate) fn reserve(&self, bytes: usize, trust: Trust) -> Option<RoomTicket> {
         if self.sender.is_closed() {
             return None;
         }
@@ -114,8 +119,14 @@ impl FreshSender {
         };
         let deliveries_left = self.room.deliveries.fetch_sub(1, Ordering::Relaxed);
         let bytes_left = self.room.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let (kept_deliveries, kept_bytes) = match trust {
+            Trust::Answers => (0, 0),
+            Trust::Unknown | Trust::Suspect => {
+                (ROOM_DELIVERIES - UNKNOWN_DELIVERIES, ROOM_BYTES - UNKNOWN_BYTES)
+            }
+        };
         // Dropping the ticket gives back what was taken.
-        (deliveries_left > 0 && bytes_left >= bytes).then_some(ticket)
+        (deliveries_left > kept_deliveries && bytes_left >= kept_bytes + bytes).then_some(ticket)
     }
 
     /// Takes room for a test send even where there is none: somebody waits for it right now, and their number bounds it.
@@ -165,15 +176,34 @@ mod tests {
     #[test]
     fn room_is_bounded_in_deliveries_and_bytes_and_given_back() {
         let (sender, fresh) = channel(Box::new(drop));
-        let tickets: Vec<_> = std::iter::from_fn(|| sender.reserve(1)).collect();
+        let tickets: Vec<_> = std::iter::from_fn(|| sender.reserve(1, Trust::Answers)).collect();
         assert_eq!(tickets.len(), usize::try_from(ROOM_DELIVERIES).unwrap());
         drop(tickets);
         let half = usize::try_from(ROOM_BYTES / 2).unwrap();
-        let two = (sender.reserve(half), sender.reserve(half));
-        assert!(two.0.is_some() && two.1.is_some() && sender.reserve(1).is_none());
+        let two = (
+            sender.reserve(half, Trust::Answers),
+            sender.reserve(half, Trust::Answers),
+        );
+        assert!(two.0.is_some() && two.1.is_some() && sender.reserve(1, Trust::Answers).is_none());
         drop(two);
-        assert!(sender.reserve(half).is_some());
+        assert!(sender.reserve(half, Trust::Answers).is_some());
         drop(fresh);
-        assert!(sender.reserve(1).is_none());
+        assert!(sender.reserve(1, Trust::Answers).is_none());
+    }
+    #[test]
+    fn those_that_are_not_known_to_answer_leave_room_for_the_others() {
+        let (sender, _fresh) = channel(Box::new(drop));
+        let unknown: Vec<_> = std::iter::from_fn(|| sender.reserve(1, Trust::Unknown)).collect();
+        assert_eq!(unknown.len(), usize::try_from(UNKNOWN_DELIVERIES).unwrap());
+        let answering: Vec<_> = std::iter::from_fn(|| sender.reserve(1, Trust::Answers)).collect();
+        assert_eq!(
+            answering.len(),
+            usize::try_from(ROOM_DELIVERIES - UNKNOWN_DELIVERIES).unwrap()
+        );
+        drop((unknown, answering));
+        let large = usize::try_from(UNKNOWN_BYTES).unwrap();
+        let one = sender.reserve(large, Trust::Unknown);
+        assert!(one.is_some() && sender.reserve(1, Trust::Unknown).is_none());
+        assert!(sender.reserve(large, Trust::Answers).is_some());
     }
 }

@@ -78,17 +78,21 @@ impl Healths {
     }
 
     /// May a delivery that is being accepted be sent by the short way, past the store? Only one that answers, and was not
-    /// asked to pause, is trusted with as many as come: what waits for the others must not take the room of everybody.
-    pub(crate) fn takes_at_once(&self, endpoint: i64) -> bool {
+    /// asked to pause, is trusted with as many as come: what waits for the others must not take the room of everybody. Tells
+    /// what it is trusted with, if it may.
+    pub(crate) fn takes_at_once(&self, endpoint: i64) -> Option<Trust> {
         let mut all = self.0.lock();
         let known = all.entry(endpoint).or_default();
-        match known.trust() {
-            _ if known.health.pace != Pace::Flowing => false,
-            Trust::Answers => true,
-            Trust::Suspect => false,
+        if known.health.pace != Pace::Flowing {
+            return None;
+        }
+        let trust = known.trust();
+        match trust {
+            Trust::Answers => Some(trust),
+            Trust::Suspect => None,
             Trust::Unknown => {
-                known.handed += 1;
-                known.handed <= HANDED_TO_UNKNOWN_MAX
+                known.handed = known.handed.saturating_add(1);
+                (known.handed <= HANDED_TO_UNKNOWN_MAX).then_some(trust)
             }
         }
     }

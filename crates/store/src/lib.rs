@@ -76,6 +76,10 @@ pub use member::Recorded;
 pub use postgres::{DaysDropped, PostgresAddress, measure};
 pub use seal::{MasterKey, MasterKeyId, MasterKeys};
 pub use sqlite::back_up_file;
+/// What measuring needs of an embedded database, as [`measure`] is what it needs of the other.
+pub mod measure_file {
+    pub use crate::sqlite::{AGED_ATTEMPTS_OF_EVENT, aged_left, slow_down_the_disk, write_aged};
+}
 
 use crate::authenticator::Authenticator;
 use crate::common::{Common, Seams};

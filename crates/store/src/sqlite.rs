@@ -3,11 +3,13 @@
 //! - `connection`, `migrate`: a file opened, locked and brought up to date;
 //! - `queue`, `writer`: what waits to be written, and the thread that writes it in groups;
 //! - `accept`, `claim`, `finish`: the members of a group;
-//! - `readers`, `checkpoint`: questions beside the writer, and emptying its log.
+//! - `readers`, `checkpoint`: questions beside the writer, and emptying its log;
+//! - `aged`, `slow_disk`: what `stentor bench` needs to measure a purge, and a disk that is slower.
 //!
 //! Here the parts are put together and taken apart, and a start takes over what an earlier life has left.
 
 mod accept;
+mod aged;
 mod checkpoint;
 mod claim;
 mod connection;
@@ -15,6 +17,7 @@ mod finish;
 mod migrate;
 mod queue;
 mod readers;
+mod slow_disk;
 mod writer;
 
 use crate::common::{Common, Seams};
@@ -46,6 +49,9 @@ use std::thread::JoinHandle;
 use stentor_domain::Timestamp;
 use stentor_domain::id::Ids;
 use writer::{Command, Writer};
+
+pub use aged::{AGED_ATTEMPTS_OF_EVENT, aged_left, write_aged};
+pub use slow_disk::slow_down_the_disk;
 
 /// An open embedded store.
 pub(crate) struct Sqlite {

@@ -1,6 +1,6 @@
 //! Claiming: looking into the store, and taking what is due for endpoints that may be sent to, as far as there is room.
 
-use super::{Dispatcher, Standing, State};
+use super::{Dispatcher, SUSPECTS_PART, Standing, State};
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,8 @@ const CLAIM_CAPS: usize = 2;
 const WAITING_MAX: usize = 4_096;
 /// Of these, how many may wait for endpoints that are not known to answer.
 const UNTRUSTED_WAITING_MAX: usize = WAITING_MAX / 4;
+/// Of these, how many before those wait whose last attempts had no answer.
+const SUSPECTS_WAITING_MAX: usize = UNTRUSTED_WAITING_MAX / SUSPECTS_PART;
 /// Bytes of claimed payload that wait in memory before no more is claimed.
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Endpoints that one look into the store finds.
@@ -91,7 +93,8 @@ impl Dispatcher {
             .lock()
             .rates
             .note_working(works, self.clock.monotonic());
-        self.look().await?;
+        // A look that fails keeps nobody waiting who is known already.
+        let looked = self.look().await;
         let mut claimed = 0;
         for _ in 0..ROUND_CLAIMS / CLAIMS_AT_ONCE {
             let now = self.clock.now();
@@ -104,7 +107,7 @@ impl Dispatcher {
                 claimed += got?;
             }
         }
-        Ok(claimed)
+        looked.map(|()| claimed)
     }
 
     /// The next endpoints to claim for, as far as there is room in memory for what they bring.
@@ -238,7 +241,12 @@ impl Dispatcher {
             state.more.insert(waiting.endpoint);
             return None;
         }
-        if share.trust != Trust::Answers && state.queue.claimed_untrusted() >= UNTRUSTED_WAITING_MAX {
+        let most = match share.trust {
+            Trust::Answers => usize::MAX,
+            Trust::Unknown => UNTRUSTED_WAITING_MAX,
+            Trust::Suspect => SUSPECTS_WAITING_MAX,
+        };
+        if state.queue.claimed_untrusted() >= most {
             state.back_seats.take(waiting);
             return None;
         }

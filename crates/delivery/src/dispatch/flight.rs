@@ -99,11 +99,11 @@ impl Dispatcher {
     /// The next one by fairness, counted against its endpoint's rate.
     fn next_in_turn(&self, state: &mut State) -> Option<Started> {
         let now = self.clock.monotonic();
-        let place_for_untrusted = state.untrusted_in_flight < self.limits.untrusted_max();
+        let places = self.limits.places(state.untrusted_in_flight);
         let (queue, rates) = (&mut state.queue, &mut state.rates);
         queue.wake(now);
         let mut turn = None;
-        let (claimed, untrusted) = queue.next(place_for_untrusted, |claimed| {
+        let (claimed, untrusted) = queue.next(places, |claimed| {
             let rests_until;
             (turn, rests_until) = self.count(rates, claimed, now);
             rests_until

@@ -18,6 +18,16 @@ const ALONE: Share = Share {
     rests_until: None,
 };
 
+/// Where those that answer have all places to themselves.
+const NONE: Places = Places {
+    unknown: false,
+    suspects: false,
+};
+const BOTH: Places = Places {
+    unknown: true,
+    suspects: true,
+};
+
 /// Something that happens to a queue.
 #[derive(Clone, Debug)]
 enum Deed {
@@ -26,8 +36,8 @@ enum Deed {
         share: Share,
     },
     PushTest,
-    /// Where told so, with places for those that do not answer; its endpoint rests afterwards.
-    Next(bool, Option<Duration>),
+    /// With these places; its endpoint rests afterwards.
+    Next(Places, Option<Duration>),
     Wake(Duration),
     Land(Index, Share),
     Remove(Index),
@@ -38,12 +48,16 @@ fn deeds() -> impl Strategy<Value = Deed> {
     prop_oneof![
         10 => (0_i64..9, share()).prop_map(|(endpoint, share)| Deed::Push { endpoint, share }),
         1 => Just(Deed::PushTest),
-        10 => (any::<bool>(), rest()).prop_map(|(untrusted, rest)| Deed::Next(untrusted, rest)),
+        10 => (places(), rest()).prop_map(|(places, rest)| Deed::Next(places, rest)),
         5 => (0_u64..10).prop_map(|until| Deed::Wake(Duration::from_secs(until))),
         5 => (any::<Index>(), share()).prop_map(|(which, share)| Deed::Land(which, share)),
         3 => any::<Index>().prop_map(Deed::Remove),
         1 => Just(Deed::Drain),
     ]
+}
+
+fn places() -> impl Strategy<Value = Places> {
+    (any::<bool>(), any::<bool>()).prop_map(|(unknown, suspects)| Places { unknown, suspects })
 }
 
 fn share() -> impl Strategy<Value = Share> {
@@ -193,21 +207,25 @@ fn keep(queue: &mut FairQueue, model: &mut Model, deed: Deed, now: usize) {
                 }
             }
         }
-        Deed::Next(untrusted, rest) => {
+        Deed::Next(places, rest) => {
             let answering = model.ready(0).count() > 0;
-            let others = model.ready(1).chain(model.ready(2)).count() > 0;
-            match queue.next(untrusted, |_| rest) {
+            let unknown = places.unknown && model.ready(1).count() > 0;
+            let suspects = places.suspects && model.ready(2).count() > 0;
+            match queue.next(places, |_| rest) {
                 Some((taken, is_untrusted)) => {
-                    assert_eq!(is_untrusted, ring(model.shares[&taken.endpoint]) > 0);
+                    let ring = ring(model.shares[&taken.endpoint]);
+                    assert_eq!(is_untrusted, ring > 0);
+                    assert!(ring != 1 || unknown, "no place for the unknown");
+                    assert!(ring != 2 || suspects, "no place for suspects");
                     assert_eq!(
                         is_untrusted,
-                        untrusted && others,
+                        unknown || suspects,
                         "the untrusted first, where they may"
                     );
                     model.serve(&taken, now);
                     model.shares.get_mut(&taken.endpoint).unwrap().rests_until = rest;
                 }
-                None => assert!(!(answering || untrusted && others), "nobody is forgotten"),
+                None => assert!(!(answering || unknown || suspects), "nobody is forgotten"),
             }
         }
         Deed::Land(which, share) if !model.in_flight.is_empty() => {
@@ -261,7 +279,7 @@ proptest! {
         // What is left comes out as fast as it lands, and then nothing is remembered of anybody.
         for now in 1_000..2_000 {
             keep(&mut queue, &mut model, Deed::Wake(Duration::MAX), now);
-            keep(&mut queue, &mut model, Deed::Next(true, None), now);
+            keep(&mut queue, &mut model, Deed::Next(BOTH, None), now);
             while let Some(endpoint) = model.in_flight.pop() {
                 queue.landed(endpoint, model.shares[&endpoint]);
             }
@@ -282,22 +300,36 @@ fn the_turn_goes_round_over_tenants_then_over_their_endpoints() {
     for (n, endpoint) in (0..).zip([0, 0, 0, 3, 3, 1]) {
         queue.push(claimed(n, endpoint, Trigger::Event), with(10, Trust::Answers));
     }
-    assert_eq!(all(&mut queue, false), [0, 1, 3, 0, 3, 0]);
+    assert_eq!(all(&mut queue, NONE), [0, 1, 3, 0, 3, 0]);
 }
 
 #[test]
 fn those_that_do_not_answer_take_turns_with_those_not_asked_yet_and_wait_where_there_is_no_place_for_them() {
     let mut queue = FairQueue::default();
-    for (n, endpoint) in (0..).zip([0, 1, 2, 4]) {
+    for (n, endpoint) in (0..).zip([0, 1, 2, 4, 5]) {
         let trust = match endpoint {
             0 => Trust::Answers,
-            4 => Trust::Unknown,
+            4 | 5 => Trust::Unknown,
             _ => Trust::Suspect,
         };
         queue.push(claimed(n, endpoint, Trigger::Event), with(1, trust));
     }
-    assert_eq!(all(&mut queue, false), [0]);
-    assert_eq!(all(&mut queue, true), [1, 4, 2]);
+    assert_eq!(all(&mut queue, NONE), [0]);
+    let one =
+        |queue: &mut FairQueue, places| queue.next(places, |_| None).map(|(claimed, _)| claimed.endpoint);
+    let (unknown, suspects) = (
+        Places {
+            suspects: false,
+            ..BOTH
+        },
+        Places {
+            unknown: false,
+            ..BOTH
+        },
+    );
+    assert_eq!(one(&mut queue, unknown), Some(4));
+    assert_eq!(all(&mut queue, BOTH), [1, 5, 2]);
+    assert_eq!(one(&mut queue, suspects), None);
 }
 
 fn with(at_once: usize, trust: Trust) -> Share {
@@ -309,7 +341,7 @@ fn with(at_once: usize, trust: Trust) -> Share {
 }
 
 /// The endpoints of all that may be sent, in order.
-fn all(queue: &mut FairQueue, untrusted: bool) -> Vec<i64> {
-    let taken = std::iter::from_fn(|| queue.next(untrusted, |_| None));
+fn all(queue: &mut FairQueue, places: Places) -> Vec<i64> {
+    let taken = std::iter::from_fn(|| queue.next(places, |_| None));
     taken.map(|(claimed, _)| claimed.endpoint).collect()
 }

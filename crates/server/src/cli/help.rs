@@ -165,27 +165,41 @@ Examples:
 Next: `stentor serve --help`.";
 
 pub(super) const BENCH: &str = "\
-Runs the server's real code on a real file, beside a relay that only passes requests on, two rounds
-of each in turns: the ratio of the two says what durable delivery costs, on any machine. Each
-connection publishes its next event when the last one is answered. A delivery counts when the
-receiver has read it whole. CPU and memory are those of the measured process alone.
+Runs the server's real code on a real file, over HTTP, with a load and receivers of its own. A
+delivery counts when the receiver has read it whole. CPU and memory are those of the measured
+process alone. The table of bars at the end says what the project asks of itself and what this run
+shows; docs/performance.md says how each scenario measures.
+
+steady and latency stand beside a relay that only passes requests on, in turns: the ratio of the
+two says what durable delivery costs, on any machine.
 
 The database is made in the working directory and removed at the end; a directory kept in memory is
-refused. Needs Linux. Code 1 if a delivery was lost.
+refused. backlog needs 3 GiB there, purge and batch 10 GiB. Needs Linux. Code 1 if a delivery was
+lost; a bar that is missed is no failure.
 
 With --database-url each round makes a database of its own on a PostgreSQL server, and drops it at
 the end; the user needs the right CREATEDB. The password is STENTOR_DATABASE_PASSWORD or its file,
 as for `serve`; no other option of a real server counts here. What PostgreSQL itself spends is told
 where it runs on this machine.
 
+With --target a server of this machine that runs already is measured, to compare two under one
+load. It must allow deliveries to 127.0.0.0/8. What is made in it is deleted at the end. Its CPU
+and memory are not told.
+
 Examples:
   stentor bench
-      The default measurement, in words: less than a minute.
-  stentor bench --fan-out 5
-      Five endpoints for each event.
-  stentor bench --seconds 30 --connections 32 --json
-      A longer one, for a script.
+      A steady load, in words: about two minutes.
+  stentor bench --quick
+      Something of every scenario: about two minutes.
+  stentor bench isolation backlog
+      These two, as large as the bars ask for.
+  stentor bench --all --json
+      Everything, for a script: about half an hour.
+  stentor bench --seconds 30 --connections 32 --fan-out 5
+      A longer steady load with five endpoints for each event.
   stentor bench --database-url postgres://postgres@127.0.0.1:5432/postgres
       On PostgreSQL.
+  stentor bench --target http://127.0.0.1:8080 --key stn_root_...
+      On a server that runs already.
 
 Next: `stentor serve --help`, its limits.";

@@ -1,118 +1,155 @@
-//! `stentor bench`: durable deliveries per second and what they cost, beside a relay that stores nothing, measured in
-//! turns in one run. Absolute figures move with the machine; the ratios to the relay hold on any.
+//! `stentor bench`: what this machine can do, measured. Absolute figures move with the machine; the ratios, to a relay that
+//! stores nothing or to the server itself in another case, hold on any.
 //!
 //! In reading order:
+//! - [`scenario`] has what can be measured, a file each, run with what the `stand` was asked for;
 //! - `round` is one measurement: a `subject` under the `load` for a while;
 //! - `subject` is what is measured, the server or the `relay`, each a `child` process, whose CPU and memory the operating
 //!   system tells apart from the bench's own;
 //! - `load` publishes events, each with a `stamp` in its payload; the `receiver` takes their deliveries, and `tally`
 //!   counts and times them;
-//! - `report` says what came out.
+//! - `measured` and `side_by_side` are what came out, `bars` what was asked of it, `report` all of it together.
 
+mod bars;
 mod child;
+mod figures;
 mod load;
+mod measured;
 mod postgres;
 mod process;
 mod receiver;
 mod relay;
 mod report;
 mod round;
+mod scenario;
+mod side_by_side;
 mod spent;
 mod stamp;
+mod stand;
 mod subject;
 mod tally;
 
 use std::io::Write as _;
-use std::time::Duration;
+
+use clap::ValueEnum as _;
 
 use self::postgres::Server;
-use self::report::{Measured, Report};
-use self::round::Plan;
-use self::subject::Kind;
+use self::report::Outcome;
+use self::stand::{Scale, Stand};
+use self::subject::{Place, Target};
 use super::serve::Signals;
-use crate::cli::BenchOptions;
+use crate::cli::{BenchOptions, BenchScenario};
 use crate::config::BenchServer;
 use crate::failure::Failure;
 
 pub(crate) use self::relay::run as run_relay;
 
-/// Each subject's rounds, in turns, so that a machine that grows warm or busy slows both.
-const ROUNDS: u32 = 2;
 /// What a server holds towards the receiver at most: its requests in flight and its idle connections by default.
 const RECEIVER_SOCKETS: u64 = 1_024;
 /// For what else is open.
 const OTHER_FILES: u64 = 64;
+/// Of scenarios that have no connections of their own.
+const CONNECTIONS_MOST: u64 = 256;
+const FAN_OUT_MOST: u64 = 5;
 
 /// Measures and prints: on `server`, or else on a file. `open_files` is the limit in force. What was lost is an error, told
-/// after the report.
+/// after the report; a bar that is missed is none.
 pub(crate) async fn run(
     options: BenchOptions,
     server: Option<BenchServer>,
     open_files: u64,
 ) -> Result<(), Failure> {
     check_open_files(&options, open_files)?;
-    let plan = Plan {
-        window: Duration::from_secs(options.seconds),
-        connections: options.connections,
-        fan_out: options.fan_out,
-    };
+    let stand = stand(&options, server);
+    let scenarios = scenarios(&options, &stand.place)?;
     let mut signals = Signals::listen()?;
-    let server = server.map(Server::new);
     let measured = tokio::select! {
-        report = measure(plan, server.as_ref()) => report,
+        outcomes = measure(&scenarios, &stand, !options.json) => outcomes,
         // The processes end and the folders go as the measurement is dropped.
-        () = signals.first() => Err(Failure::Failed("interrupted; nothing was measured".to_owned())),
+        () = signals.first() => Err(Failure::Failed("interrupted; what was not printed was not measured".to_owned())),
     };
-    if let Some(server) = &server {
+    if let Some(server) = stand.place.postgres() {
         server.clean_up().await;
     }
-    let report = measured?;
-    let told = if options.json {
-        format!("{}\n", report.json())
+    let outcomes = measured?;
+    if options.json {
+        print(&format!("{}\n", report::json(&outcomes)));
     } else {
-        report.words()
-    };
-    let _ = std::io::stdout().write_all(told.as_bytes());
-    verdict(&report)
-}
-
-async fn measure(plan: Plan, postgres: Option<&Server>) -> Result<Report, Failure> {
-    let mut relay = round::run(Kind::Relay, plan, None).await?;
-    let mut server = round::run(Kind::Server, plan, postgres).await?;
-    for _ in 1..ROUNDS {
-        relay.add(&round::run(Kind::Relay, plan, None).await?);
-        server.add(&round::run(Kind::Server, plan, postgres).await?);
+        print(&report::bars_in_words(&outcomes));
     }
-    Ok(Report {
-        plan,
-        rounds: ROUNDS,
-        relay,
-        server,
-    })
+    let faults: Vec<String> = outcomes.into_iter().flat_map(|outcome| outcome.faults).collect();
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Failed(faults.join("; ")))
+    }
 }
 
-fn verdict(report: &Report) -> Result<(), Failure> {
-    let lost = |name: &str, measured: &Measured| {
-        let why = if measured.lost > 0 {
-            format!("{} deliveries of the {name} were lost", measured.lost)
-        } else if measured.deliveries() == 0 {
-            format!("the {name} delivered nothing")
-        } else {
-            return Ok(());
-        };
-        Err(Failure::Failed(why))
+fn stand(options: &BenchOptions, server: Option<BenchServer>) -> Stand {
+    let target = options.target.zip(options.key.clone());
+    let place = match (server, target) {
+        (Some(server), _) => Place::Postgres(Server::new(server)),
+        (None, Some((address, key))) => Place::Running(Target { address, key }),
+        (None, None) => Place::File,
     };
-    lost("server", &report.server)?;
-    lost("relay", &report.relay)
+    Stand {
+        place,
+        scale: match (options.quick, options.tiny) {
+            (_, true) => Scale::Tiny,
+            (true, false) => Scale::Quick,
+            (false, false) => Scale::Full,
+        },
+        seconds: options.seconds,
+        connections: options.connections,
+        fan_out: options.fan_out,
+    }
+}
+
+/// What is to be measured. Of all those that were not asked for by name, the ones that can be.
+fn scenarios(options: &BenchOptions, place: &Place) -> Result<Vec<BenchScenario>, Failure> {
+    if !options.scenarios.is_empty() {
+        let obstacle = options
+            .scenarios
+            .iter()
+            .find_map(|one| scenario::obstacle(*one, place));
+        return match obstacle {
+            None => Ok(options.scenarios.clone()),
+            Some(why) => Err(Failure::Failed(why.to_owned())),
+        };
+    }
+    if !options.all && !options.quick {
+        return Ok(vec![BenchScenario::Steady]);
+    }
+    let all = BenchScenario::value_variants().iter().copied();
+    Ok(all
+        .filter(|one| scenario::obstacle(*one, place).is_none())
+        .collect())
+}
+
+/// Each as it comes is shown, unless machines wait for all of it.
+async fn measure(scenarios: &[BenchScenario], stand: &Stand, shown: bool) -> Result<Vec<Outcome>, Failure> {
+    let mut outcomes = Vec::with_capacity(scenarios.len());
+    for one in scenarios {
+        let outcome = Box::pin(scenario::run(*one, stand)).await?;
+        if shown {
+            print(&format!("{}\n", outcome.words));
+        }
+        outcomes.push(outcome);
+    }
+    Ok(outcomes)
+}
+
+fn print(words: &str) {
+    // Nobody is left to tell when standard output is gone.
+    let _ = std::io::stdout().write_all(words.as_bytes());
 }
 
 /// Both ends of the load are in this process.
 fn check_open_files(options: &BenchOptions, open_files: u64) -> Result<(), Failure> {
-    let towards_receiver = options
-        .connections
-        .saturating_mul(options.fan_out)
-        .max(RECEIVER_SOCKETS);
-    let needed = options.connections + towards_receiver + OTHER_FILES;
+    let connections = options.connections.unwrap_or(CONNECTIONS_MOST);
+    let fan_out = options.fan_out.unwrap_or(FAN_OUT_MOST);
+    let towards_receiver = connections.saturating_mul(fan_out).max(RECEIVER_SOCKETS);
+    let needed = connections + towards_receiver + OTHER_FILES;
     if open_files < needed {
         return Err(Failure::Failed(format!(
             "{needed} open files are needed and {open_files} are allowed; raise the limit with `ulimit -n`, or take fewer \

@@ -1,15 +1,19 @@
 //! `stentor serve`: the server.
 
 use std::io::Write as _;
+use std::time::Duration;
 
+use stentor_store::measure_file::slow_down_the_disk;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::cli::ServeOptions;
 use crate::config::ServeConfig;
 use crate::failure::Failure;
 use crate::node::Node;
 
 /// Serves until it is told to stop. `open_files` is the limit in force.
-pub(crate) async fn run(config: ServeConfig, open_files: u64) -> Result<(), Failure> {
+pub(crate) async fn run(options: ServeOptions, config: ServeConfig, open_files: u64) -> Result<(), Failure> {
+    slow_down_the_disk(Duration::from_micros(options.slow_disk_micros));
     let mut signals = Signals::listen()?;
     let data = config.store.data.display().to_string();
     let node = Node::start(config, open_files).await?;

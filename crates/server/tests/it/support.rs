@@ -91,6 +91,12 @@ pub(crate) fn line_with(text: &str, lines: &mut impl BufRead) -> String {
 
 /// The status line of what a server answers to a request without a body.
 pub(crate) fn status_of(address: SocketAddr, request: &str, key: &str) -> String {
+    let answer = answer_of(address, request, key);
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+/// What a server answers to a request without a body, as it came.
+pub(crate) fn answer_of(address: SocketAddr, request: &str, key: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
     write!(
         stream,
@@ -99,5 +105,5 @@ pub(crate) fn status_of(address: SocketAddr, request: &str, key: &str) -> String
     .expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers");
-    answer.lines().next().unwrap_or_default().to_owned()
+    answer
 }

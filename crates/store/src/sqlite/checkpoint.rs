@@ -6,6 +6,7 @@
 //! thread has done most of the work, and the writer waits for a few pages only. Where the disk is slower than what is
 //! written, the thread is still at it, and the writer waits for that first: those who publish wait, the log does not grow.
 
+use super::slow_disk::waited_for_disk;
 use crate::error::Result;
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
@@ -42,6 +43,7 @@ impl Checkpointer {
         let log_pages = Arc::clone(&self.log_pages);
         writer.wal_hook(Some(move |_: &mut Wal, pages| {
             log_pages.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            waited_for_disk(1);
             Ok(())
         }))?;
         Ok(())
@@ -98,6 +100,7 @@ impl Checkpointer {
             _ => "PRAGMA wal_checkpoint(RESTART)",
         })?;
         statement.query_row([], |_| Ok(()))?;
+        waited_for_disk(2);
         Ok(())
     }
 

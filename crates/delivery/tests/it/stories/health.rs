@@ -364,3 +364,32 @@ async fn those_that_do_not_answer_hold_a_quarter_of_the_places_and_one_each() {
     world.settle().await;
     assert_eq!(world.received_by_url()[URL], 18);
 }
+
+#[tokio::test]
+async fn those_that_did_not_answer_leave_places_to_those_not_asked_yet() {
+    let mut setup = Setup::default();
+    setup.limits.in_flight_max = 16;
+    let mut world = World::with(setup).await;
+    world.tenant("bad").await;
+    for n in 0..10 {
+        let url = format!("https://bad-{n}.example/");
+        world.endpoint("bad", &url).await;
+        world.receivers.script(&url, &[Reply::Fails(ErrorClass::Timeout)]);
+    }
+    world.publish("bad", "{}").await;
+    world.settle().await;
+    world.receivers.take();
+    world.tenant("new").await;
+    for n in 0..5 {
+        world.endpoint("new", &format!("https://new-{n}.example/")).await;
+    }
+    world.publish("new", "{}").await;
+    // All of the bad ones are due again. Of the four places for both kinds they may begin only the first two.
+    world.clock.step(seconds(7));
+    world.launch(4).await;
+    let open = world.received_by_url();
+    let new = open.keys().filter(|url| url.contains("new")).count();
+    assert_eq!((open.len(), new), (4, 3), "{open:?}");
+    world.land().await;
+    world.settle().await;
+}

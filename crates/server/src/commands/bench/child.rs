@@ -96,6 +96,12 @@ impl Child {
         })
     }
 
+    /// Ends it at once.
+    pub(super) async fn kill(mut self) -> Result<(), Failure> {
+        let killed = self.process.kill().await;
+        killed.map_err(|error| Failure::Failed(format!("a process could not be killed: {error}")))
+    }
+
     /// Asks it to end, and ends it if it does not.
     pub(super) async fn stop(mut self) -> Result<(), Failure> {
         let failed =

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use stentor_store::measure::{ServerFacts, TableCounts};
 
-use super::report::{mebibytes, ratio, round, whole};
+use super::figures::{mebibytes, ratio, round, whole};
 
 /// A table that was touched less often for each delivery is left out of the words: it belongs to the setting up.
 const TOLD_TOUCHES_MIN: f64 = 0.005;
@@ -146,7 +146,7 @@ impl Spent {
                 self.per_delivery(counts.deleted),
                 whole(counts.updated_not_hot as f64),
                 whole(counts.dead as f64),
-                mebibytes(counts.bytes),
+                mebibytes(counts.bytes as f64),
                 counts.vacuums
             );
         }

@@ -67,7 +67,16 @@ fn ask(sql: &str) -> usize {
 #[test]
 fn a_short_measurement_tells_what_a_delivery_cost_and_leaves_nothing_behind() {
     let (folder, user) = (folder_on_disk(), User::who_may("CREATEDB"));
-    let mut command = binary(&["bench", "--seconds", "1", "--connections", "4", "--json"]);
+    let mut command = binary(&[
+        "bench",
+        "--seconds",
+        "1",
+        "--connections",
+        "4",
+        "--fan-out",
+        "1",
+        "--json",
+    ]);
     let output = command
         .args(["--database-url", &user.url])
         .current_dir(folder.path())
@@ -75,7 +84,7 @@ fn a_short_measurement_tells_what_a_delivery_cost_and_leaves_nothing_behind() {
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
-    let server = &report["server"];
+    let server = &report["scenarios"][0]["parts"][0]["server"];
     assert_eq!(
         (&server["lost"], &server["duplicates"]),
         (&0.into(), &0.into()),
@@ -103,6 +112,22 @@ fn a_short_measurement_tells_what_a_delivery_cost_and_leaves_nothing_behind() {
     );
     assert_eq!(postgres["synchronous_commit"], "on");
     assert!(postgres["cpu_micros_per_delivery"].as_f64().is_some(), "{report}");
+    user.leaves_nothing();
+}
+
+#[test]
+fn a_backlog_waits_and_drains_there_too() {
+    let (folder, user) = (folder_on_disk(), User::who_may("CREATEDB"));
+    let mut command = binary(&["bench", "backlog", "--tiny", "--json"]);
+    let output = command
+        .args(["--database-url", &user.url])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let backlog = &report["scenarios"][0];
+    assert_eq!((&backlog["waiting"], &backlog["lost"]), (&500.into(), &0.into()));
     user.leaves_nothing();
 }
 
