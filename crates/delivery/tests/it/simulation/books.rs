@@ -2,12 +2,17 @@
 
 use super::known::{Event, Requests, Run};
 use super::times::is_broken_off;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use stentor_delivery::dispatch::InMemory;
 use stentor_domain::delivery::{Delivery, Reason, State};
 use stentor_domain::id::EndpointId;
+use stentor_domain::stats::{Counts, Latencies};
 use stentor_engine::Error;
+use stentor_store::deliveries::KeptAttempt;
 use stentor_testkit::World;
+
+/// What the lists tell of each endpoint's deliveries, to be compared with what is counted of them.
+type Census = HashMap<EndpointId, Counts>;
 
 /// Rows that must never be there, however the tables are looked at.
 const NEVER: [(&str, &str); 9] = [
@@ -89,11 +94,17 @@ impl Run {
             let replay = world.replay_if_kept(*replay).await;
             assert!(replay.is_none_or(|replay| replay.state.finished()));
         }
-        let mut there = 0;
+        let (mut there, mut census) = (0, Census::new());
         for event in &self.events {
-            there += usize::from(self.close_event(world, event).await);
+            there += usize::from(self.close_event(world, event, &mut census).await);
         }
         if self.keeps_for_ever {
+            for (endpoint, listed) in census {
+                let mut counted = world.stats(endpoint).await;
+                // Of the attempts' durations the lists say no more than their number.
+                counted.attempts.latencies = Latencies::default();
+                assert_eq!(counted, listed, "what is counted of {endpoint}");
+            }
             assert_eq!(there, self.events.len());
             let stored = world.number("SELECT count(*) FROM events");
             assert_eq!(
@@ -105,7 +116,7 @@ impl Run {
     }
 
     /// Tells whether the event is still kept.
-    async fn close_event(&self, world: &World, event: &Event) -> bool {
+    async fn close_event(&self, world: &World, event: &Event, census: &mut Census) -> bool {
         let deliveries = world.deliveries(event.id).await;
         let endpoints: HashSet<EndpointId> = deliveries.iter().map(|one| one.endpoint).collect();
         let what = event.id.to_string();
@@ -118,17 +129,18 @@ impl Run {
         for delivery in deliveries {
             let pair = (delivery.endpoint, event.id);
             assert!(event.wanted.contains(&delivery.endpoint) || self.again.contains(&pair));
-            self.close_delivery(world, event, &delivery).await;
+            self.close_delivery(world, event, &delivery, census).await;
         }
         true
     }
 
-    async fn close_delivery(&self, world: &World, event: &Event, delivery: &Delivery) {
+    async fn close_delivery(&self, world: &World, event: &Event, delivery: &Delivery, census: &mut Census) {
         let id = delivery.id.to_string();
         let (delivery, attempts) = match world.engine.get_delivery(&world.root, &id).await {
             Err(Error::NotFound(_)) if !self.keeps_for_ever => return,
             found => found.unwrap(),
         };
+        take_census(census, &delivery, &attempts);
         let what = format!("{id} of {}", event.id);
         let numbers: Vec<u32> = attempts.iter().map(|one| one.attempt.no).collect();
         assert_eq!(numbers, (1..=delivery.attempts).collect::<Vec<_>>(), "{what}");
@@ -175,6 +187,17 @@ impl Run {
             (State::Cancelled, Some(Reason::TenantDeleted)) => self.gone_tenants.contains(&event.tenant),
             (State::Cancelled, Some(Reason::PayloadExpired)) => event.erased || self.payloads_expire,
             _ => false,
+        }
+    }
+}
+
+fn take_census(census: &mut Census, delivery: &Delivery, attempts: &[KeptAttempt]) {
+    let listed = census.entry(delivery.endpoint).or_default();
+    listed.note(delivery.state, 1);
+    for outcome in attempts.iter().map(|one| one.attempt.outcome) {
+        match outcome.error_class() {
+            None => listed.attempts.succeeded += 1,
+            Some(class) => *listed.attempts.failed.entry(class).or_default() += 1,
         }
     }
 }
