@@ -2,7 +2,6 @@
 
 import json
 import socket
-import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from support.api import deliveries, make_endpoint, make_tenant, publish, stored
 from support.client import Client
 from support.receiver import Received, Receiver, Reply, Script
+from support.relay import Listener, join
 from support.server import ROOT_KEY, Server
 from support.waiting import until
 
@@ -58,41 +58,17 @@ def test_two_servers_that_send_each_other_everything_stop_at_the_limit(
     assert stored(one, tenants[0]) + stored(other, tenants[1]) == LOOPS_MAX
 
 
-class Front:
+class Front(Listener):
     """What stands before a server under its public address: passes every byte on."""
 
     def __init__(self, port: int) -> None:
         self.behind = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    def close(self) -> None:
-        """Stops listening."""
-        try:
-            self._listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            there = socket.create_connection(("127.0.0.1", self.behind))
-            for ends in ((connection, there), (there, connection)):
-                threading.Thread(target=self._copy, args=ends, daemon=True).start()
-
-    @staticmethod
-    def _copy(source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65_536):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
+    def serve(self, connection: socket.socket) -> None:
+        """Joins it with a connection to the server."""
+        with connection, socket.create_connection(("127.0.0.1", self.behind)) as there:
+            join(connection, there)
 
 
 @pytest.fixture

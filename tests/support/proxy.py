@@ -2,10 +2,11 @@
 
 import base64
 import socket
-import threading
+
+from support.relay import Listener, join
 
 
-class Proxy:
+class Proxy(Listener):
     """Listens on loopback until closed. With `credentials` (USER:PASSWORD) it asks for them, by 407; `status` refuses
     every tunnel."""
 
@@ -13,32 +14,15 @@ class Proxy:
         self.authorization = credentials and "Basic " + base64.b64encode(credentials.encode()).decode()
         self.status = status
         self.asked: list[str] = []
-        self._listener = socket.create_server(("127.0.0.1", port))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(port)
 
     @property
     def url(self) -> str:
         """What `--egress-proxy` takes."""
         return f"http://127.0.0.1:{self.port}"
 
-    def close(self) -> None:
-        """Stops listening; tunnels that stand go on."""
-        try:
-            self._listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
+        """Opens the tunnel that is asked for, or refuses it."""
         with connection:
             head = b""
             while not head.endswith(b"\r\n\r\n"):
@@ -59,16 +43,4 @@ class Proxy:
             host, _, port = target.rpartition(":")
             with socket.create_connection((host.strip("[]"), int(port))) as there:
                 connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                back = threading.Thread(target=_copy, args=(there, connection), daemon=True)
-                back.start()
-                _copy(connection, there)
-                back.join()
-
-
-def _copy(source: socket.socket, sink: socket.socket) -> None:
-    try:
-        while data := source.recv(65_536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
+                join(connection, there)
