@@ -12,9 +12,9 @@
 //!
 //! An endpoint that does not answer must cost nobody else anything. One that was not asked yet, or whose last attempts had
 //! no answer, is asked once at a time, and all of these together hold a quarter of the places in flight and a quarter of
-//! the room for what is claimed; the latter at most half of that, so that one that was not asked yet does not wait for them. One that is parked (see [`stentor_domain::health`]) is claimed for when its time comes, by
-//! one entry of the agenda, and what is in memory by then is given back: a million deliveries to a dead endpoint are one
-//! timer.
+//! the room for what is claimed; the latter at most half of that, so that one that was not asked yet does not wait for them.
+//! One that is parked (see [`stentor_domain::health`]) is claimed for when its time comes, by one entry of the agenda, and
+//! what is in memory by then is given back: a million deliveries to a dead endpoint are one timer.
 //!
 //! Of an ordered endpoint only the first in its order is ever in memory: it is claimed for when nothing of it is, and the next
 //! one when that is recorded. What was in memory when the endpoint was made ordered is given back, but for what is in flight.

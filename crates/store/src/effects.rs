@@ -36,6 +36,15 @@ pub(crate) struct Effects {
     pub(crate) forgiven: Vec<i64>,
 }
 
+/// Where a delivery that is being accepted waits.
+#[derive(Default)]
+pub(crate) struct Seat {
+    /// Room in memory, where it can be sent at once.
+    pub(crate) room: Option<RoomTicket>,
+    /// Does it get a place in its endpoint's order?
+    pub(crate) ordered: bool,
+}
+
 /// What is outside: the dispatcher, those who wait, and what is remembered between transactions.
 #[derive(Debug)]
 pub(crate) struct Outside {
@@ -63,24 +72,25 @@ impl Outside {
         }
     }
 
-    /// Does the delivery get a place in its endpoint's order?
-    pub(crate) fn is_ordered(&self, event: &NewEvent, delivery: &NewDelivery) -> bool {
-        let configured = self.config.endpoint(delivery.endpoint);
-        event.trigger != Trigger::Test && configured.is_some_and(|known| known.endpoint.settings.ordered)
-    }
-
-    /// Room in memory, where the delivery can be sent at once: what is held, or has to wait for its turn, waits in the store.
-    pub(crate) fn room_for(&self, event: &NewEvent, delivery: &NewDelivery) -> Option<RoomTicket> {
+    /// Where a delivery that is being accepted waits: what is held, or has to wait for its turn, waits in the store.
+    pub(crate) fn seat_for(&self, event: &NewEvent, delivery: &NewDelivery) -> Seat {
+        let bytes = event.payload.len();
         if event.trigger == Trigger::Test {
-            return self.fresh.reserve_express(event.payload.len());
+            return Seat {
+                room: self.fresh.reserve_express(bytes),
+                ordered: false,
+            };
         }
-        let configured = self.config.endpoint(delivery.endpoint)?;
+        let Some(configured) = self.config.endpoint(delivery.endpoint) else {
+            return Seat::default();
+        };
         let endpoint = &configured.endpoint;
-        if !endpoint.status.sends() || !endpoint.settings.takes_at_once() {
-            return None;
+        let at_once = endpoint.status.sends() && endpoint.settings.takes_at_once();
+        let trust = at_once.then(|| self.healths.takes_at_once(delivery.endpoint));
+        Seat {
+            room: trust.flatten().and_then(|trust| self.fresh.reserve(bytes, trust)),
+            ordered: endpoint.settings.ordered,
         }
-        let trust = self.healths.takes_at_once(delivery.endpoint)?;
-        self.fresh.reserve(event.payload.len(), trust)
     }
 
     /// Lets out what a commit brought, the configuration excepted, which the caller has brought up to date. Gives back

@@ -190,6 +190,7 @@ mod tests {
         drop(fresh);
         assert!(sender.reserve(1, Trust::Answers).is_none());
     }
+
     #[test]
     fn those_that_are_not_known_to_answer_leave_room_for_the_others() {
         let (sender, _fresh) = channel(Box::new(drop));

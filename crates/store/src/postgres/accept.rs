@@ -11,7 +11,7 @@ use super::Core;
 use super::lane::{Doubts, Lane, Trouble};
 use super::session::Session;
 use crate::channels::channels_text;
-use crate::effects::Effects;
+use crate::effects::{Effects, Seat};
 use crate::error::Result;
 use crate::fresh::Waiting;
 use crate::hot::{Accept, Accepted, Claimed, ClaimedEvent, ExistingEvent, KeptAnswer, NewEvent};
@@ -480,9 +480,9 @@ impl Rows {
             trace: event.trace.clone(),
         });
         for delivery in &event.deliveries {
-            let room = core.outside.room_for(event, delivery);
+            let Seat { room, ordered } = core.outside.seat_for(event, delivery);
             let work = &mut self.work;
-            if core.outside.is_ordered(event, delivery) {
+            if ordered {
                 let rows = work.ordered.entry(delivery.endpoint).or_default();
                 rows.push(work.n.len());
             }

@@ -197,9 +197,9 @@ impl Writer {
             trace: event.trace.clone(),
         });
         for delivery in &event.deliveries {
-            let ticket = self.outside.room_for(event, delivery);
-            let owner = ticket.is_some().then_some(self.epoch);
-            let seq = if self.outside.is_ordered(event, delivery) {
+            let seat = self.outside.seat_for(event, delivery);
+            let owner = seat.room.is_some().then_some(self.epoch);
+            let seq = if seat.ordered {
                 super::at_once(ordering::draw(
                     &mut Tx::Sqlite(&mut self.connection),
                     delivery.endpoint,
@@ -212,7 +212,7 @@ impl Writer {
             effects
                 .tally
                 .note_accepted(delivery.endpoint, delivery.id.n(), event.trigger);
-            match ticket {
+            match seat.room {
                 Some(ticket) => effects
                     .claimed
                     .push(Claimed::first(event, &shared, delivery, ticket)),
