@@ -1,21 +1,23 @@
 //! Connections kept for the next exchange.
 //!
 //! - [`Origin`] is the key: scheme, host and port.
-//! - `connection` makes hyper's senders of an established connection, bounds what a peer may cost, and ends the
-//!   connection when nobody holds it any more.
-//! - `idle` keeps HTTP/1.1 connections, each used by one exchange at a time.
-//! - `shared` keeps HTTP/2 connections, each used by several exchanges at once.
+//! - `connection` speaks HTTP over an established connection, bounds what a peer may cost, and ends the connection when
+//!   nobody holds it any more.
+//! - `exclusive` is an HTTP/1.1 connection, used and driven by one exchange at a time; `idle` keeps those that wait.
+//! - `shared` keeps HTTP/2 connections, each used by several exchanges at once, and driven by a task of its own.
 //! - [`Pool`] is both behind one lock, held for a few map operations.
 //!
 //! A kept connection leads to an address that was vetted when it was opened, and only for a while: after
 //! [`AGE_MAX`] a name is looked up and vetted again, so that rebinding a name gains nothing.
 
 pub(crate) mod connection;
+mod exclusive;
 mod idle;
 mod patient;
 mod shared;
 
-use crate::pool::connection::{Exclusive, Lease, Opened};
+use crate::pool::connection::{Lease, Opened};
+use crate::pool::exclusive::Exclusive;
 use crate::pool::idle::Idle;
 use crate::pool::shared::Shared;
 use parking_lot::Mutex;
@@ -27,7 +29,7 @@ use url::Host;
 /// The longest that a connection takes new exchanges.
 pub(crate) const AGE_MAX: Duration = Duration::from_secs(5 * 60);
 /// The longest that a connection is kept unused; shorter than servers commonly wait before they close one, so that few
-/// are found closed.
+/// are found closed. An HTTP/1.1 connection that its peer has closed keeps its socket until then, unless it is taken before.
 pub(crate) const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
 /// Idle HTTP/1.1 connections to one origin. Many endpoints may live on one host: with fewer than they have in flight
 /// together, connections are opened and closed at every send.

@@ -198,7 +198,7 @@ impl HttpTransport {
 
         let (head, body) = answer.into_parts();
         seen.head(&head, keep);
-        let read_whole = seen.read(body).await;
+        let read_whole = seen.read(body, &mut lease).await;
         if read_whole {
             lease.settle().await;
             self.pool.give_back(origin, lease, self.clock.monotonic());
@@ -207,7 +207,7 @@ impl HttpTransport {
     }
 
     /// Sends the request over a kept connection or a new one. If a kept one turns out to be closed before anything was
-    /// sent, a new one takes its place; where anything was sent, the receiver may have acted on it.
+    /// sent, the next or a new one takes its place; where anything was sent, the receiver may have acted on it.
     async fn answer_to(
         &self,
         url: &EndpointUrl,
@@ -216,7 +216,7 @@ impl HttpTransport {
         permission: &Permission,
         seen: &mut Seen,
     ) -> Result<(Lease, Response<Incoming>), Failure> {
-        if let Some(mut lease) = self.pool.take(origin, self.clock.monotonic()) {
+        while let Some(mut lease) = self.pool.take(origin, self.clock.monotonic()) {
             seen.exchange.address = Some(lease.address());
             direct(&mut request, url, &lease)?;
             permission.check()?;

@@ -1,14 +1,14 @@
-//! Established connections as hyper's senders, with every bound that a hostile peer could press against.
+//! Established connections with HTTP spoken over them, and every bound that a hostile peer could press against.
 
 use super::AGE_MAX;
-use super::patient::Patient;
+use super::exclusive::Exclusive;
 use super::shared::{Multiplexed, Stream};
 use crate::connect::{Established, Wire};
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Frame, Incoming};
+use hyper::client::conn::{TrySendError, http2};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
@@ -23,11 +23,7 @@ use tokio::time::timeout;
 pub(crate) type Body = Full<Bytes>;
 
 /// Bytes of an answer's head, status line and headers, and of its trailers.
-const HEAD_BYTES_MAX: u32 = 32 * 1024;
-/// Header lines of an HTTP/1.1 answer. It is hyper's own default, which costs no allocation per answer.
-const HEADER_LINES_MAX: usize = 100;
-/// Bytes buffered for reading an HTTP/1.1 connection.
-const BUFFER_BYTES_MAX: usize = 64 * 1024;
+pub(super) const HEAD_BYTES_MAX: u32 = 32 * 1024;
 /// Bytes that an HTTP/2 peer may send unread on one stream; more than is kept of any body.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 /// Bytes that an HTTP/2 peer may send unread on a connection.
@@ -40,10 +36,9 @@ const HEADER_TABLE_BYTES: u32 = 4 * 1024;
 const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Streams that were reset here and are remembered, and resets that a peer may provoke before the connection is closed.
 const RESET_STREAMS_MAX: usize = 64;
-/// The end of a connection whatever happens: exchanges begun at its last moment have come to their deadline.
+/// The end of an HTTP/2 connection whatever happens: exchanges begun at its last moment have come to their deadline. Of HTTP/1.1
+/// nothing runs that no exchange holds.
 const LIFE_MAX: Duration = AGE_MAX.saturating_add(Duration::from_secs(TIMEOUT_SECONDS_MAX as u64));
-/// How long a connection is waited for that has answered but is not ready for the next request yet.
-const SETTLE_TIME_MAX: Duration = Duration::from_millis(50);
 
 /// A connection, new and not yet known to the pool.
 pub(crate) enum Opened {
@@ -57,30 +52,10 @@ pub(crate) enum Opened {
 pub(crate) async fn open(established: Established, now: Duration) -> hyper::Result<Opened> {
     let address = established.address;
     match established.wire {
-        Wire::Plain(tcp) => open_http1(tcp, address, now).await,
-        Wire::Tls { stream, http2: false } => open_http1(stream, address, now).await,
+        Wire::Plain(line) => Exclusive::open(line, address, now).await.map(Opened::Http1),
+        Wire::Tls { stream, http2: false } => Exclusive::open(stream, address, now).await.map(Opened::Http1),
         Wire::Tls { stream, http2: true } => open_http2(stream, address, now).await,
     }
-}
-
-async fn open_http1<S>(stream: S, address: SocketAddr, now: Duration) -> hyper::Result<Opened>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let (sender, connection) = http1::Builder::new()
-        .max_headers(HEADER_LINES_MAX)
-        .max_header_size(HEAD_BYTES_MAX as usize)
-        .max_buf_size(BUFFER_BYTES_MAX)
-        .handshake(TokioIo::new(Patient::new(stream)))
-        .await?;
-    let life = Life::default();
-    life.spawn(connection);
-    Ok(Opened::Http1(Exclusive {
-        sender,
-        address,
-        opened_at: now,
-        _life: life,
-    }))
 }
 
 async fn open_http2<S>(stream: S, address: SocketAddr, now: Duration) -> hyper::Result<Opened>
@@ -108,21 +83,6 @@ where
     ))))
 }
 
-/// An HTTP/1.1 connection: one exchange at a time.
-pub(crate) struct Exclusive {
-    sender: http1::SendRequest<Body>,
-    address: SocketAddr,
-    opened_at: Duration,
-    _life: Life,
-}
-
-impl Exclusive {
-    /// Can it take another exchange?
-    pub(super) fn reusable(&self, now: Duration) -> bool {
-        self.sender.is_ready() && !self.sender.is_closed() && now.saturating_sub(self.opened_at) < AGE_MAX
-    }
-}
-
 /// A connection in the hands of one exchange. Dropping it closes the connection, which is right for every exchange that
 /// did not end cleanly; the others give it back to the pool.
 pub(crate) enum Lease {
@@ -136,7 +96,7 @@ impl Lease {
     /// The address that the connection leads to.
     pub(crate) fn address(&self) -> SocketAddr {
         match self {
-            Self::Exclusive(exclusive) => exclusive.address,
+            Self::Exclusive(exclusive) => exclusive.address(),
             Self::Stream(stream) => stream.address(),
         }
     }
@@ -152,8 +112,16 @@ impl Lease {
         request: Request<Body>,
     ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
         match self {
-            Self::Exclusive(exclusive) => exclusive.sender.try_send_request(request).await,
+            Self::Exclusive(exclusive) => exclusive.send(request).await,
             Self::Stream(stream) => stream.send(request).await,
+        }
+    }
+
+    /// The next frame of the answer's body, `None` at its end.
+    pub(crate) async fn frame(&mut self, body: &mut Incoming) -> Option<hyper::Result<Frame<Bytes>>> {
+        match self {
+            Self::Exclusive(exclusive) => exclusive.receive(body.frame()).await,
+            Self::Stream(_) => body.frame().await,
         }
     }
 
@@ -161,13 +129,12 @@ impl Lease {
     /// receiver that answers before it has read the request is not waited for long.
     pub(crate) async fn settle(&mut self) {
         if let Self::Exclusive(exclusive) = self {
-            // Not ready or closed: the pool will look itself.
-            let _ = timeout(SETTLE_TIME_MAX, exclusive.sender.ready()).await;
+            exclusive.settle().await;
         }
     }
 }
 
-/// The futures that drive a connection; they end with it at the latest, so that a peer that never closes keeps
+/// The futures that drive an HTTP/2 connection; they end with it at the latest, so that a peer that never closes keeps
 /// nothing of ours.
 #[derive(Default)]
 pub(super) struct Life(Spawner);

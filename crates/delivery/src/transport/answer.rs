@@ -2,12 +2,12 @@
 
 use crate::connect::Stage;
 use crate::failure::Failure;
+use crate::pool::connection::Lease;
 use crate::transport::Sent;
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue};
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use stentor_domain::attempt::{Answer, ErrorClass, Exchange, Outcome};
 use stentor_domain::limits::{ANSWER_BYTES_FAILED_MAX, ANSWER_HEADER_BYTES_MAX};
@@ -54,13 +54,13 @@ impl Seen {
         });
     }
 
-    /// Reads the body to its end, or to the limit. `false` where its connection cannot be used again.
-    pub(super) async fn read(&mut self, mut body: Incoming) -> bool {
+    /// Reads the body from its connection to its end, or to the limit. `false` where the connection cannot be used again.
+    pub(super) async fn read(&mut self, mut body: Incoming, lease: &mut Lease) -> bool {
         let keep = self.head.as_ref().map_or(0, |head| head.keep);
         let mut read = 0;
         let mut cut = false;
         while read <= READ_BYTES_MAX {
-            let bytes = match body.frame().await {
+            let bytes = match lease.frame(&mut body).await {
                 None => {
                     self.whole = !cut;
                     return true;

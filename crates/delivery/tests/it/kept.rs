@@ -7,7 +7,7 @@ use std::time::Duration;
 use stentor_domain::attempt::{ErrorClass, Outcome};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Barrier, Notify, mpsc};
 
 /// Longer than an idle connection is kept.
 const IDLE_NO_LONGER: Duration = Duration::from_secs(30);
@@ -110,8 +110,70 @@ async fn rx17_a_kept_connection_found_closed_is_replaced_unnoticed() {
     }
 }
 
+/// Nobody looks at connections that wait: that one is closed is seen by the exchange that would use it.
+#[tokio::test]
+async fn rx17_a_closed_one_of_several_kept_connections_is_passed_over_and_nothing_is_sent_twice() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let (both_in_use, kept) = (Arc::new(Barrier::new(2)), Arc::new(Notify::new()));
+    let shared = (Arc::clone(&requests), both_in_use, Arc::clone(&kept));
+    let receiver = Receiver::new(move |number, mut stream| {
+        let (requests, both_in_use, kept) = shared.clone();
+        async move {
+            read_request(&mut stream).await;
+            requests.fetch_add(1, Ordering::SeqCst);
+            both_in_use.wait().await;
+            if number > 1 {
+                // The newest is used first, and is closed when it waits for that.
+                kept.notified().await;
+                stream.write_all(OK).await.unwrap();
+                return kept.notified().await;
+            }
+            stream.write_all(OK).await.unwrap();
+            while !read_request(&mut stream).await.is_empty() {
+                requests.fetch_add(1, Ordering::SeqCst);
+                stream.write_all(OK).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let sender = Sender::new();
+    let url = receiver.url();
+    let first = async {
+        sender.send(&url).await;
+        kept.notify_one();
+    };
+    tokio::join!(first, sender.send(&url));
+    kept.notify_one();
+    settle().await;
+    assert_eq!(receiver.accepted(), 2);
+
+    for _ in 0..2 {
+        assert_eq!(sender.send(&url).await.outcome, Outcome::Answered(200));
+    }
+    assert_eq!(receiver.accepted(), 2, "the one that is open was not used");
+    assert_eq!(requests.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test]
+async fn a_kept_connection_has_no_task_of_its_own() {
+    let receiver = Receiver::obedient().await;
+    let before = tasks();
+    let sender = Sender::new();
+    sender.send(&receiver.url()).await;
+    // That of the receiver.
+    assert_eq!(tasks(), before + 1);
+    drop(sender);
+    settle().await;
+    assert_eq!(tasks(), before);
+}
+
+/// Tasks of this test's runtime that have not ended.
+fn tasks() -> usize {
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
+}
+
 /// The sender learns in one moment that it shall send and that its kept connection is closed: the pool does not know
-/// the second yet, the connection does before it writes.
+/// the second, the connection does before it writes.
 #[tokio::test]
 async fn rx17_a_kept_connection_closed_exactly_at_reuse_is_replaced_where_nothing_was_sent() {
     let (signal, ours) = UnixStream::pair().unwrap();
