@@ -184,11 +184,11 @@ impl Attempting {
     /// Sends a request where it may be sent. A sandbox reaches only what the operator allows: for anything else not even a
     /// name is looked up.
     async fn send(&self, outgoing: Outgoing, project: &ProjectConfig) -> Sent {
-        if project.sandbox && !outgoing.url.is_excepted(&self.allow) {
+        if project.sandbox && !outgoing.destination.url().is_excepted(&self.allow) {
             return unsent(Outcome::Simulated, None);
         }
         // The allow list may have become shorter since the URL was saved.
-        if let Err(refusal) = outgoing.url.judge(&self.allow) {
+        if let Err(refusal) = outgoing.destination.url().judge(&self.allow) {
             let blocked = Outcome::Failed(ErrorClass::BlockedAddress);
             return unsent(blocked, Some(refusal.to_string()));
         }

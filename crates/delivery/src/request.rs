@@ -4,13 +4,12 @@ use crate::echo::Secrets;
 use crate::format::Formatter;
 use crate::sign::Signer;
 use crate::styles::{Sending, Styled};
-use crate::transport::{Outgoing, Permission};
+use crate::transport::{Destination, Outgoing, Permission};
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::time::Duration;
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::{Answer, Trigger};
-use stentor_domain::endpoint_url::EndpointUrl;
 use stentor_domain::header_styles::{HeaderStyle, HeaderStyles};
 use stentor_domain::limits::{ANSWER_BYTES_FAILED_MAX, ANSWER_BYTES_SUCCEEDED_MAX};
 use stentor_store::config::{EndpointConfig, ProjectConfig};
@@ -27,19 +26,22 @@ const SVIX_TIMESTAMP: HeaderName = HeaderName::from_static("svix-timestamp");
 const SVIX_SIGNATURE: HeaderName = HeaderName::from_static("svix-signature");
 /// About as many bytes as the lines of the three headers have, beside the signature.
 const LINES_BYTES: usize = 160;
+/// Headers beside the custom ones and those of [`Names`] that requests commonly have: content type and length, host, agent, loop,
+/// five of style `v1`, two of tracing.
+const OTHERS: usize = 12;
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("Stentor/", env!("CARGO_PKG_VERSION")));
 
 /// What every request to one version of an endpoint, in one version of its project, has in common.
 pub(crate) struct Prepared {
     endpoint_version: i64,
     project_version: i64,
-    url: EndpointUrl,
+    destination: Destination,
     timeout: Duration,
     formatter: Formatter,
     signer: Signer,
     names: Names,
     styled: Option<Styled>,
-    /// Content type, agent and custom headers.
+    /// Content type, agent and custom headers, and empty places for those that every attempt has.
     headers: HeaderMap,
     /// The lines of `headers` that may be kept with an attempt: all but the custom ones.
     lines: String,
@@ -79,6 +81,13 @@ impl Names {
         names
     }
 
+    fn all(&self) -> impl Iterator<Item = &HeaderName> {
+        // In the order in which they are written.
+        [&self.ids, &self.timestamps, &self.signatures]
+            .into_iter()
+            .flatten()
+    }
+
     fn push(&mut self, [id, timestamp, signature]: [HeaderName; 3]) {
         self.ids.push(id);
         self.timestamps.push(timestamp);
@@ -107,9 +116,9 @@ impl Written {
             return;
         };
         for name in others {
-            self.headers.insert(name.clone(), value.clone());
+            self.headers.insert(name, value.clone());
         }
-        self.headers.insert(first.clone(), value);
+        self.headers.insert(first, value);
     }
 }
 
@@ -123,27 +132,33 @@ pub(crate) struct Built {
 impl Prepared {
     pub(crate) fn new(configured: &EndpointConfig, project: &ProjectConfig) -> Self {
         let settings = &configured.endpoint.settings;
-        let mut headers = HeaderMap::new();
+        let custom = settings.custom_headers.pairs();
+        let names = Names::of(&settings.header_styles);
+        // A copy has as many places, so that it need not grow.
+        let mut headers = HeaderMap::with_capacity(custom.len() + 3 * names.ids.len() + OTHERS);
         let mut lines = String::new();
         let formatter = Formatter::new(&configured.endpoint);
         for (name, value) in [(CONTENT_TYPE, formatter.content_type()), (USER_AGENT, AGENT)] {
             note(&mut lines, &name, value.to_str().unwrap_or_default());
             headers.insert(name, value);
         }
-        for (name, value) in settings.custom_headers.pairs() {
+        for (name, value) in custom {
             // They were checked when they were saved.
             if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse()) {
                 headers.insert(name, value);
             }
         }
+        for name in names.all().chain([&WEBHOOK_LOOP]) {
+            headers.insert(name, HeaderValue::from_static(""));
+        }
         Self {
             endpoint_version: configured.version,
             project_version: project.version,
-            url: settings.url.clone(),
+            destination: Destination::new(settings.url.clone()),
             timeout: settings.timeout(),
             formatter,
             signer: Signer::new(&configured.secrets),
-            names: Names::of(&settings.header_styles),
+            names,
             styled: Styled::new(
                 &settings.header_styles,
                 &configured.secrets,
@@ -209,7 +224,7 @@ impl Prepared {
             ANSWER_BYTES_SUCCEEDED_MAX
         };
         let outgoing = Outgoing {
-            url: self.url.clone(),
+            destination: self.destination.clone(),
             headers: written.headers,
             body,
             timeout: self.timeout,

@@ -7,9 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _};
 use http::HeaderName;
 use sha2::Sha256;
-use std::fmt::Write as _;
 use stentor_domain::Timestamp;
 use stentor_domain::header_styles::{HeaderStyle, HeaderStyles};
+use stentor_domain::hex;
 use stentor_domain::limits::SECRETS_VALID_MAX;
 use stentor_domain::secret::{SecretKey, SigningSecret};
 use stentor_domain::signature_prefix::SignaturePrefix;
@@ -96,7 +96,7 @@ impl Styled {
                 HeaderStyle::Organization => organization(&mut newest, put),
                 HeaderStyle::Apps => {
                     let (signature, timestamp) = &self.prefixed;
-                    put(signature, hex("", newest.of_body()));
+                    put(signature, spelled("", newest.of_body()));
                     put(timestamp, sending.now.millis().to_string());
                 }
                 HeaderStyle::V1 => v1(&mut newest, put),
@@ -107,7 +107,7 @@ impl Styled {
                     }
                     put(&STRIPE, value);
                 }
-                HeaderStyle::Github => put(&GITHUB, hex("sha256=", newest.of_body())),
+                HeaderStyle::Github => put(&GITHUB, spelled("sha256=", newest.of_body())),
                 HeaderStyle::Shopify => put(&SHOPIFY, STANDARD.encode(newest.of_body())),
             }
         }
@@ -116,7 +116,7 @@ impl Styled {
 
 fn organization(newest: &mut Macs<'_>, put: &mut impl FnMut(&HeaderName, String)) {
     let event = &newest.sending.claimed.event;
-    put(&SIGNATURE, hex("", newest.of_body()));
+    put(&SIGNATURE, spelled("", newest.of_body()));
     put(&EVENT, event.event_type.as_str().to_owned());
     put(&TIMESTAMP, event.happened_at().iso_millis());
 }
@@ -125,7 +125,7 @@ fn v1(newest: &mut Macs<'_>, put: &mut impl FnMut(&HeaderName, String)) {
     let Sending {
         claimed, timestamp, ..
     } = *newest.sending;
-    put(&SIGNATURE, hex("v1=", newest.of_timestamp_and_body()));
+    put(&SIGNATURE, spelled("v1=", newest.of_timestamp_and_body()));
     put(&TIMESTAMP, timestamp.to_owned());
     put(&EVENT, claimed.event.event_type.as_str().to_owned());
     put(&DELIVERY, claimed.delivery.0.uuid());
@@ -174,7 +174,7 @@ impl<'a> Macs<'a> {
     }
 }
 
-fn hex(prefix: &str, mac: [u8; 32]) -> String {
+fn spelled(prefix: &str, mac: [u8; 32]) -> String {
     let mut text = String::with_capacity(prefix.len() + HEX_CHARACTERS);
     push_hex(&mut text, prefix, mac);
     text
@@ -182,8 +182,5 @@ fn hex(prefix: &str, mac: [u8; 32]) -> String {
 
 fn push_hex(text: &mut String, prefix: &str, mac: [u8; 32]) {
     text.push_str(prefix);
-    for byte in mac {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
+    hex::push(text, &mac);
 }

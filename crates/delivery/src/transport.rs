@@ -3,6 +3,7 @@
 //! - [`Transport`] is what the dispatcher sends through, with [`Outgoing`] and [`Sent`].
 //! - [`HttpTransport`] is the real one: it takes a kept connection or opens a guarded one, sends the request, and reads
 //!   the answer, all under one deadline.
+//! - [`Destination`] is where a request goes.
 //! - `answer` notes what is seen of the answer, so that nothing seen is lost when the deadline passes.
 //!
 //! Never followed, kept or obeyed: redirects, cookies, `Alt-Svc`, content encodings, proxies of the environment.
@@ -11,6 +12,7 @@
 //! is never of the other kind.
 
 mod answer;
+mod destination;
 
 use crate::connect::{Connector, micros};
 use crate::egress::EgressProxy;
@@ -21,9 +23,10 @@ use crate::pool::{Origin, Pool};
 use crate::resolve::Resolve;
 use answer::Seen;
 use bytes::Bytes;
+pub use destination::Destination;
 use futures_util::future::BoxFuture;
-use http::header::{CONTENT_LENGTH, HOST};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use rustls_pki_types::CertificateDer;
@@ -32,7 +35,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use stentor_domain::Clock;
 use stentor_domain::attempt::{ErrorClass, Exchange, Outcome};
-use stentor_domain::endpoint_url::EndpointUrl;
 use stentor_domain::limits::CONNECT_TIMEOUT;
 use tokio::time::timeout;
 
@@ -43,7 +45,7 @@ const TELL_OF_PROXY_EVERY: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct Outgoing {
     /// Where to.
-    pub url: EndpointUrl,
+    pub destination: Destination,
     /// All headers but `host` and `content-length`, which are set here.
     pub headers: HeaderMap,
     /// The payload as it was accepted.
@@ -80,7 +82,7 @@ impl Permission {
 impl fmt::Debug for Outgoing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outgoing")
-            .field("url", &self.url)
+            .field("url", self.destination.url())
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
@@ -185,16 +187,18 @@ impl HttpTransport {
 
     async fn exchange(&self, outgoing: Outgoing, seen: &mut Seen) -> Result<(), Failure> {
         let Outgoing {
-            url,
+            destination,
             headers,
             body,
             keep,
             permission,
             ..
         } = outgoing;
-        let origin = Origin::of(&url);
+        let origin = Origin::of(destination.url());
         let request = post(headers, body);
-        let (mut lease, answer) = self.answer_to(&url, &origin, request, &permission, seen).await?;
+        let (mut lease, answer) = self
+            .answer_to(&destination, &origin, request, &permission, seen)
+            .await?;
 
         let (head, body) = answer.into_parts();
         seen.head(&head, keep);
@@ -210,7 +214,7 @@ impl HttpTransport {
     /// sent, the next or a new one takes its place; where anything was sent, the receiver may have acted on it.
     async fn answer_to(
         &self,
-        url: &EndpointUrl,
+        destination: &Destination,
         origin: &Origin,
         mut request: Request<Body>,
         permission: &Permission,
@@ -218,7 +222,7 @@ impl HttpTransport {
     ) -> Result<(Lease, Response<Incoming>), Failure> {
         while let Some(mut lease) = self.pool.take(origin, self.clock.monotonic()) {
             seen.exchange.address = Some(lease.address());
-            direct(&mut request, url, &lease)?;
+            destination.direct(&mut request, lease.is_http2())?;
             permission.check()?;
             match self.send_over(&mut lease, request, seen).await {
                 Ok(answer) => return Ok((lease, answer)),
@@ -228,12 +232,12 @@ impl HttpTransport {
         seen.exchange.address = None;
         let established = self
             .connector
-            .connect(url, &mut seen.exchange, &mut seen.stage)
+            .connect(destination.url(), &mut seen.exchange, &mut seen.stage)
             .await?;
         let now = self.clock.monotonic();
         let opened = open(established, now).await.map_err(|error| broken(&error))?;
         let mut lease = self.pool.adopt(origin, opened, now);
-        direct(&mut request, url, &lease)?;
+        destination.direct(&mut request, lease.is_http2())?;
         permission.check()?;
         match self.send_over(&mut lease, request, seen).await {
             Ok(answer) => Ok((lease, answer)),
@@ -288,25 +292,6 @@ fn post(mut headers: HeaderMap, body: Bytes) -> Request<Body> {
     *request.method_mut() = Method::POST;
     *request.headers_mut() = headers;
     request
-}
-
-/// Writes the destination into the request, in the way of the connection's version of HTTP.
-fn direct(request: &mut Request<Body>, url: &EndpointUrl, lease: &Lease) -> Result<(), Failure> {
-    let unsendable = |_| Failure::new(ErrorClass::Protocol, "the URL cannot be written into a request");
-    if lease.is_http2() {
-        let uri = Uri::builder()
-            .scheme("https")
-            .authority(url.authority())
-            .path_and_query(url.path_and_query());
-        *request.uri_mut() = uri.build().map_err(unsendable)?;
-        request.headers_mut().remove(HOST);
-    } else {
-        let uri = Uri::builder().path_and_query(url.path_and_query());
-        *request.uri_mut() = uri.build().map_err(unsendable)?;
-        let host = HeaderValue::from_str(url.authority()).map_err(|error| unsendable(error.into()))?;
-        request.headers_mut().insert(HOST, host);
-    }
-    Ok(())
 }
 
 /// The failure of an exchange that broke, or was not HTTP.

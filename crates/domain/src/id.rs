@@ -9,7 +9,7 @@
 //! uuid:  time 48        | 7 | high 12 of n's low 21 | 10 | low 9 of n's low 21 | tag 53
 //! ```
 
-use crate::{Chance, Timestamp};
+use crate::{Chance, Timestamp, hex};
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -53,24 +53,21 @@ impl Id {
 
     /// The UUID in its canonical spelling.
     pub fn uuid(self) -> String {
-        self.uuid_characters().into_iter().map(char::from).collect()
+        text_of(&self.uuid_characters()).to_owned()
     }
 
     /// The characters of the UUID, all of them ASCII. Every event spells several ids: this is ten times as fast as `format!`.
     fn uuid_characters(self) -> [u8; UUID_CHARACTERS] {
-        let mut bits = self.bits();
         let mut characters = [b'-'; UUID_CHARACTERS];
-        for (at, character) in characters.iter_mut().enumerate().rev() {
-            if matches!(at, 8 | 13 | 18 | 23) {
-                continue;
+        let mut rest = characters.as_mut_slice();
+        for (at, byte) in self.bits().to_be_bytes().into_iter().enumerate() {
+            if matches!(at, 4 | 6 | 8 | 10) {
+                // The hyphen that stands there already.
+                rest.split_off_first_mut();
             }
-            *character = match (bits & 0xf).try_into() {
-                Ok(digit @ 0..=9) => b'0' + digit,
-                Ok(digit @ 10..=15) => b'a' + (digit - 10),
-                // Four bits are no more.
-                _ => b'0',
-            };
-            bits >>= 4;
+            if let Some(two) = rest.split_off_mut(..2) {
+                two.copy_from_slice(&hex::of_byte(byte));
+            }
         }
         characters
     }
@@ -161,6 +158,11 @@ impl Ids {
     }
 }
 
+/// The text of characters that are all ASCII.
+fn text_of(characters: &[u8]) -> &str {
+    std::str::from_utf8(characters).unwrap_or_default()
+}
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
         $(#[$doc])*
@@ -186,9 +188,10 @@ macro_rules! ids {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 // In one piece, so that a string is made with one allocation.
                 let mut text = [0; Self::PREFIX.len() + UUID_CHARACTERS];
-                let spelled = Self::PREFIX.bytes().chain(self.0.uuid_characters());
-                text.iter_mut().zip(spelled).for_each(|(to, character)| *to = character);
-                f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+                let (prefix, uuid) = text.split_at_mut(Self::PREFIX.len());
+                prefix.copy_from_slice(Self::PREFIX.as_bytes());
+                uuid.copy_from_slice(&self.0.uuid_characters());
+                f.write_str(text_of(&text))
             }
         }
 

@@ -2,7 +2,7 @@
 //! ([`Timestamp`], [`Clock`]) and chance ([`Chance`]) are handed in, so that every rule can be tested in a line.
 //!
 //! In reading order:
-//! - [`time`], [`chance`], [`id`]: what everything else is named and dated with;
+//! - [`time`], [`chance`], [`id`], [`hex`]: what everything else is named, dated and spelled with;
 //! - [`limits`]: every bound, with its unit in its name;
 //! - [`name`]: event types, uids and display names, and how a bad value is reported ([`name::Invalid`]);
 //! - [`key`]: API keys, their roles, and who acts ([`key::Actor`]);
@@ -29,6 +29,7 @@ pub mod endpoint;
 pub mod endpoint_url;
 pub mod header_styles;
 pub mod health;
+pub mod hex;
 pub mod id;
 pub mod judge;
 pub mod key;

@@ -2,10 +2,10 @@
 
 use crate::key_pair::{KeyPair, KeyPairError};
 use crate::limits::{SECRET_CHARACTERS_MAX, SECRET_CHARACTERS_MIN, WHSEC_BYTES_MAX, WHSEC_BYTES_MIN};
-use crate::{Chance, Timestamp};
+use crate::{Chance, Timestamp, hex};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 const WHSEC_PREFIX: &str = "whsec_";
 const WHSEC_DRAWN_BYTES: usize = 32;
@@ -76,12 +76,9 @@ impl Secret {
     pub fn draw_whs(chance: &dyn Chance) -> Self {
         let mut key = [0; WHS_DRAWN_BYTES];
         chance.fill(&mut key);
-        let hex = key.iter().fold(WHS_PREFIX.to_owned(), |mut text, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
-        Self(hex)
+        let mut text = WHS_PREFIX.to_owned();
+        hex::push(&mut text, &key);
+        Self(text)
     }
 
     /// What it signs with: the key pair of `whsk_`; what follows `whsec_` decoded, where it is base64 of a fitting length;

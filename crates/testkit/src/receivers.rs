@@ -188,7 +188,7 @@ impl Receivers {
     }
 
     fn receive(&self, request: Outgoing) -> (Call, Bytes) {
-        let (url, body) = (request.url.text().to_owned(), request.body.clone());
+        let (url, body) = (request.destination.url().text().to_owned(), request.body.clone());
         let mut state = self.state.lock();
         let beside = state.open.iter().filter(|(other, _)| *other == url);
         let received = Received {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use stentor_delivery::resolve::{Resolve as _, SystemResolver};
-use stentor_delivery::transport::{HttpSettings, HttpTransport, Outgoing, Permission, Transport as _};
+use stentor_delivery::transport::{
+    Destination, HttpSettings, HttpTransport, Outgoing, Permission, Transport as _,
+};
 use stentor_domain::attempt::ErrorClass;
 use stentor_domain::endpoint_url::EndpointUrl;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -280,8 +282,9 @@ async fn a_public_name_that_leads_inside_is_blocked() {
         };
         let transport =
             HttpTransport::new(settings, zone.resolver.clone(), Arc::new(StepClock::default())).unwrap();
+        let url = format!("https://{NAME}:{}/", receiver.address.port());
         let request = Outgoing {
-            url: EndpointUrl::stored(&format!("https://{NAME}:{}/", receiver.address.port())).unwrap(),
+            destination: Destination::new(EndpointUrl::stored(&url).unwrap()),
             headers: http::HeaderMap::new(),
             body: bytes::Bytes::new(),
             timeout: AMPLE,

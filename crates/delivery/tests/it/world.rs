@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use stentor_delivery::guard::Guard;
 use stentor_delivery::resolve::Resolve;
-use stentor_delivery::transport::{HttpSettings, HttpTransport, Outgoing, Permission, Sent, Transport as _};
+use stentor_delivery::transport::{
+    Destination, HttpSettings, HttpTransport, Outgoing, Permission, Sent, Transport as _,
+};
 use stentor_domain::address::AllowList;
 use stentor_domain::attempt::{Answer, ErrorClass, Outcome};
 use stentor_domain::endpoint_url::EndpointUrl;
@@ -125,7 +127,7 @@ impl Sender {
         let mut headers = HeaderMap::new();
         headers.insert("webhook-id", HeaderValue::from_static("msg_1"));
         let request = Outgoing {
-            url: EndpointUrl::stored(url).unwrap(),
+            destination: Destination::new(EndpointUrl::stored(url).unwrap()),
             headers,
             body,
             timeout,
