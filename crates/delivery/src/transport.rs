@@ -18,8 +18,8 @@ use crate::connect::{Connector, micros};
 use crate::egress::EgressProxy;
 use crate::failure::Failure;
 use crate::guard::Guard;
+use crate::pool::Pool;
 use crate::pool::connection::{Body, Lease, open};
-use crate::pool::{Origin, Pool};
 use crate::resolve::Resolve;
 use answer::Seen;
 use bytes::Bytes;
@@ -185,7 +185,8 @@ impl HttpTransport {
         tracing::warn!(detail, "the egress proxy failed; deliveries wait until it works");
     }
 
-    async fn exchange(&self, outgoing: Outgoing, seen: &mut Seen) -> Result<(), Failure> {
+    /// The whole exchange, which began at `started`.
+    async fn exchange(&self, outgoing: Outgoing, started: Duration, seen: &mut Seen) -> Result<(), Failure> {
         let Outgoing {
             destination,
             headers,
@@ -194,10 +195,9 @@ impl HttpTransport {
             permission,
             ..
         } = outgoing;
-        let origin = Origin::of(destination.url());
         let request = post(headers, body);
         let (mut lease, answer) = self
-            .answer_to(&destination, &origin, request, &permission, seen)
+            .answer_to(&destination, request, &permission, started, seen)
             .await?;
 
         let (head, body) = answer.into_parts();
@@ -205,7 +205,8 @@ impl HttpTransport {
         let read_whole = seen.read(body, &mut lease).await;
         if read_whole {
             lease.settle().await;
-            self.pool.give_back(origin, lease, self.clock.monotonic());
+            let now = self.clock.monotonic();
+            self.pool.give_back(destination.origin().clone(), lease, now);
         }
         Ok(())
     }
@@ -215,20 +216,35 @@ impl HttpTransport {
     async fn answer_to(
         &self,
         destination: &Destination,
-        origin: &Origin,
         mut request: Request<Body>,
         permission: &Permission,
+        mut now: Duration,
         seen: &mut Seen,
     ) -> Result<(Lease, Response<Incoming>), Failure> {
-        while let Some(mut lease) = self.pool.take(origin, self.clock.monotonic()) {
+        loop {
+            let (mut lease, is_new) = match self.pool.take(destination.origin(), now) {
+                Some(kept) => (kept, false),
+                None => {
+                    // Boxed: it is rare, and would almost double the future of every exchange.
+                    let lease = Box::pin(self.connect(destination, seen)).await?;
+                    now = self.clock.monotonic();
+                    (lease, true)
+                }
+            };
             seen.exchange.address = Some(lease.address());
             destination.direct(&mut request, lease.is_http2())?;
             permission.check()?;
-            match self.send_over(&mut lease, request, seen).await {
+            match self.send_over(&mut lease, request, now, seen).await {
                 Ok(answer) => return Ok((lease, answer)),
+                Err((failure, _)) if is_new => return Err(failure),
                 Err((failure, unsent)) => request = unsent.ok_or(failure)?,
             }
+            now = self.clock.monotonic();
         }
+    }
+
+    /// Opens a new connection.
+    async fn connect(&self, destination: &Destination, seen: &mut Seen) -> Result<Lease, Failure> {
         seen.exchange.address = None;
         let established = self
             .connector
@@ -236,23 +252,17 @@ impl HttpTransport {
             .await?;
         let now = self.clock.monotonic();
         let opened = open(established, now).await.map_err(|error| broken(&error))?;
-        let mut lease = self.pool.adopt(origin, opened, now);
-        destination.direct(&mut request, lease.is_http2())?;
-        permission.check()?;
-        match self.send_over(&mut lease, request, seen).await {
-            Ok(answer) => Ok((lease, answer)),
-            Err((failure, _)) => Err(failure),
-        }
+        Ok(self.pool.adopt(destination.origin(), opened, now))
     }
 
-    /// Sends the request; what was not sent at all comes back with the failure.
+    /// Sends the request at `started`; what was not sent at all comes back with the failure.
     async fn send_over(
         &self,
         lease: &mut Lease,
         request: Request<Body>,
+        started: Duration,
         seen: &mut Seen,
     ) -> Result<Response<Incoming>, (Failure, Option<Request<Body>>)> {
-        let started = self.clock.monotonic();
         let answer = lease.send(request).await.map_err(|mut error| {
             let unsent = error.take_message();
             (broken(error.error()), unsent)
@@ -269,7 +279,7 @@ impl Transport for HttpTransport {
             let started = self.clock.monotonic();
             let limit = request.timeout;
             let mut seen = Seen::default();
-            let ended = timeout(limit, self.exchange(request, &mut seen)).await;
+            let ended = timeout(limit, self.exchange(request, started, &mut seen)).await;
             let failure = match ended {
                 Ok(ended) => ended.err(),
                 Err(_) => Some(seen.stage.overrun(limit)),

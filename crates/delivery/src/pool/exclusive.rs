@@ -73,11 +73,12 @@ impl Exclusive {
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub(super) async fn send(
+    pub(super) fn send(
         &mut self,
         request: Request<Body>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
-        self.driven.until(self.sender.try_send_request(request)).await
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Body>>>> {
+        // Handed over at once: a future that held it would be the larger by it.
+        self.driven.until(self.sender.try_send_request(request))
     }
 
     /// Gives what comes of the answer's body; `next` waits for it.

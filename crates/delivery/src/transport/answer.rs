@@ -104,7 +104,10 @@ impl Seen {
 
 /// The header lines, `name: value` with a line feed after each, and whether they had to be cut.
 fn header_lines(headers: &HeaderMap) -> (String, bool) {
-    let mut lines = String::new();
+    let long = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 3);
+    let mut lines = String::with_capacity(long.sum::<usize>().min(ANSWER_HEADER_BYTES_MAX));
     for (name, value) in headers {
         lines.push_str(name.as_str());
         lines.push_str(": ");

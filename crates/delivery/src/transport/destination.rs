@@ -1,6 +1,7 @@
 //! Where a request goes, and how that is written into it.
 
 use crate::failure::Failure;
+use crate::pool::Origin;
 use http::header::HOST;
 use http::{HeaderValue, Request, Uri};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ pub struct Destination(Arc<Parts>);
 
 struct Parts {
     url: EndpointUrl,
+    origin: Origin,
     /// `None` for a URL that HTTP has no way to write.
     written: Option<Written>,
 }
@@ -29,12 +31,18 @@ impl Destination {
     /// The destination that `url` names.
     pub fn new(url: EndpointUrl) -> Self {
         let written = Written::of(&url).ok();
-        Self(Arc::new(Parts { url, written }))
+        let origin = Origin::of(&url);
+        Self(Arc::new(Parts { url, origin, written }))
     }
 
     /// Its URL.
     pub fn url(&self) -> &EndpointUrl {
         &self.0.url
+    }
+
+    /// Where connections to it lead.
+    pub(super) fn origin(&self) -> &Origin {
+        &self.0.origin
     }
 
     /// Writes it into a request, in the way of the connection's version of HTTP.
