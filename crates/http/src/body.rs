@@ -30,8 +30,8 @@ pub const BODY_READ_MAX: Duration = Duration::from_secs(30);
 
 /// How large and how slow a body may be.
 ///
-/// A route that takes larger bodies says so with a layer, `axum::Extension(BodyLimits { .. })`, which
-/// [`JsonBytes`] reads.
+/// A route that takes larger bodies says so to [`read_json`], or with a layer, `axum::Extension(BodyLimits { .. })`,
+/// which [`JsonBytes`] reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyLimits {
     /// Bytes of content; one more is 413.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::Router;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -16,12 +15,12 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
-use super::PeerAddr;
 use super::conduct::Standing;
 use super::exchange::carry_out;
 use super::limits::{HEAD_BYTES_FLOOR, ListenLimits};
 use super::seat::Seat;
 use super::socket::Socket;
+use super::{Answers, PeerAddr};
 
 /// How long, and how many bytes, a refused client may go on sending before the socket is closed in its face.
 const LINGER_MAX: Duration = Duration::from_secs(2);
@@ -30,15 +29,15 @@ const LINGER_READ_BYTES: usize = 16 * 1024;
 
 /// What every connection of a listener needs, made once.
 #[derive(Debug)]
-pub(super) struct Host {
-    pub(super) router: Router,
+pub(super) struct Host<S> {
+    front: S,
     hyper: Builder<TokioExecutor>,
 }
 
-impl Host {
-    pub(super) fn new(router: Router, limits: &ListenLimits) -> Self {
+impl<S: Answers> Host<S> {
+    pub(super) fn new(front: S, limits: &ListenLimits) -> Self {
         Host {
-            router,
+            front,
             hyper: hyper_builder(limits),
         }
     }
@@ -73,7 +72,7 @@ fn hyper_builder(limits: &ListenLimits) -> Builder<TokioExecutor> {
 
 /// Serves one connection to its end. `stopping` turns true when the listener wants it to finish.
 pub(super) async fn serve(
-    host: Arc<Host>,
+    host: Arc<Host<impl Answers>>,
     stream: TcpStream,
     peer: PeerAddr,
     seat: Arc<Seat>,
@@ -99,14 +98,14 @@ pub(super) async fn serve(
 
 /// Lets hyper speak until the client, hyper, or the conduct ends it; gives the reason.
 async fn converse(
-    host: &Host,
+    host: &Host<impl Answers>,
     stream: TcpStream,
     peer: PeerAddr,
     seat: &Arc<Seat>,
     mut stopping: watch::Receiver<bool>,
 ) -> &'static str {
     let service = service_fn(|request: Request<Incoming>| {
-        let answer = carry_out(&host.router, seat, peer, request);
+        let answer = carry_out(&host.front, seat, peer, request);
         async { Ok::<_, Infallible>(answer.await) }
     });
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(seat)));

@@ -1,4 +1,4 @@
-//! One request and its answer: the router is called, a panic becomes a 500, and both bodies are watched to their ends.
+//! One request and its answer: it is handed to the front, a panic becomes a 500, and both bodies are watched to their ends.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -16,30 +15,32 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
-use super::PeerAddr;
 use super::seat::{Exchange, Seat};
+use super::{Answers, PeerAddr};
 use crate::problem::Problem;
 
 /// Carries out one request. It counts as in flight from this call on, even before the future is polled.
-pub(super) fn carry_out(
-    router: &Router,
+pub(super) fn carry_out<S: Answers>(
+    front: &S,
     seat: &Arc<Seat>,
     peer: PeerAddr,
     mut request: Request<Incoming>,
-) -> impl Future<Output = http::Response<AnswerBody>> + use<> {
+) -> impl Future<Output = http::Response<AnswerBody>> + use<S> {
     let version = request.version();
     let (exchange, may_run) = seat.request_began(version == Version::HTTP_2);
     request.extensions_mut().insert(peer);
-    let request = request.map(|incoming| AskedBody {
-        incoming,
-        ended: false,
-        // An HTTP/2 stream that is not read to its end is reset; its connection goes on.
-        seat: (version < Version::HTTP_2).then(|| Arc::clone(seat)),
+    let request = request.map(|incoming| {
+        Body::new(AskedBody {
+            incoming,
+            ended: false,
+            // An HTTP/2 stream that is not read to its end is reset; its connection goes on.
+            seat: (version < Version::HTTP_2).then(|| Arc::clone(seat)),
+        })
     });
-    let router = router.clone();
+    let front = front.clone();
     async move {
         let response = if may_run {
-            call(router, request).await
+            call(front, request).await
         } else {
             refuse()
         };
@@ -47,12 +48,12 @@ pub(super) fn carry_out(
     }
 }
 
-/// Calls the router. A panic in a handler is answered with 500 and costs nobody else anything: the connection and
+/// Calls the front. A panic in a handler is answered with 500 and costs nobody else anything: the connection and
 /// the process live on. What the panic said may quote what it was handling, and is left to the panic hook.
-async fn call(router: Router, request: Request<AskedBody>) -> Response {
+async fn call(front: impl Answers, request: Request<Body>) -> Response {
     // Neither clone copies any text.
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let mut answer = pin!(router.oneshot(request));
+    let mut answer = pin!(front.oneshot(request));
     let caught =
         std::future::poll_fn(
             |cx| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
