@@ -70,14 +70,18 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// What answers requests, and always is ready to. A copy of it answers each.
+/// What answers requests: always ready, so that nobody asks it, and each request has a copy of it.
 pub trait Answers:
-    Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+    Service<Request, Response = Response, Error = Infallible, Future: Send + Unpin>
+    + Clone
+    + Send
+    + Sync
+    + 'static
 {
 }
 
 impl<T> Answers for T where
-    T: Service<Request, Response = Response, Error = Infallible, Future: Send>
+    T: Service<Request, Response = Response, Error = Infallible, Future: Send + Unpin>
         + Clone
         + Send
         + Sync

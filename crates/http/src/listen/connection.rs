@@ -1,6 +1,5 @@
 //! One connection: hyper speaks, [`super::conduct`] sets the time, and the roster or a stop may end it.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -104,10 +103,7 @@ async fn converse(
     seat: &Arc<Seat>,
     mut stopping: watch::Receiver<bool>,
 ) -> &'static str {
-    let service = service_fn(|request: Request<Incoming>| {
-        let answer = carry_out(&host.front, seat, peer, request);
-        async { Ok::<_, Infallible>(answer.await) }
-    });
+    let service = service_fn(|request: Request<Incoming>| carry_out(&host.front, seat, peer, request));
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(seat)));
     let mut connection = Box::pin(host.hyper.serve_connection(socket, service));
     // A listener that is gone without a word wants its connections to finish, too.
@@ -134,7 +130,8 @@ async fn converse(
                     connection.as_mut().graceful_shutdown();
                 }
                 Standing::Until(deadline) => {
-                    if timer.deadline() != deadline {
+                    // Each request moves the deadline, mostly away: a timer that fires too early is set anew then.
+                    if deadline < timer.deadline() || timer.is_elapsed() {
                         timer.as_mut().reset(deadline);
                     }
                     if timer.as_mut().poll(cx).is_pending() {
