@@ -44,7 +44,11 @@ async fn only_the_hosts_that_the_operator_named_are_answered_for() {
         assert_eq!(status(&world, request).await, expected, "{host}");
     }
     assert_eq!(status(&world, Request::get("/v1/tenants")).await, 421);
-    assert_eq!(status(&world, Request::get("/healthz")).await, 200);
+    let nowhere = Request::get("/nothing").header("host", "example.com");
+    assert_eq!(status(&world, nowhere).await, 421);
+    for path in ["/healthz", "/healthz/"] {
+        assert_eq!(status(&world, Request::get(path)).await, 200, "{path}");
+    }
 }
 
 #[tokio::test]
