@@ -44,6 +44,16 @@ impl<T> Reply<T> {
 }
 
 impl Hot {
+    /// Its place among those that are written together: tables grow at their ends where keys come in their order, and in the
+    /// middle of full pages where they do not. Records come first: they are no more than what is in flight.
+    pub(crate) fn place(&self) -> (u8, i64) {
+        match self {
+            Self::Finish(finish, _) => (0, finish.delivery.n()),
+            Self::Claim(..) | Self::Release(..) | Self::Cancel(..) => (1, 0),
+            Self::Accept(accept, _) => (2, accept.events.first().map_or(0, |event| event.id.n())),
+        }
+    }
+
     /// Rows and bytes that it writes, about.
     pub(crate) fn size(&self) -> (usize, usize) {
         match self {

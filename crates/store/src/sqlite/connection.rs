@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a connection waits for another one's lock. Only checkpoints and backups ever hold one.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements that a connection keeps prepared.
 const STATEMENTS_KEPT: usize = 128;
+/// Bytes of a page of a new file.
+pub(super) const PAGE_BYTES: u32 = 4 * 1024;
 /// Page cache of the writer, in KiB; readers use SQLite's default of 2 MiB.
 const WRITER_CACHE_KIB: i64 = 8 * 1024;
 
@@ -20,8 +22,9 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
     if pages == 0 {
-        // Takes effect only before the first table is made: purged space is given back page by page. Later it would still
+        // Both take effect only before the first table is made: purged space is given back page by page. Later it would still
         // write, and a database that turns out to be too new must be left as it is.
+        connection.pragma_update(None, "page_size", PAGE_BYTES)?;
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
