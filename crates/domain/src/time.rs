@@ -1,5 +1,7 @@
 //! Instants and who tells them.
 
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
 use std::fmt;
 use std::time::Duration;
 
@@ -66,21 +68,55 @@ impl Timestamp {
 
     /// ISO 8601 in UTC with milliseconds, as most contracts show it: `2024-01-01T00:00:00.000Z`.
     pub fn iso_millis(self) -> String {
-        self.render(".%3f")
+        let time = self.civil();
+        let mut text = to_the_second(time);
+        text.push('.');
+        push_digits(&mut text, time.millisecond(), 3);
+        text.push('Z');
+        text
     }
 
     /// ISO 8601 in UTC with whole seconds, as the published endpoint resource shows it: `2024-01-01T00:00:00Z`.
     pub fn iso_seconds(self) -> String {
-        self.render("")
+        let mut text = to_the_second(self.civil());
+        text.push('Z');
+        text
     }
 
-    fn render(self, fraction: &str) -> String {
+    fn civil(self) -> DateTime {
         let (least, most) = (jiff::Timestamp::MIN, jiff::Timestamp::MAX);
         let micros = self.0.clamp(least.as_microsecond(), most.as_microsecond());
         let instant = jiff::Timestamp::from_microsecond(micros).unwrap_or_default();
-        instant
-            .strftime(&format!("%Y-%m-%dT%H:%M:%S{fraction}Z"))
-            .to_string()
+        Offset::UTC.to_datetime(instant)
+    }
+}
+
+/// Written digit by digit: each event that is accepted shows an instant, and a formatter that reads a pattern first costs
+/// as much as the rest of the answer.
+fn to_the_second(time: DateTime) -> String {
+    let mut text = String::with_capacity("-2024-01-01T00:00:00.000Z".len());
+    match time.year() {
+        year @ 0.. => push_digits(&mut text, year, 4),
+        before @ ..0 => text.push_str(&format!("{before:04}")),
+    }
+    for (before, part) in [
+        ('-', time.month()),
+        ('-', time.day()),
+        ('T', time.hour()),
+        (':', time.minute()),
+        (':', time.second()),
+    ] {
+        text.push(before);
+        push_digits(&mut text, part.into(), 2);
+    }
+    text
+}
+
+/// The last `count` decimal digits of a number that is not negative.
+fn push_digits(text: &mut String, number: i16, count: u32) {
+    for place in (0..count).rev() {
+        let digit = u8::try_from(number / 10_i16.pow(place) % 10).unwrap_or(0);
+        text.push(char::from(b'0' + digit));
     }
 }
 
@@ -110,6 +146,29 @@ mod tests {
         assert_eq!(t.iso_seconds(), "2024-01-01T00:00:00Z");
         assert_eq!(Timestamp::parse_iso("2024-01-01T01:00:00.123456+01:00"), Some(t));
         assert_eq!(Timestamp::parse_iso("yesterday"), None);
+    }
+
+    /// As a general formatter writes it.
+    fn formatted(t: Timestamp, pattern: &str) -> String {
+        let (least, most) = (jiff::Timestamp::MIN, jiff::Timestamp::MAX);
+        let micros = t.0.clamp(least.as_microsecond(), most.as_microsecond());
+        let instant = jiff::Timestamp::from_microsecond(micros).unwrap_or_default();
+        instant.strftime(pattern).to_string()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn an_instant_is_written_as_a_general_formatter_does(
+            micros in proptest::prop_oneof![
+                proptest::prelude::any::<i64>(),
+                -400_000_000_000_000_000..400_000_000_000_000_000_i64,
+                -2_000_000..2_000_000_i64,
+            ]
+        ) {
+            let t = Timestamp::from_micros(micros);
+            proptest::prop_assert_eq!(t.iso_millis(), formatted(t, "%Y-%m-%dT%H:%M:%S.%3fZ"));
+            proptest::prop_assert_eq!(t.iso_seconds(), formatted(t, "%Y-%m-%dT%H:%M:%SZ"));
+        }
     }
 
     #[test]

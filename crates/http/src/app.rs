@@ -1,18 +1,8 @@
-//! What every handler is given, and the router of all contracts.
+//! What every handler is given.
 
 use crate::attempts_at_keys::AttemptsAtKeys;
-use crate::dialect;
-use crate::openapi;
 use crate::paging::{self, Cursors};
-use crate::problem::{Problem, with_fallbacks};
 use crate::rate_limit::{RateLimits, RequestQuotas};
-use crate::webhook_loop;
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::middleware::{self, Next};
-use axum::response::Response;
-use http::header::HOST;
-use http::{StatusCode, Uri};
 use ipnet::IpNet;
 use std::fmt::Display;
 use std::num::NonZeroU32;
@@ -20,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use stentor_engine::Engine;
 use stentor_store::authenticator::Authenticator;
-use tower::ServiceExt as _;
 
 /// What an operator may set about HTTP.
 #[derive(Clone, Debug, Default)]
@@ -93,82 +82,5 @@ impl App {
 
     pub(crate) fn is_ready(&self) -> bool {
         self.0.ready.load(Ordering::Relaxed)
-    }
-}
-
-/// The router of all contracts. A trailing slash never matters.
-pub fn router(app: App) -> Router {
-    let mut routes = Router::new();
-    for dialect in dialect::ALL {
-        let (contract, document) = dialect.serve(&app);
-        routes = routes.merge(contract);
-        for path in dialect.documents {
-            routes = routes.route(path, openapi::serve(&document));
-        }
-    }
-    let mut routes =
-        with_fallbacks(routes).fallback(async |uri: Uri| dialect::refuse(uri.path(), Problem::not_found()));
-    if !app.settings().public_hosts.is_empty() {
-        routes = routes.layer(middleware::from_fn_with_state(app.clone(), check_host));
-    }
-    let routes = routes
-        .layer(middleware::from_fn(webhook_loop::check))
-        .with_state(app);
-    let without_slash = routes.clone();
-    // Asked only for paths that no route has, so that the others pay nothing.
-    routes.fallback(move |request: Request| retry_without_slash(without_slash, request))
-}
-
-async fn retry_without_slash(routes: Router, mut request: Request) -> Response {
-    let path = request.uri().path();
-    let shorter = path.trim_end_matches('/');
-    if shorter.is_empty() || shorter.len() == path.len() {
-        return dialect::refuse(path, Problem::not_found());
-    }
-    let target = match request.uri().query() {
-        Some(query) => format!("{shorter}?{query}"),
-        None => shorter.to_owned(),
-    };
-    // Scheme and authority stay: on HTTP/2 they alone name the host.
-    let mut parts = request.uri().clone().into_parts();
-    parts.path_and_query = target.try_into().ok();
-    let Ok(target) = Uri::from_parts(parts) else {
-        return dialect::refuse(request.uri().path(), Problem::not_found());
-    };
-    *request.uri_mut() = target;
-    match routes.oneshot(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
-    }
-}
-
-/// Where the operator named this server's hosts, a request for another one is refused: a page that rebinds its own name
-/// to our address gets nowhere. Health checks and
-/// the collection of metrics come by address.
-async fn check_host(State(app): State<App>, request: Request, next: Next) -> Response {
-    if matches!(request.uri().path(), "/healthz" | "/readyz" | "/metrics") {
-        return next.run(request).await;
-    }
-    let host = request
-        .headers()
-        .get(HOST)
-        .and_then(|host| host.to_str().ok())
-        .or(request.uri().host());
-    let name = host.map(|host| without_port(host).to_ascii_lowercase());
-    if name.is_some_and(|name| app.settings().public_hosts.contains(&name)) {
-        next.run(request).await
-    } else {
-        let detail =
-            "This server does not answer for that host; the operator names its hosts with --public-host.";
-        let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, "unknown_host", detail);
-        dialect::refuse(request.uri().path(), problem)
-    }
-}
-
-/// The host before its port. The colons inside an IPv6 address's brackets begin none.
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if !port.ends_with(']') => name,
-        _ => host,
     }
 }

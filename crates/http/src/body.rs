@@ -10,6 +10,9 @@
 //!
 //! The bytes are handed on as received. Whether they are JSON is the routes' question; here only the label is judged.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -30,8 +33,8 @@ pub const BODY_READ_MAX: Duration = Duration::from_secs(30);
 
 /// How large and how slow a body may be.
 ///
-/// A route that takes larger bodies says so with a layer, `axum::Extension(BodyLimits { .. })`, which
-/// [`JsonBytes`] reads.
+/// A route that takes larger bodies says so to [`read_json`], or with a layer, `axum::Extension(BodyLimits { .. })`,
+/// which [`JsonBytes`] reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyLimits {
     /// Bytes of content; one more is 413.
@@ -90,7 +93,12 @@ pub async fn read_json(headers: &HeaderMap, body: Body, limits: BodyLimits) -> R
     if !content_is_json(headers) {
         return Err(Problem::unsupported_media_type());
     }
-    tokio::time::timeout(limits.read_max, collect(body, declared, limits.bytes_max))
+    let mut whole = pin!(collect(body, declared, limits.bytes_max));
+    // Most bodies come with their heads, and need no timer.
+    if let Poll::Ready(whole) = poll_fn(|cx| Poll::Ready(whole.as_mut().poll(cx))).await {
+        return whole;
+    }
+    tokio::time::timeout(limits.read_max, whole)
         .await
         .unwrap_or_else(|_| Err(Problem::request_timeout(limits.read_max)))
 }
@@ -164,9 +172,11 @@ fn content_is_json(headers: &HeaderMap) -> bool {
     let Some((kind, subtype)) = parts.next().and_then(|media| media.split_once('/')) else {
         return false;
     };
-    let subtype = subtype.to_ascii_lowercase();
-    let named = kind.eq_ignore_ascii_case("application") && subtype == "json";
-    let suffixed = !kind.is_empty() && subtype.strip_suffix("+json").is_some_and(|name| !name.is_empty());
+    let named = kind.eq_ignore_ascii_case("application") && subtype.eq_ignore_ascii_case("json");
+    let suffixed = !kind.is_empty()
+        && subtype
+            .rsplit_once('+')
+            .is_some_and(|(name, suffix)| !name.is_empty() && suffix.eq_ignore_ascii_case("json"));
     (named || suffixed) && parts.all(parameter_is_fine)
 }
 

@@ -33,9 +33,16 @@ pub(crate) struct Authenticated {
     pub(crate) address: Option<IpAddr>,
 }
 
-/// Finds out who sends a request, once: the answer stays with the request, so that whoever asks again, after a layer has,
-/// neither hashes the key nor counts a failure twice.
+/// Finds out who sends a request and notes it there, so that whoever asks again, after a layer has, neither hashes the key
+/// nor counts a failure twice.
 pub(crate) fn authenticate(parts: &mut Parts, app: &App) -> Result<Authenticated, Problem> {
+    let authenticated = authenticated(parts, app)?;
+    parts.extensions.insert(authenticated.clone());
+    Ok(authenticated)
+}
+
+/// Who sends a request, as it was noted or as its head says now.
+fn authenticated(parts: &Parts, app: &App) -> Result<Authenticated, Problem> {
     if let Some(known) = parts.extensions.get::<Authenticated>() {
         return Ok(known.clone());
     }
@@ -44,12 +51,10 @@ pub(crate) fn authenticate(parts: &mut Parts, app: &App) -> Result<Authenticated
         Some(text) => app.engine().authenticate(text),
         None => None,
     };
-    let Some(key) = key else {
-        return Err(unauthenticated(app, address));
-    };
-    let authenticated = Authenticated { key, address };
-    parts.extensions.insert(authenticated.clone());
-    Ok(authenticated)
+    match key {
+        Some(key) => Ok(Authenticated { key, address }),
+        None => Err(unauthenticated(app, address)),
+    }
 }
 
 /// An authenticated request: who calls, and its idempotency key, if it has one.
@@ -70,7 +75,8 @@ impl FromRequestParts<App> for Call {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let Authenticated { key, address } = authenticate(parts, app)?;
+        // Not noted: a handler is the last to ask.
+        let Authenticated { key, address } = authenticated(parts, app)?;
         let (mut project_named, mut tenant_named) = (None, header_text(&parts.headers, &X_TENANT)?);
         for (name, value) in url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
             match &*name {

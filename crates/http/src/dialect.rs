@@ -9,6 +9,8 @@ mod organization;
 mod subscriptions;
 mod v1;
 
+pub(crate) use v1::{PUBLISH_PATH, publish};
+
 use crate::app::App;
 use crate::problem::Problem;
 use axum::Router;
@@ -18,6 +20,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use serde_json::Value;
+use std::pin::Pin;
 use tower::util::MapResponseLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -29,6 +32,9 @@ pub(crate) const ALL: [Dialect; 4] = [
     apps::DIALECT,
     subscriptions::DIALECT,
 ];
+
+/// An answer that a handler is making, in the box that it made for itself.
+pub(crate) type Handling = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 /// How a contract says no: status and JSON.
 pub(crate) type Refusal = fn(&Problem) -> (StatusCode, Bytes);

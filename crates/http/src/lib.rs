@@ -3,7 +3,8 @@
 //! In reading order:
 //! - [`listen`]: from sockets to requests, everything bounded in size, count and time;
 //! - [`body`], [`problem`]: reading a body, and how this server says no;
-//! - [`app`]: what every handler is given, and the router of all contracts;
+//! - [`front`]: what every request passes, and the router of all contracts;
+//! - [`app`]: what every handler is given;
 //! - [`call`], [`attempts_at_keys`]: who calls: authentication, idempotency keys, and guessers slowed down;
 //! - [`refusals`]: every refusal of the engine, once for all contracts;
 //! - [`rate_limit`]: how often a key may ask, contract by contract;
@@ -14,6 +15,7 @@
 
 pub mod app;
 pub mod body;
+pub mod front;
 pub mod listen;
 pub mod problem;
 pub mod rate_limit;
@@ -27,5 +29,6 @@ mod paging;
 mod refusals;
 mod webhook_loop;
 
-pub use app::{App, AppSettings, router};
+pub use app::{App, AppSettings};
+pub use front::Front;
 pub use rate_limit::RequestQuotas;

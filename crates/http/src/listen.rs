@@ -1,4 +1,4 @@
-//! The listener: between a TCP socket and the router, and the only thing that decides who may keep a connection.
+//! The listener: between a TCP socket and what answers requests, and the only thing that decides who may keep a connection.
 //!
 //! Who does what, in reading order:
 //! - [`bind`] and [`serve`]: the listening socket, the accept loop, and the stop.
@@ -26,15 +26,18 @@ mod roster;
 mod seat;
 mod socket;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
+use tower::Service;
 
 pub use limits::{HEAD_BYTES_FLOOR, HEADERS_MAX, Http2Limits, ListenLimits};
 
@@ -67,7 +70,26 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves `router` on `listener` until `stop` completes; then stops gracefully.
+/// What answers requests: always ready, so that nobody asks it, and each request has a copy of it.
+pub trait Answers:
+    Service<Request, Response = Response, Error = Infallible, Future: Send + Unpin>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<T> Answers for T where
+    T: Service<Request, Response = Response, Error = Infallible, Future: Send + Unpin>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// Lets `front` answer on `listener` until `stop` completes; then stops gracefully.
 ///
 /// A graceful stop closes the listening socket, closes idle connections, tells the others to finish (`Connection:
 /// close`, GOAWAY), and waits until they have. `grace` is awaited only then: when it completes first, what is left is
@@ -77,7 +99,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// longest, and is tried again when one is closed, or after a wait that grows up to a second.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    front: impl Answers,
     limits: ListenLimits,
     stop: impl Future<Output = ()>,
     grace: impl Future<Output = ()>,
@@ -87,7 +109,7 @@ pub async fn serve(
     {
         let mut stop = pin!(stop);
         let limits = Arc::new(limits);
-        let host = Arc::new(Host::new(router, &limits));
+        let host = Arc::new(Host::new(front, &limits));
         let roster = Roster::new(limits.connections_max);
         let mut episode = Episode::default();
         loop {

@@ -7,14 +7,10 @@
 //!   send again what has a count already.
 //! - A value that is no number is refused rather than taken for none: nothing but a loop that nobody counts would come of it.
 
-use crate::dialect;
 use crate::problem::Problem;
-use axum::extract::{FromRequestParts, Request};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::extract::Request;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, StatusCode};
-use std::convert::Infallible;
 use stentor_domain::limits::LOOPS_MAX;
 
 const WEBHOOK_LOOP: HeaderName = HeaderName::from_static("webhook-loop");
@@ -25,24 +21,20 @@ const PUBLISHING: [&str; 2] = ["/v1/events", "/v1/events/batch"];
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Loops(pub(crate) u8);
 
-impl<S: Send + Sync> FromRequestParts<S> for Loops {
-    type Rejection = Infallible;
-
+impl Loops {
     /// What [`check`] has found.
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get().copied().unwrap_or_default())
+    pub(crate) fn of(parts: &Parts) -> Self {
+        parts.extensions.get().copied().unwrap_or_default()
     }
 }
 
-/// Lets a request go on unless it is part of a loop.
-pub(crate) async fn check(mut request: Request, next: Next) -> Response {
+/// Refuses a request that is part of a loop, and notes with another how many webhooks led to it.
+pub(crate) fn check(request: &mut Request) -> Result<(), Problem> {
     if *request.method() == Method::POST && request.headers().contains_key(WEBHOOK_LOOP) {
-        match judged(&request) {
-            Ok(loops) => request.extensions_mut().insert(loops),
-            Err(problem) => return dialect::refuse(request.uri().path(), problem),
-        };
+        let loops = judged(request)?;
+        request.extensions_mut().insert(loops);
     }
-    next.run(request).await
+    Ok(())
 }
 
 fn judged(request: &Request) -> Result<Loops, Problem> {

@@ -21,7 +21,7 @@ use stentor_domain::key::KeyText;
 use stentor_domain::{Chance, Clock};
 use stentor_engine::{Engine, Settings, jobs};
 use stentor_http::listen::{self, ListenLimits};
-use stentor_http::{App, AppSettings};
+use stentor_http::{App, AppSettings, Front};
 use stentor_store::{Options, Purpose, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -113,7 +113,7 @@ impl Node {
         let grace = config.shutdown_grace;
         let serving = listen::serve(
             listener,
-            stentor_http::router(app.clone()),
+            Front::new(app.clone()),
             limits,
             stopped(listening_stopped),
             async move { wait(grace).await },

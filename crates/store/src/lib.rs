@@ -234,8 +234,9 @@ impl Store {
                 .add(u64::try_from(new).unwrap_or(0));
         }
         if let (Accepted::Stale, Engine::Postgres(postgres)) = (&accepted, &self.0.engine) {
-            // There the snapshot follows after the commit, and to match against the same one again would be in vain.
-            postgres.catch_up().await?;
+            // There the snapshot follows after the commit, and to match against the same one again would be in vain. In a
+            // box of its own, as it is rare and large, and every accept would have to have room for it.
+            Box::pin(postgres.catch_up()).await?;
         }
         Ok(accepted)
     }

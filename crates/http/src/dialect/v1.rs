@@ -23,6 +23,8 @@ mod tenants;
 mod test_send;
 mod webhooks;
 
+pub(crate) use events::{PATH as PUBLISH_PATH, publish_directly as publish};
+
 use super::Dialect;
 use crate::app::App;
 use crate::openapi;
@@ -69,7 +71,7 @@ fn routes(app: &App) -> OpenApiRouter<App> {
         .merge(projects::routes())
         .merge(keys::routes())
         .merge(tenants::routes())
-        .merge(events::routes(app))
+        .merge(events::routes())
         .merge(endpoints::routes())
         .merge(endpoints::operational::routes(
             app.engine().settings().payload_bytes_max,

@@ -1,11 +1,9 @@
 //! One connection: hyper speaks, [`super::conduct`] sets the time, and the roster or a stop may end it.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::Router;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -16,12 +14,12 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
-use super::PeerAddr;
 use super::conduct::Standing;
 use super::exchange::carry_out;
 use super::limits::{HEAD_BYTES_FLOOR, ListenLimits};
 use super::seat::Seat;
 use super::socket::Socket;
+use super::{Answers, PeerAddr};
 
 /// How long, and how many bytes, a refused client may go on sending before the socket is closed in its face.
 const LINGER_MAX: Duration = Duration::from_secs(2);
@@ -30,15 +28,15 @@ const LINGER_READ_BYTES: usize = 16 * 1024;
 
 /// What every connection of a listener needs, made once.
 #[derive(Debug)]
-pub(super) struct Host {
-    pub(super) router: Router,
+pub(super) struct Host<S> {
+    front: S,
     hyper: Builder<TokioExecutor>,
 }
 
-impl Host {
-    pub(super) fn new(router: Router, limits: &ListenLimits) -> Self {
+impl<S: Answers> Host<S> {
+    pub(super) fn new(front: S, limits: &ListenLimits) -> Self {
         Host {
-            router,
+            front,
             hyper: hyper_builder(limits),
         }
     }
@@ -73,7 +71,7 @@ fn hyper_builder(limits: &ListenLimits) -> Builder<TokioExecutor> {
 
 /// Serves one connection to its end. `stopping` turns true when the listener wants it to finish.
 pub(super) async fn serve(
-    host: Arc<Host>,
+    host: Arc<Host<impl Answers>>,
     stream: TcpStream,
     peer: PeerAddr,
     seat: Arc<Seat>,
@@ -99,16 +97,13 @@ pub(super) async fn serve(
 
 /// Lets hyper speak until the client, hyper, or the conduct ends it; gives the reason.
 async fn converse(
-    host: &Host,
+    host: &Host<impl Answers>,
     stream: TcpStream,
     peer: PeerAddr,
     seat: &Arc<Seat>,
     mut stopping: watch::Receiver<bool>,
 ) -> &'static str {
-    let service = service_fn(|request: Request<Incoming>| {
-        let answer = carry_out(&host.router, seat, peer, request);
-        async { Ok::<_, Infallible>(answer.await) }
-    });
+    let service = service_fn(|request: Request<Incoming>| carry_out(&host.front, seat, peer, request));
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(seat)));
     let mut connection = Box::pin(host.hyper.serve_connection(socket, service));
     // A listener that is gone without a word wants its connections to finish, too.
@@ -135,7 +130,8 @@ async fn converse(
                     connection.as_mut().graceful_shutdown();
                 }
                 Standing::Until(deadline) => {
-                    if timer.deadline() != deadline {
+                    // Each request moves the deadline, mostly away: a timer that fires too early is set anew then.
+                    if deadline < timer.deadline() || timer.is_elapsed() {
                         timer.as_mut().reset(deadline);
                     }
                     if timer.as_mut().poll(cx).is_pending() {

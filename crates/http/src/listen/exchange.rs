@@ -1,12 +1,12 @@
-//! One request and its answer: the router is called, a panic becomes a 500, and both bodies are watched to their ends.
+//! One request and its answer: it is handed to the front, a panic becomes a 500, and both bodies are watched to their ends.
 
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -14,61 +14,69 @@ use http::header::CONNECTION;
 use http::{HeaderValue, Request, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use tower::ServiceExt as _;
 
-use super::PeerAddr;
 use super::seat::{Exchange, Seat};
+use super::{Answers, PeerAddr};
 use crate::problem::Problem;
 
 /// Carries out one request. It counts as in flight from this call on, even before the future is polled.
-pub(super) fn carry_out(
-    router: &Router,
+///
+/// A panic in a handler is answered with 500 and costs nobody else anything: the connection and the process live on. What
+/// the panic said may quote what it was handling, and is left to the panic hook.
+pub(super) fn carry_out<S: Answers>(
+    front: &S,
     seat: &Arc<Seat>,
     peer: PeerAddr,
     mut request: Request<Incoming>,
-) -> impl Future<Output = http::Response<AnswerBody>> + use<> {
+) -> impl Future<Output = Result<http::Response<AnswerBody>, Infallible>> + use<S> {
     let version = request.version();
+    // Neither clone copies any text.
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     let (exchange, may_run) = seat.request_began(version == Version::HTTP_2);
     request.extensions_mut().insert(peer);
-    let request = request.map(|incoming| AskedBody {
-        incoming,
-        ended: false,
-        // An HTTP/2 stream that is not read to its end is reset; its connection goes on.
-        seat: (version < Version::HTTP_2).then(|| Arc::clone(seat)),
+    let request = request.map(|incoming| {
+        Body::new(AskedBody {
+            incoming,
+            ended: false,
+            // An HTTP/2 stream that is not read to its end is reset; its connection goes on.
+            seat: (version < Version::HTTP_2).then(|| Arc::clone(seat)),
+        })
     });
-    let router = router.clone();
+    // The request goes into its answer here: what is captured below is held until the answer is there.
+    let mut begun = may_run.then(|| unless_it_panics(|| front.clone().call(request)));
     async move {
-        let response = if may_run {
-            call(router, request).await
-        } else {
-            refuse()
+        let answered = match &mut begun {
+            Some(Some(answering)) => answer_of(answering).await,
+            Some(None) => None,
+            None => Some(refuse()),
         };
-        finish(response, version, exchange)
+        // With it goes what was left of the request.
+        drop(begun);
+        let response = answered.unwrap_or_else(|| {
+            tracing::error!(%method, path = uri.path(), "a handler panicked; the request was answered with 500");
+            Problem::internal().into_response()
+        });
+        Ok(finish(response, version, exchange))
     }
 }
 
-/// Calls the router. A panic in a handler is answered with 500 and costs nobody else anything: the connection and
-/// the process live on. What the panic said may quote what it was handling, and is left to the panic hook.
-async fn call(router: Router, request: Request<AskedBody>) -> Response {
-    // Neither clone copies any text.
-    let (method, uri) = (request.method().clone(), request.uri().clone());
-    let mut answer = pin!(router.oneshot(request));
-    let caught =
-        std::future::poll_fn(
-            |cx| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
-                Ok(poll) => poll.map(Some),
-                // The future is not polled again, so that nobody meets what the panic left half done in it.
-                Err(_) => Poll::Ready(None),
-            },
-        )
-        .await;
-    match caught {
-        Some(Ok(response)) => response,
-        None => {
-            tracing::error!(%method, path = uri.path(), "a handler panicked; the request was answered with 500");
-            Problem::internal().into_response()
-        }
-    }
+/// Waits for an answer; `None` after a panic. The future is not polled again then, so that nobody meets what the panic left
+/// half done in it.
+async fn answer_of(
+    answering: &mut (impl Future<Output = Result<Response, Infallible>> + Unpin),
+) -> Option<Response> {
+    let polled = std::future::poll_fn(
+        |cx| match unless_it_panics(|| Pin::new(&mut *answering).poll(cx)) {
+            Some(poll) => poll.map(Some),
+            None => Poll::Ready(None),
+        },
+    );
+    let Ok(response) = polled.await?;
+    Some(response)
+}
+
+fn unless_it_panics<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
 /// For a client that has cancelled so much that its next request would only add to it.

@@ -1,11 +1,12 @@
-//! A server without sockets: the router over a real database, a clock that is stepped and chance that is repeated.
+//! A server without sockets: the front over a real database, a clock that is stepped and chance that is repeated.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
+use axum::response::Response;
 use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -13,12 +14,13 @@ use stentor_domain::attempt::{Attempt, Exchange, Outcome};
 use stentor_domain::judge::Effect;
 use stentor_domain::key::KeyText;
 use stentor_engine::{Engine, Result, Settings};
-use stentor_http::listen::PeerAddr;
-use stentor_http::{App, AppSettings, RequestQuotas, router};
+use stentor_http::listen::{Answers, PeerAddr};
+use stentor_http::{App, AppSettings, Front, RequestQuotas};
 use stentor_store::hot::{Claimed, Finish, Next};
 use stentor_store::{Fresh, Handover, MasterKey, MasterKeys, Options, Purpose, Store};
 use stentor_testkit::{SeededChance, StepClock, TestDatabase};
 use tower::ServiceExt as _;
+use tower::util::BoxCloneSyncService;
 
 /// Failed authentications that an address has per minute here.
 pub(crate) const FAILURES_PER_MINUTE: u32 = 3;
@@ -33,7 +35,7 @@ pub(crate) struct World {
     pub(crate) fresh: Fresh,
     /// The text of the root key that the start made.
     pub(crate) root: String,
-    router: Router,
+    front: BoxCloneSyncService<Request<Body>, Response, Infallible>,
     pub(crate) database: TestDatabase,
 }
 
@@ -163,11 +165,11 @@ impl World {
             root,
             database,
             engine,
-            router,
+            front,
             ..
         } = self;
         store.close().await;
-        drop((engine, router, store));
+        drop((engine, front, store));
         Self {
             root,
             ..Self::open(database, clock, SeededChance::new(2), Settings::default()).await
@@ -193,7 +195,7 @@ impl World {
         Self {
             clock,
             store,
-            router: router(app(&engine, RequestQuotas::default())),
+            front: BoxCloneSyncService::new(Front::new(app(&engine, RequestQuotas::default()))),
             engine,
             fresh,
             root: String::new(),
@@ -202,8 +204,8 @@ impl World {
     }
 
     /// From now on serves what `make` makes of an application with these quotas.
-    pub(crate) fn serve(&mut self, quotas: RequestQuotas, make: impl FnOnce(App) -> Router) {
-        self.router = make(app(&self.engine, quotas));
+    pub(crate) fn serve<S: Answers>(&mut self, quotas: RequestQuotas, make: impl FnOnce(App) -> S) {
+        self.front = BoxCloneSyncService::new(make(app(&self.engine, quotas)));
     }
 
     /// What every start does, with the root key that an operator may have set; answers the one to be printed.
@@ -316,7 +318,7 @@ impl<'a> Asker<'a> {
             request = request.header(*name, *value);
         }
         let request = request.body(body).unwrap();
-        let response = self.world.router.clone().oneshot(request).await.unwrap();
+        let response = self.world.front.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         Answer {

@@ -3,18 +3,19 @@
 
 use super::metrics;
 use crate::app::App;
-use crate::body::{BodyLimits, JsonBytes};
+use crate::body::{BodyLimits, read_json};
 use crate::call::{Call, key_reused, repeated};
+use crate::dialect::Handling;
 use crate::input::{self, Object};
 use crate::problem::Problem;
 use crate::webhook_loop::Loops;
-use axum::Extension;
-use axum::extract::State;
-use axum::middleware;
-use axum::response::{IntoResponse, Response};
+use axum::body::Body;
+use axum::extract::{FromRequestParts as _, Request, State};
+use axum::handler::Handler as _;
+use axum::response::Response;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -29,22 +30,19 @@ use utoipa_axum::routes;
 /// What an event's body may have around its payload.
 pub(super) const ENVELOPE_BYTES_MAX: usize = 16 * 1024;
 
-pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
-    let payload_bytes_max = app.engine().settings().payload_bytes_max;
-    let limits = |bytes_max| {
-        Extension(BodyLimits {
-            bytes_max,
-            ..BodyLimits::default()
-        })
-    };
-    let single = OpenApiRouter::new()
+/// Where one event is published.
+pub(crate) const PATH: &str = "/v1/events";
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
         .routes(routes!(publish))
-        .layer(limits(payload_bytes_max.saturating_add(ENVELOPE_BYTES_MAX)));
-    let batch = OpenApiRouter::new()
         .routes(routes!(publish_batch))
-        .layer(limits(BATCH_BYTES_MAX));
-    let count_refusals = middleware::from_fn_with_state(app.clone(), metrics::count_refusals);
-    single.merge(batch).layer(count_refusals)
+}
+
+/// Hands a request to the handler of its route without a router in between, for whoever knows that it is a POST to
+/// [`PATH`] and that nothing lies before the route.
+pub(crate) fn publish_directly(request: Request, app: App) -> Handling {
+    publish.call(request, app)
 }
 
 /// An event to be delivered.
@@ -139,6 +137,33 @@ impl EventIn<'_> {
     }
 }
 
+/// A request to publish, read whole.
+struct Asked {
+    call: Call,
+    loops: Loops,
+    trace: Option<Trace>,
+    body: Bytes,
+}
+
+impl Asked {
+    /// Reads a request whose body may be so large.
+    async fn read(app: &App, request: Request, bytes_max: usize) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let call = Call::from_request_parts(&mut parts, app).await?;
+        let limits = BodyLimits {
+            bytes_max,
+            ..BodyLimits::default()
+        };
+        let body = read_json(&parts.headers, body, limits).await?;
+        Ok(Self {
+            call,
+            loops: Loops::of(&parts),
+            trace: trace(app, &parts.headers),
+            body,
+        })
+    }
+}
+
 /// Publish an event. Answers once it is durably on disk.
 #[utoipa::path(
     post, path = "/v1/events", tag = "events", request_body = EventIn<'_>,
@@ -151,15 +176,17 @@ impl EventIn<'_> {
     params(("webhook-loop" = Option<u8>, Header, description = "Where a webhook led to this: what it came with. From 5 on, \
         422 `webhook_loop`.")),
 )]
-async fn publish(
-    State(app): State<App>,
-    call: Call,
-    loops: Loops,
-    headers: HeaderMap,
-    JsonBytes(body): JsonBytes,
-) -> Result<Response, Problem> {
-    let event: EventIn<'_> = input::json(&body)?;
-    let publication = event.publication(&body, None, loops, trace(&app, &headers))?;
+async fn publish(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let published = publish_one(&app, request).await;
+    published.inspect_err(|problem| metrics::count_refusal(&app, problem))
+}
+
+async fn publish_one(app: &App, request: Request) -> Result<Response, Problem> {
+    let payload_bytes_max = app.engine().settings().payload_bytes_max;
+    let bytes_max = payload_bytes_max.saturating_add(ENVELOPE_BYTES_MAX);
+    let asked = Asked::read(app, request, bytes_max).await?;
+    let event: EventIn<'_> = input::json(&asked.body)?;
+    let publication = event.publication(&asked.body, None, asked.loops, asked.trace.clone())?;
     let render = |events: &[Published]| {
         let event = events.first();
         let status = if event.is_some_and(|event| event.existing) {
@@ -169,7 +196,7 @@ async fn publish(
         };
         (status, input::bytes(&event.map(EventOut::from)))
     };
-    accept(&app, &call, &body, vec![publication], |_| None, render).await
+    accept(app, &asked, vec![publication], |_| None, render).await
 }
 
 /// Publish up to 1,000 events, together or not at all.
@@ -183,39 +210,31 @@ async fn publish(
     params(("webhook-loop" = Option<u8>, Header, description = "Where a webhook led to this: what it came with. From 5 on, \
         422 `webhook_loop`.")),
 )]
-async fn publish_batch(
-    State(app): State<App>,
-    call: Call,
-    loops: Loops,
-    headers: HeaderMap,
-    JsonBytes(body): JsonBytes,
-) -> Result<Response, Problem> {
-    let batch: BatchIn<'_> = input::json(&body)?;
+async fn publish_batch(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let published = publish_many(&app, request).await;
+    published.inspect_err(|problem| metrics::count_refusal(&app, problem))
+}
+
+async fn publish_many(app: &App, request: Request) -> Result<Response, Problem> {
+    let asked = Asked::read(app, request, BATCH_BYTES_MAX).await?;
+    let batch: BatchIn<'_> = input::json(&asked.body)?;
     if batch.events.is_empty() || batch.events.len() > BATCH_EVENTS_MAX {
         return Err(
             Problem::invalid().with_error("events", format!("must have 1 to {BATCH_EVENTS_MAX} events"))
         );
     }
-    let trace = trace(&app, &headers);
     let publications: Result<Vec<_>, _> = batch
         .events
         .into_iter()
         .enumerate()
-        .map(|(at, Object(event))| event.publication(&body, Some(at), loops, trace.clone()))
+        .map(|(at, Object(event))| event.publication(&asked.body, Some(at), asked.loops, asked.trace.clone()))
         .collect();
     let render = |events: &[Published]| {
         let events: Vec<_> = events.iter().map(EventOut::from).collect();
         (StatusCode::ACCEPTED, input::bytes(&events))
     };
-    accept(
-        &app,
-        &call,
-        &body,
-        publications?,
-        |at| Some(format!("events.{at}")),
-        render,
-    )
-    .await
+    let place = |at| Some(format!("events.{at}"));
+    accept(app, &asked, publications?, place, render).await
 }
 
 /// The trace that a publish belongs to, where it is sent on. Several headers `tracestate` are one, joined by commas; a second
@@ -238,8 +257,7 @@ fn trace(app: &App, headers: &HeaderMap) -> Option<Trace> {
 
 async fn accept(
     app: &App,
-    call: &Call,
-    body: &Bytes,
+    Asked { call, body, .. }: &Asked,
     publications: Vec<Publication>,
     place: impl Fn(usize) -> Option<String>,
     render: impl Fn(&[Published]) -> (StatusCode, Bytes),
@@ -256,9 +274,37 @@ async fn accept(
     {
         Publishing::Accepted(events) => {
             let (status, body) = render(&events);
-            Ok((status, [(CONTENT_TYPE, "application/json")], body).into_response())
+            Ok(json_answer(status, body))
         }
         Publishing::Repeated { status, answer } => Ok(repeated(status, answer)),
         Publishing::OnceConflict => Err(key_reused()),
+    }
+}
+
+/// Put together by hand, since it answers every event: from its parts it would be made with the type of any bytes, and with
+/// room for many more headers.
+fn json_answer(status: StatusCode, body: Bytes) -> Response {
+    let mut headers = HeaderMap::with_capacity(2);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut answer = Response::new(Body::from(body));
+    *answer.status_mut() = status;
+    *answer.headers_mut() = headers;
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes of an answer that is being made.
+    fn bytes_of<T, U, F: Future>(_: impl Fn(T, U) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Each publish allocates them, and hundreds wait for the same commit.
+    #[test]
+    fn a_publish_that_waits_is_small() {
+        let bytes = bytes_of(publish);
+        assert!(bytes <= 2_048, "{bytes} bytes");
     }
 }

@@ -6,8 +6,7 @@
 use crate::app::App;
 use crate::call::Call;
 use crate::problem::Problem;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use prometheus_client::collector::Collector;
@@ -31,13 +30,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(metrics))
 }
 
-/// Counts why publishes are refused. Around their handlers.
-pub(super) async fn count_refusals(State(app): State<App>, request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
-    if let Some(problem) = response.extensions().get::<Problem>() {
-        app.engine().store().metrics().note_refused(problem.code());
-    }
-    response
+/// Counts why a publish is refused.
+pub(super) fn count_refusal(app: &App, problem: &Problem) {
+    app.engine().store().metrics().note_refused(problem.code());
 }
 
 /// Get the metrics of this process, as OpenMetrics text for Prometheus. Root keys only.

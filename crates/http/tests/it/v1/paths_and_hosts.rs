@@ -2,8 +2,11 @@
 
 use crate::world::World;
 use axum::body::Body;
+use http::header::CONTENT_LENGTH;
 use http::{Request, Response, Version};
-use stentor_http::{App, AppSettings, router};
+use serde_json::{Value, json};
+use std::num::NonZeroU32;
+use stentor_http::{App, AppSettings, Front, RequestQuotas};
 use tower::ServiceExt as _;
 
 /// The status that a server of those hosts answers.
@@ -22,7 +25,7 @@ async fn answer(world: &World, request: http::request::Builder) -> Response<Body
         .header("x-api-key", &world.root)
         .body(Body::empty())
         .unwrap();
-    router(app).oneshot(request).await.unwrap()
+    Front::new(app).oneshot(request).await.unwrap()
 }
 
 #[tokio::test]
@@ -41,7 +44,11 @@ async fn only_the_hosts_that_the_operator_named_are_answered_for() {
         assert_eq!(status(&world, request).await, expected, "{host}");
     }
     assert_eq!(status(&world, Request::get("/v1/tenants")).await, 421);
-    assert_eq!(status(&world, Request::get("/healthz")).await, 200);
+    let nowhere = Request::get("/nothing").header("host", "example.com");
+    assert_eq!(status(&world, nowhere).await, 421);
+    for path in ["/healthz", "/healthz/"] {
+        assert_eq!(status(&world, Request::get(path)).await, 200, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -64,6 +71,61 @@ async fn a_trailing_slash_does_not_lose_the_host_of_an_http2_request() {
     for path in ["/v1/tenants", "/v1/tenants/", "/v1/tenants/?limit=1"] {
         let request = Request::get(format!("http://hooks.example.com{path}")).version(Version::HTTP_2);
         assert_eq!(status(&world, request).await, 200, "{path}");
+    }
+}
+
+/// What is answered to a publish at this path: the status, the headers and what the document has.
+async fn published_at(world: &World, path: &str, body: Value) -> String {
+    let answer = world.root().and("x-tenant", "acme").post(path, body).await;
+    let mut headers: Vec<_> = answer
+        .headers
+        .iter()
+        // The connection says it where the router has not.
+        .filter(|(name, _)| *name != CONTENT_LENGTH)
+        .collect();
+    headers.sort_by_key(|(name, _)| name.as_str());
+    let fields: Vec<_> = answer.body.as_object().unwrap().keys().collect();
+    format!("{} {headers:?} {fields:?}", answer.status)
+}
+
+#[tokio::test]
+async fn a_publish_is_answered_alike_on_its_short_way_and_through_the_router() {
+    let mut world = World::start().await;
+    world.tenant("default", "acme").await;
+    let bodies = [
+        json!({ "type": "order.paid", "payload": {} }),
+        json!({ "type": "order paid", "payload": {} }),
+        json!([]),
+    ];
+    let mut answers = vec![];
+    for path in ["/v1/events", "/v1/events/"] {
+        for body in bodies.clone() {
+            answers.push(published_at(&world, path, body).await);
+        }
+    }
+    let quotas = RequestQuotas {
+        v1: NonZeroU32::new(1_000),
+        ..RequestQuotas::default()
+    };
+    world.serve(quotas, Front::new);
+    for body in bodies.clone() {
+        answers.push(published_at(&world, "/v1/events", body).await);
+    }
+    let (short, others) = answers.split_at(bodies.len());
+    for other in others.chunks(bodies.len()) {
+        assert_eq!(short, other);
+    }
+    let statuses: Vec<_> = short.iter().map(|answer| &answer[..3]).collect();
+    assert_eq!(statuses, ["202", "422", "422"]);
+}
+
+#[tokio::test]
+async fn publishing_takes_no_other_method() {
+    let world = World::start().await;
+    for path in ["/v1/events", "/v1/events/"] {
+        let refused = world.root().delete(path).await;
+        assert_eq!(refused.verdict(), (405, "method_not_allowed"), "{path}");
+        assert_eq!(refused.headers["allow"], "POST,GET,HEAD", "{path}");
     }
 }
 

@@ -59,3 +59,35 @@ async fn a_bad_channel_is_named_with_its_event() {
         json!([])
     );
 }
+
+/// The lines that count why publishes were refused.
+async fn refusals(world: &World) -> String {
+    let shown = world.root().get("/metrics").await.raw;
+    let lines = shown
+        .lines()
+        .filter(|line| line.starts_with("stentor_publishes_refused_total"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn refusals_of_both_ways_to_publish_are_counted_and_those_before_them_are_not() {
+    let world = World::start().await;
+    let root = world.root();
+    for path in ["/v1/events", "/v1/events/", "/v1/events/batch"] {
+        assert_eq!(
+            world.with("stn_root_guess").post(path, json!({})).await.status,
+            401
+        );
+        assert_eq!(root.post(path, json!([])).await.status, 422);
+        assert_eq!(root.delete(path).await.status, 405);
+        let looped = root.clone().and("webhook-loop", "5");
+        assert_eq!(
+            looped.post(path, json!({})).await.verdict(),
+            (422, "webhook_loop")
+        );
+    }
+    insta::assert_snapshot!(refusals(&world).await, @r#"
+    stentor_publishes_refused_total{code="invalid_request"} 3
+    stentor_publishes_refused_total{code="unauthenticated"} 3
+    "#);
+}

@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::json;
 use std::num::NonZeroU32;
 use std::time::Duration;
-use stentor_http::{RequestQuotas, router};
+use stentor_http::{Front, RequestQuotas};
 
 const PATH: &str = "/v1/endpoints";
 
@@ -18,7 +18,7 @@ async fn world(most: u32) -> (World, String) {
         v1: NonZeroU32::new(most),
         ..RequestQuotas::default()
     };
-    world.serve(quotas, router);
+    world.serve(quotas, Front::new);
     (world, key)
 }
 
