@@ -77,63 +77,42 @@ impl Attempting {
         self.broken_off.send_replace(true);
     }
 
-    /// Makes the attempt that a delivery was claimed for, unless its endpoint is gone or does not send now; gives what is to be
-    /// recorded, if one was made.
+    /// Makes the attempt that a delivery was claimed for, unless its endpoint is gone or does not send now. Returns when
+    /// what became of it is recorded.
     ///
     /// Nothing is sent while this node's lease has run out: somebody else may be about to send it.
-    pub(crate) async fn attempt(
-        &self,
-        store: &Store,
-        permission: &Permission,
-        claimed: Claimed,
-    ) -> Option<Finish> {
+    pub(crate) async fn attempt(&self, store: &Store, permission: &Permission, claimed: Claimed) {
         let Some((configured, project)) = store.config().endpoint_with_project(claimed.endpoint) else {
-            self.cancel(store, &claimed, Reason::EndpointDeleted).await;
-            return None;
+            let cancel = claimed.cancel(Reason::EndpointDeleted);
+            return self.insist("cancelled", || store.cancel_claimed(cancel)).await;
         };
         if store
             .config()
             .content_is_erased(claimed.event.tenant, claimed.event.id.n())
         {
-            self.cancel(store, &claimed, Reason::PayloadExpired).await;
-            return None;
+            let cancel = claimed.cancel(Reason::PayloadExpired);
+            return self.insist("cancelled", || store.cancel_claimed(cancel)).await;
         }
         if claimed.trigger != Trigger::Test && !configured.endpoint.status.sends() {
-            self.give_back(store, &claimed).await;
-            return None;
+            return self.give_back(store, &claimed).await;
         }
         if !store.holds_lease() {
             self.unless_broken_off(store.leased()).await;
         }
         note_lag(store, &claimed, self.clock.now());
-        let finish = self.exchange(&claimed, &configured, &project, permission).await;
+        let finish = Arc::new(self.exchange(&claimed, &configured, &project, permission).await);
         let attempt = &finish.attempt;
         store
             .metrics()
             .note_attempt(attempt.outcome, attempt.exchange.timing.total_micros);
-        Some(finish)
-    }
-
-    /// Returns when an attempt is recorded, which may be beside others where that can `wait`.
-    pub(crate) async fn record(&self, store: &Store, finish: &Arc<Finish>, wait: bool) {
-        let record = async || {
-            let shared = Arc::clone(finish);
-            let recorded = if wait {
-                store.finish_attempt_unhurried(shared).await?
-            } else {
-                store.finish_attempt(shared).await?
-            };
-            if recorded == Recorded::Fenced {
-                tracing::warn!(delivery = %finish.delivery, "an attempt was recorded after its lease was lost");
+        let recorded = async || match store.finish_attempt(Arc::clone(&finish)).await {
+            Ok(Recorded::Fenced) => {
+                tracing::warn!(delivery = %claimed.delivery, "an attempt was recorded after its lease was lost");
+                Ok(())
             }
-            Ok(())
+            other => other.map(drop),
         };
-        self.insist("recorded", record).await;
-    }
-
-    async fn cancel(&self, store: &Store, claimed: &Claimed, reason: Reason) {
-        let cancel = claimed.cancel(reason);
-        self.insist("cancelled", || store.cancel_claimed(cancel)).await;
+        self.insist("recorded", recorded).await;
     }
 
     /// Gives a delivery back without an attempt: it waits again, due when it was.

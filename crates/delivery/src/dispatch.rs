@@ -4,9 +4,7 @@
 //! 1. waiting in the [`FairQueue`]: the process dies - the next start recovers it;
 //! 2. in flight: started, and counted against its endpoint's cap and the overall one; the process dies - it is sent again
 //!    with the same id;
-//! 3. being recorded: a success where successes are expected has given its place back, so that its record may wait for others and
-//!    share their commit; anything else is still counted. There is a bound to the former, so that a store that stalls stops the
-//!    sending; the process dies - as 2;
+//! 3. being recorded: still counted, so that a store that stalls stops the sending; the process dies - as 2;
 //! 4. gone from memory: recorded, given back, or ended.
 //!
 //! Whatever the store holds without an owner is known through the [`Agenda`], which is told after every commit, and looks
@@ -106,8 +104,6 @@ struct State {
     tests_in_flight: usize,
     /// Of these, to endpoints that are not known to answer.
     untrusted_in_flight: usize,
-    /// Attempts that are in flight no more, and not recorded yet.
-    recording: usize,
     /// Such endpoints with something due, for whose deliveries there is no room at the moment.
     back_seats: BackSeats,
     /// Endpoints with more in the store than was claimed: claimed again when their queues run low.
@@ -138,11 +134,9 @@ pub struct InMemory {
     pub claimed_untrusted: usize,
     /// Attempts in flight.
     pub in_flight: usize,
-    /// Attempts that are in flight no more, and not recorded yet.
-    pub recording: usize,
-    /// Of those in flight, tests.
+    /// Of these, tests.
     pub tests_in_flight: usize,
-    /// Of those in flight, to endpoints that are not known to answer.
+    /// Of these, to endpoints that are not known to answer.
     pub untrusted_in_flight: usize,
 }
 
@@ -213,12 +207,7 @@ impl Dispatcher {
         let claimed = self.claim_round().await?;
         let ready: Vec<_> = std::iter::from_fn(|| self.start_next()).collect();
         let attempted = ready.len();
-        let attempts = ready.into_iter().map(async |started| {
-            if let Some(recording) = self.attempt(started).await {
-                recording.record(false).await;
-            }
-        });
-        futures_util::future::join_all(attempts).await;
+        futures_util::future::join_all(ready.into_iter().map(|claimed| self.attempt(claimed))).await;
         Ok(Round {
             taken_in: 0,
             claimed,
@@ -294,7 +283,6 @@ impl Dispatcher {
             claimed_bytes,
             claimed_untrusted: state.queue.claimed_untrusted(),
             in_flight: state.in_flight,
-            recording: state.recording,
             tests_in_flight: state.tests_in_flight,
             untrusted_in_flight: state.untrusted_in_flight,
         }
@@ -303,11 +291,7 @@ impl Dispatcher {
     async fn idle(&self) {
         loop {
             let landed = self.landed.notified();
-            let is_idle = {
-                let state = self.state.lock();
-                state.in_flight == 0 && state.recording == 0
-            };
-            if is_idle {
+            if self.state.lock().in_flight == 0 {
                 return;
             }
             landed.await;

@@ -262,20 +262,6 @@ impl Store {
         self.hot(|reply| Hot::Finish(finish.into(), reply)).await
     }
 
-    /// The same for an attempt that nobody waits for and nothing follows from, a success of a healthy endpoint: on SQLite it may wait
-    /// for others for some milliseconds, to share a commit with them. (On PostgreSQL records have a committer of their own, and
-    /// keep nobody waiting.)
-    pub async fn finish_attempt_unhurried(&self, finish: impl Into<Arc<Finish>>) -> Result<Recorded> {
-        match &self.0.engine {
-            Engine::Sqlite(engine) => {
-                let (reply, answer) = Reply::new();
-                engine.push_unhurried(Hot::Finish(finish.into(), reply))?;
-                self.noted(answer.await.map_err(|_| StoreError::Closed)?)
-            }
-            Engine::Postgres(_) => self.finish_attempt(finish).await,
-        }
-    }
-
     /// Waits for the end of a delivery that is yet to be written: call this first, then write, then await.
     pub fn finished(&self, delivery: DeliveryId) -> tokio::sync::oneshot::Receiver<()> {
         self.0.common.waiters.register(delivery.n())

@@ -46,8 +46,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use stentor_domain::Timestamp;
 use stentor_domain::id::Ids;
-use stentor_domain::{Clock, Timestamp};
 use writer::{Command, Writer};
 
 pub use aged::{AGED_ATTEMPTS_OF_EVENT, aged_left, write_aged};
@@ -58,7 +58,6 @@ pub(crate) struct Sqlite {
     path: PathBuf,
     epoch: i64,
     queue: Arc<Queue<Command>>,
-    clock: Arc<dyn Clock>,
     readers: Arc<Readers>,
     checkpointer: Arc<Checkpointer>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -131,7 +130,6 @@ impl Sqlite {
             path,
             epoch,
             queue,
-            clock: Arc::clone(&clock),
             checkpointer,
             threads: Mutex::new(threads),
             _lock: lock,
@@ -160,13 +158,6 @@ impl Sqlite {
     pub(crate) fn push(&self, member: Hot) -> Result<()> {
         self.queue
             .push(Command::Hot(member))
-            .map_err(|_| StoreError::Closed)
-    }
-
-    /// The same for one whose answer nobody is in a hurry for: it may wait for others, to share their commit.
-    pub(crate) fn push_unhurried(&self, member: Hot) -> Result<()> {
-        self.queue
-            .push_unhurried(Command::Hot(member), self.clock.monotonic())
             .map_err(|_| StoreError::Closed)
     }
 

@@ -7,15 +7,11 @@ use std::sync::Arc;
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
 use stentor_store::Waiting;
-use stentor_store::health::Trust;
-use stentor_store::hot::{Claimed, Finish, Next};
+use stentor_store::hot::Claimed;
 
 /// Tests in flight. They go past the overall limit, so that one can be sent while everything else hangs; each has a caller
 /// who waits for it.
 const TESTS_IN_FLIGHT_MAX: usize = 64;
-/// Attempts whose places were given back before they are recorded. One more keeps its place until it is, so that a store that
-/// stalls stops the sending.
-const RECORDING_MAX: usize = 2_048;
 
 /// A delivery's place among those in flight, given back when it is dropped.
 struct Flight<'a> {
@@ -24,7 +20,6 @@ struct Flight<'a> {
     shard: u16,
     test: bool,
     untrusted: bool,
-    in_order: bool,
     /// The host that it is a probe of, if that could not be reached.
     probe: Option<Box<str>>,
     /// Was it given back, since its endpoint is not to be asked now?
@@ -43,12 +38,6 @@ pub(super) struct Started {
     turn: Option<Turn>,
 }
 
-/// An attempt that has landed and is yet to be recorded; counted until this is dropped.
-pub(super) struct Recording<'a> {
-    dispatcher: &'a Dispatcher,
-    finish: Arc<Finish>,
-}
-
 /// The endpoint of a delivery that is about to wait in the store.
 fn waiting(claimed: &Claimed) -> Waiting {
     Waiting {
@@ -64,23 +53,6 @@ impl Drop for Flight<'_> {
     }
 }
 
-impl Drop for Recording<'_> {
-    fn drop(&mut self) {
-        self.dispatcher.state.lock().recording -= 1;
-        self.dispatcher.landed.notify_waiters();
-    }
-}
-
-impl Recording<'_> {
-    /// Returns when it is recorded, beside others where that can `wait`.
-    pub(super) async fn record(self, wait: bool) {
-        let Dispatcher {
-            attempting, store, ..
-        } = self.dispatcher;
-        attempting.record(store, &self.finish, wait).await;
-    }
-}
-
 impl Dispatcher {
     /// Starts every attempt that may start now, each in a task of its own that goes on with the next one.
     pub(super) fn start_all(self: &Arc<Self>) {
@@ -89,10 +61,7 @@ impl Dispatcher {
             tokio::spawn(async move {
                 let mut next = Some(first);
                 while let Some(started) = next {
-                    if let Some(recording) = this.attempt(started).await {
-                        this.start_all();
-                        recording.record(true).await;
-                    }
+                    this.attempt(started).await;
                     next = this.start_next();
                 }
             });
@@ -147,8 +116,7 @@ impl Dispatcher {
         })
     }
 
-    /// Makes an attempt, and records it unless that can follow: its place was given back already, and the next one may start.
-    pub(super) async fn attempt(&self, started: Started) -> Option<Recording<'_>> {
+    pub(super) async fn attempt(&self, started: Started) {
         let Started {
             claimed,
             untrusted,
@@ -162,7 +130,6 @@ impl Dispatcher {
             shard: claimed.shard,
             test,
             untrusted,
-            in_order: claimed.in_order,
             probe: None,
             given_back: false,
         };
@@ -171,38 +138,13 @@ impl Dispatcher {
                 Ok(host) => flight.probe = host,
                 Err(NotNow) => {
                     flight.given_back = true;
-                    self.attempting.give_back(&self.store, &claimed).await;
-                    return None;
+                    return self.attempting.give_back(&self.store, &claimed).await;
                 }
             }
         }
-        let attempt = self.attempting.attempt(&self.store, &self.permission, claimed);
-        let finish = Arc::new(attempt.await?);
-        let recording = self.land_early(&flight, &finish);
-        if recording.is_none() {
-            self.attempting.record(&self.store, &finish, false).await;
-        }
-        recording
-    }
-
-    /// Lets an attempt land before it is recorded, if nothing follows from it that the next one at its endpoint has to know: a
-    /// success where successes are expected.
-    fn land_early(&self, flight: &Flight<'_>, finish: &Arc<Finish>) -> Option<Recording<'_>> {
-        let plain = !flight.test && !flight.untrusted && !flight.in_order && flight.probe.is_none();
-        let known = || self.store.known(flight.endpoint);
-        let expected = || known().trust() == Trust::Answers && known().health.is_sound();
-        if !plain || !matches!(finish.next, Next::Delivered | Next::Simulated) || !expected() {
-            return None;
-        }
-        let mut state = self.state.lock();
-        if state.recording >= RECORDING_MAX {
-            return None;
-        }
-        state.recording += 1;
-        Some(Recording {
-            dispatcher: self,
-            finish: Arc::clone(finish),
-        })
+        self.attempting
+            .attempt(&self.store, &self.permission, claimed)
+            .await;
     }
 
     /// Looks once more whether an endpoint may be asked, in the moment in which it is; tells the host that asking it is a probe

@@ -1,10 +1,9 @@
 //! The one thread that writes, and its group commit.
 //!
 //! Everything that waits shares one transaction and one fsync: up to [`GROUP_ROWS_MAX`] rows, [`GROUP_BYTES_MAX`] bytes
-//! or [`GROUP_WORK_MAX`] of work. Who waits together has no order among each other, and is written in that of the keys. With few callers there is no linger: a group is whoever waits. Under load it grows while
-//! the commit before it is on its way to the disk, and by a short rest after every large one. Records that nobody waits for are
-//! gathered ([`queue`](super::queue)): each commit writes whole pages of every table and index that it touches, and a publisher who
-//! comes while one is on its way waits for it.
+//! or [`GROUP_WORK_MAX`] of work. Who waits together has no order among each other, and is written in that of the keys. With
+//! few callers there is no linger: a group is whoever waits. Under load it grows while the commit before it is on its way to the
+//! disk, and by a short rest after every large one.
 //!
 //! A group's states and its failures:
 //! 1. taken from the queue: the process dies - nothing was promised, nothing is on disk;
@@ -88,8 +87,7 @@ impl Writer {
     pub(crate) fn run(mut self, queue: &Queue<Command>) {
         let mut waiting = VecDeque::new();
         let mut background_at = self.clock.monotonic();
-        let clock = Arc::clone(&self.clock);
-        while queue.take_all(&mut waiting, || clock.monotonic()) {
+        while queue.take_all(&mut waiting) {
             put_in_order(&mut waiting);
             let members = match waiting.pop_front() {
                 Some(Command::Hot(first)) => self.group(first, &mut waiting),

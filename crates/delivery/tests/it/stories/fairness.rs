@@ -202,28 +202,3 @@ async fn an_attempt_that_panics_gives_its_place_back_and_is_repeated_by_the_next
     let received = world.receivers.take();
     assert_eq!((received.len(), received[0].id()), (1, &*first.to_string()));
 }
-
-mod sqlite {
-    use super::{URL, with_in_flight, world};
-
-    /// Somebody else holds the lock of the file, so that the store can record nothing; but what was sent is not sent again.
-    #[tokio::test]
-    async fn a_receiver_that_has_answered_gets_the_next_before_that_is_recorded() {
-        let mut world = world().await;
-        world.endpoint_with("acme", URL, with_in_flight(3)).await;
-        world.acquaint("acme").await;
-        world.publish_many("acme", 20).await;
-        let other = rusqlite::Connection::open(world.database().file()).unwrap();
-        other.execute_batch("BEGIN IMMEDIATE").unwrap();
-
-        world.run();
-        // One more was answered when they became acquainted.
-        world.receivers.answered(21).await;
-        assert_eq!(world.unfinished(), 20);
-        assert!(world.receivers.open_most() <= 3);
-
-        other.execute_batch("ROLLBACK").unwrap();
-        world.stop().await;
-        assert_eq!((world.unfinished(), world.receivers.take().len()), (0, 20));
-    }
-}
