@@ -326,7 +326,8 @@ def test_a_row_that_keeps_its_day_from_being_made_keeps_no_server_from_starting(
     postgres.sql(
         f"DROP TABLE {missing}; DROP TABLE {after}; INSERT INTO deliveries "
         "(n, tag, event, endpoint, tenant, state, cause, attempts, finished_at) "
-        f"VALUES ({least}, 1, 1, 1, 1, 'delivered', 'event', 1, 1)",
+        # Of an event as young as itself: one of an older event would be purged.
+        f"VALUES ({least}, 1, {least}, 1, 1, 'delivered', 'event', 1, 1)",
         database,
     )
     assert server.stop() == 0
