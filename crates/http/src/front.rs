@@ -152,8 +152,7 @@ async fn retry_without_slash(routes: Router, mut request: Request) -> Response {
 }
 
 /// Where the operator named this server's hosts, a request for another one is refused: a page that rebinds its own name
-/// to our address gets nowhere. Health checks and
-/// the collection of metrics come by address.
+/// to our address gets nowhere. Health checks and the collection of metrics come by address.
 fn check_host(settings: &AppSettings, request: &Request) -> Result<(), Problem> {
     let hosts = &settings.public_hosts;
     if hosts.is_empty() || matches!(path_of(request), "/healthz" | "/readyz" | "/metrics") {
