@@ -6,7 +6,7 @@
 //!
 //! The log's states:
 //! 1. filling: nobody copies. From [`LOG_BYTES_TO_START`] on the thread is woken;
-//! 2. being copied: the thread is at it, and the log grows on;
+//! 2. being copied: the thread is at it, and the log grows on; what comes meanwhile is copied too, until it is little;
 //! 3. copied, but for what came meanwhile: the writer's turn. Where a reader or a backup still needs the log, it grows on, and
 //!    all of this is tried again when it has grown by [`LOG_BYTES_MORE`].
 //!
@@ -31,6 +31,10 @@ const LOG_BYTES_TO_START: u32 = 8 * 1024 * 1024;
 const LOG_BYTES_MAX: u32 = 16 * 1024 * 1024;
 /// What a log that was copied and could not begin anew grows by before it is copied again.
 const LOG_BYTES_MORE: u32 = 1024 * 1024;
+/// Pages that may be left to the writer to copy.
+const REST_PAGES: u32 = 32;
+/// How often the thread copies, where so many come while it does.
+const COPIES_MAX: usize = 4;
 /// How long the writer waits, in front of a log that is too long, for those who read it.
 const READERS_MAX: Duration = Duration::from_millis(100);
 
@@ -130,7 +134,7 @@ impl Checkpointer {
                 }
             }
             // On a full disk every commit leads here; once is enough to say so.
-            match self.checkpoint(connection, "PASSIVE") {
+            match self.copy(connection) {
                 Ok(()) => fails = false,
                 Err(error) if !fails => {
                     tracing::warn!(%error, "the write-ahead log could not be emptied; it is tried again");
@@ -157,7 +161,7 @@ impl Checkpointer {
                 self.wanted.notify_one();
                 return;
             }
-            Step::CopyRest => self.checkpoint(writer, "PASSIVE"),
+            Step::CopyRest => self.checkpoint(writer, "PASSIVE").map(drop),
             Step::Wait => self.wait_for_room(writer),
         };
         if let Err(error) = emptied {
@@ -171,18 +175,31 @@ impl Checkpointer {
         writer.busy_timeout(READERS_MAX)?;
         let emptied = self.checkpoint(writer, "RESTART");
         writer.busy_timeout(usual)?;
-        emptied
+        emptied.map(drop)
     }
 
-    fn checkpoint(&self, connection: &Connection, how: &str) -> Result<()> {
+    /// Copies the log, and again what has come meanwhile, until the writer's part is short: those who publish wait for it.
+    fn copy(&self, connection: &Connection) -> Result<()> {
+        for _ in 0..COPIES_MAX {
+            let copied = self.checkpoint(connection, "PASSIVE")?;
+            let length = self.log_pages.load(Ordering::Relaxed);
+            if length.saturating_sub(copied) <= REST_PAGES {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Empties the log as far as `how` can. Tells how many of its pages are copied.
+    fn checkpoint(&self, connection: &Connection, how: &str) -> Result<u32> {
         let _emptying = self.emptying.lock();
         let mut statement = connection.prepare_cached(match how {
             "PASSIVE" => "PRAGMA wal_checkpoint(PASSIVE)",
             _ => "PRAGMA wal_checkpoint(RESTART)",
         })?;
-        statement.query_row([], |_| Ok(()))?;
+        let copied: i64 = statement.query_row([], |row| row.get(2))?;
         waited_for_disk(2);
-        Ok(())
+        Ok(u32::try_from(copied).unwrap_or(0))
     }
 
     /// Ends the thread.
