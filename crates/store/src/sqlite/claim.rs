@@ -42,15 +42,15 @@ impl Writer {
         let mut deliveries = Vec::new();
         let (mut bytes, mut ended) = (0, 0);
         let rows = if claim.in_order {
-            self.own_first(claim)?
+            self.first_in_order(claim)?
         } else {
-            self.own(claim)?
+            self.due(claim)?
         };
         for row in rows {
             if bytes >= CLAIM_BYTES_MAX {
-                self.disown(row.delivery.n())?;
-                continue;
+                break;
             }
+            self.own(row.delivery)?;
             let event = match events.get(&row.event) {
                 Some(event) => Arc::clone(event),
                 None => match self.event(row.event)? {
@@ -95,32 +95,32 @@ impl Writer {
         })
     }
 
-    /// Takes the rows of a claim, those due first in front.
-    fn own(&mut self, claim: Claim) -> Result<Vec<Row>> {
-        let epoch = self.epoch;
+    /// The rows that a claim may take, those due first in front.
+    fn due(&mut self, claim: Claim) -> Result<Vec<Row>> {
         let mut statement = self.connection.prepare_cached(
-            "UPDATE work SET owner = ?1 WHERE n IN
-               (SELECT n FROM work WHERE shard = ?2 AND endpoint = ?3 AND owner IS NULL AND due_at <= ?4
-                ORDER BY due_at, n LIMIT ?5)
-             RETURNING n, tag, event, attempt, failed, first_at, due_at, cause",
+            "SELECT n, tag, event, attempt, failed, first_at, due_at, cause FROM work
+             WHERE shard = ?1 AND endpoint = ?2 AND owner IS NULL AND due_at <= ?3 ORDER BY due_at, n LIMIT ?4",
         )?;
         let now = claim.now.micros();
-        let mut rows =
-            owned_rows(statement.query(params![epoch, claim.shard, claim.endpoint, now, claim.limit])?)?;
-        // RETURNING promises no order.
-        rows.sort_unstable_by_key(|row| (row.due_at, row.delivery));
-        Ok(rows)
+        read_rows(statement.query(params![claim.shard, claim.endpoint, now, claim.limit])?)
     }
 
-    /// Takes the first in the endpoint's order, if it is due and nobody has it.
-    fn own_first(&mut self, claim: Claim) -> Result<Vec<Row>> {
-        let epoch = self.epoch;
+    /// The first in the endpoint's order, if it is due and nobody has it.
+    fn first_in_order(&mut self, claim: Claim) -> Result<Vec<Row>> {
         let mut statement = self.connection.prepare_cached(
-            "UPDATE work SET owner = ?1 WHERE owner IS NULL AND due_at <= ?3 AND n =
-               (SELECT n FROM work WHERE endpoint = ?2 AND seq IS NOT NULL ORDER BY seq LIMIT 1)
-             RETURNING n, tag, event, attempt, failed, first_at, due_at, cause",
+            "SELECT n, tag, event, attempt, failed, first_at, due_at, cause FROM work
+             WHERE owner IS NULL AND due_at <= ?2 AND n =
+               (SELECT n FROM work WHERE endpoint = ?1 AND seq IS NOT NULL ORDER BY seq LIMIT 1)",
         )?;
-        owned_rows(statement.query(params![epoch, claim.endpoint, claim.now.micros()])?)
+        read_rows(statement.query(params![claim.endpoint, claim.now.micros()])?)
+    }
+
+    /// Makes this node the owner. A statement of its own: one that takes rows and returns them makes a table for that each time.
+    fn own(&mut self, delivery: DeliveryId) -> Result<()> {
+        self.connection
+            .prepare_cached("UPDATE work SET owner = ?1 WHERE n = ?2")?
+            .execute([self.epoch, delivery.n()])?;
+        Ok(())
     }
 
     /// When the first in the endpoint's order is due, as far as nobody has it.
@@ -149,14 +149,6 @@ impl Writer {
             "SELECT n FROM work WHERE endpoint = ?1 AND seq IS NOT NULL ORDER BY seq LIMIT 1 OFFSET 1";
         let mut statement = self.connection.prepare_cached(second)?;
         Ok(statement.exists([first.endpoint])?)
-    }
-
-    /// Gives up what was claimed in this transaction.
-    fn disown(&mut self, delivery: i64) -> Result<()> {
-        self.connection
-            .prepare_cached("UPDATE work SET owner = NULL WHERE n = ?1")?
-            .execute([delivery])?;
-        Ok(())
     }
 
     fn event(&mut self, n: i64) -> Result<Option<ClaimedEvent>> {
@@ -289,12 +281,11 @@ impl Writer {
     }
 }
 
-/// Rows of `work` that this node owns from now on.
-fn owned_rows(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Row>> {
-    let mut owned = Vec::new();
+fn read_rows(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Row>> {
+    let mut read = Vec::new();
     while let Some(row) = rows.next()? {
         let cause: String = row.get(7)?;
-        owned.push(Row {
+        read.push(Row {
             delivery: DeliveryId(Id {
                 n: row.get(0)?,
                 tag: row.get(1)?,
@@ -307,7 +298,7 @@ fn owned_rows(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Row>> {
             trigger: Trigger::parse(&cause).ok_or_else(|| unknown(&cause))?,
         });
     }
-    Ok(owned)
+    Ok(read)
 }
 
 fn unknown(word: &str) -> StoreError {

@@ -110,4 +110,21 @@ mod tests {
         drop(open_writer(&path).unwrap());
         assert_eq!(std::fs::read(&path).unwrap(), before);
     }
+
+    #[test]
+    fn sqlite_is_compiled_as_the_project_asks() {
+        let connection = Connection::open_in_memory().unwrap();
+        let mut statement = connection.prepare("PRAGMA compile_options").unwrap();
+        let options: Vec<String> = statement
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        let has = |option: &str| options.iter().any(|one| one == option);
+        assert!(
+            has("DEFAULT_MEMSTATUS=0") && has("OMIT_LOAD_EXTENSION"),
+            "{options:?}"
+        );
+        assert!(!has("ENABLE_STAT4") && !has("ENABLE_FTS5"), "{options:?}");
+    }
 }

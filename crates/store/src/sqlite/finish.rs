@@ -65,16 +65,7 @@ impl Writer {
         (state, reason): (State, Option<Reason>),
         effects: &mut Effects,
     ) -> Result<Recorded> {
-        let epoch = self.epoch;
-        let mut statement = self.connection.prepare_cached(
-            "DELETE FROM work WHERE n = ?1 AND owner = ?2 AND attempt = ?3 RETURNING cancel_requested",
-        )?;
-        let values = params![finish.delivery.n(), epoch, finish.attempt.no];
-        let to_end = statement
-            .query_row(values, |row| row.get(0).map(wish::read))
-            .optional()?;
-        drop(statement);
-        let Some(to_end) = to_end else {
+        let Some(to_end) = self.take_out(finish)? else {
             self.insert_attempt(finish, columns, effects)?;
             return Ok(Recorded::Fenced);
         };
@@ -88,6 +79,26 @@ impl Writer {
         }
         effects.tally.note_attempt(finish, Change::Ended(state));
         Ok(Recorded::Counted)
+    }
+
+    /// Takes the delivery out of `work`: where it was this attempt's, with why it was to be ended, if anybody wanted that.
+    /// Hardly anybody does, and a statement that returns what it deletes makes a table for that each time.
+    fn take_out(&mut self, finish: &Finish) -> Result<Option<Option<Reason>>> {
+        let this = [finish.delivery.n(), self.epoch, i64::from(finish.attempt.no)];
+        let mut statement = self.connection.prepare_cached(
+            "DELETE FROM work WHERE n = ?1 AND owner = ?2 AND attempt = ?3 AND cancel_requested = 0",
+        )?;
+        if statement.execute(this)? == 1 {
+            return Ok(Some(None));
+        }
+        drop(statement);
+        let mut statement = self.connection.prepare_cached(
+            "DELETE FROM work WHERE n = ?1 AND owner = ?2 AND attempt = ?3 RETURNING cancel_requested",
+        )?;
+        let to_end = statement
+            .query_row(this, |row| row.get(0).map(wish::read))
+            .optional()?;
+        Ok(to_end)
     }
 
     fn tell(&mut self, finish: &Finish, news: News) -> Result<()> {
