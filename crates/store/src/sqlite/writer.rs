@@ -16,7 +16,8 @@
 //!
 //! Changes of the control plane run in transactions of their own, in their place in the queue. So do slices of background work,
 //! but when nothing else waits, and at least every [`BACKGROUND_EVERY`]: a purge goes on under any load, and whoever publishes
-//! waits for one slice at the most.
+//! waits for one slice at the most. Between two slices the writer is there for everybody else for [`BACKGROUND_REST`] times as long
+//! as the first one took, so that most who publish meet none.
 
 use super::checkpoint::Checkpointer;
 use super::queue::Queue;
@@ -46,6 +47,8 @@ const LINGER: Duration = Duration::from_micros(400);
 
 /// How long a slice of background work waits for a moment in which nothing else does.
 const BACKGROUND_EVERY: Duration = Duration::from_millis(50);
+/// How many times as long as a slice of background work took, none follows it.
+const BACKGROUND_REST: u32 = 3;
 
 /// What the writer is asked to do.
 pub(crate) enum Command {
@@ -71,6 +74,23 @@ fn put_in_order(waiting: &mut VecDeque<Command>) {
     }
 }
 
+/// The last slice of background work.
+struct Background {
+    ended: Duration,
+    took: Duration,
+}
+
+impl Background {
+    /// How long none follows it, from `now` on.
+    fn rests(&self, now: Duration) -> Duration {
+        (self.ended + BACKGROUND_REST * self.took).saturating_sub(now)
+    }
+
+    fn is_overdue(&self, now: Duration) -> bool {
+        now.saturating_sub(self.ended) >= BACKGROUND_EVERY
+    }
+}
+
 /// The thread's state.
 pub(crate) struct Writer {
     pub(crate) connection: Connection,
@@ -86,8 +106,11 @@ impl Writer {
     /// Works until the queue is closed and empty.
     pub(crate) fn run(mut self, queue: &Queue<Command>) {
         let mut waiting = VecDeque::new();
-        let mut background_at = self.clock.monotonic();
-        while queue.take_all(&mut waiting) {
+        let mut background = Background {
+            ended: self.clock.monotonic(),
+            took: Duration::ZERO,
+        };
+        while queue.take_all(&mut waiting, background.rests(self.clock.monotonic())) {
             put_in_order(&mut waiting);
             let members = match waiting.pop_front() {
                 Some(Command::Hot(first)) => self.group(first, &mut waiting),
@@ -100,12 +123,18 @@ impl Writer {
             if members >= LINGER_MEMBERS && waiting.is_empty() {
                 std::thread::sleep(LINGER);
             }
-            let overdue = self.clock.monotonic().saturating_sub(background_at) >= BACKGROUND_EVERY;
+            let now = self.clock.monotonic();
+            let overdue = background.is_overdue(now);
             if (waiting.is_empty() || overdue)
+                && background.rests(now).is_zero()
                 && let Some(Command::Change(slice)) = queue.take_background(overdue)
             {
                 slice(&mut self);
-                background_at = self.clock.monotonic();
+                let ended = self.clock.monotonic();
+                background = Background {
+                    ended,
+                    took: ended.saturating_sub(now),
+                };
             }
             self.checkpointer.between_groups(&self.connection);
         }
