@@ -27,6 +27,8 @@ const OLD_ENDPOINTS: usize = 50;
 const DAY: Duration = Duration::from_secs(86_400);
 /// The old rows are from so many days ago until so many; a server keeps 30.
 const OLD_DAYS: [u32; 2] = [45, 35];
+/// Seconds that a disk may need to settle, once gigabytes were written in one go: commits right after it take as long as that does.
+const DISK_SETTLES: u64 = 30;
 /// Keeps everything for ever.
 const KEEPS: [&str; 4] = ["--payload-days", "0", "--attempt-days", "0"];
 const LEAST: Duration = Duration::from_secs(1);
@@ -59,6 +61,7 @@ pub(super) async fn run(stand: &Stand) -> Result<Outcome, Failure> {
     };
     server.end_process().await?;
     let old = Old::write(file, attempts, quiet_scene.clock.now()).await?;
+    wait(Duration::from_secs(stand.by_scale(DISK_SETTLES, 1, 0))).await;
 
     server.start_again(&KEEPS).await?;
     // As long as the purge may last, but not longer than it takes to know a p99.
