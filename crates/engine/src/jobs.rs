@@ -23,6 +23,11 @@ use tokio::sync::watch;
 
 /// How long to rest once nothing is left to do.
 const REST: Duration = Duration::from_secs(1);
+/// Between two slices of a purge the database is there for everybody else so many times as long as the first one took, so that
+/// most who publish meet none,
+const PURGE_RESTS: u32 = 3;
+/// but no longer than this: a purge must not fall behind what is written.
+const PURGE_REST_MAX: Duration = Duration::from_millis(10);
 /// How often the uses of keys are written.
 const KEY_USES_EVERY: Duration = Duration::from_secs(60);
 /// How often room is made for the days to come, of which there are several in advance.
@@ -32,6 +37,11 @@ impl Engine {
     /// One slice of every kind, where this process works for all. Tells how many rows it wrote in all, about: where that is none,
     /// nothing is left to do, or it has to wait for something.
     pub async fn tick_jobs(&self) -> Result<usize> {
+        Ok(self.tick_purge().await? + self.tick_work().await?)
+    }
+
+    /// The same of what is not a purge.
+    async fn tick_work(&self) -> Result<usize> {
         if !self.store.owns_shards() {
             return Ok(0);
         }
@@ -40,10 +50,16 @@ impl Engine {
             + self.forget().await?
             + self.replay().await?
             + self.fold_stats().await?
-            + self.purge().await?
             + self.reseal().await?
-            // Last: where there is no room for more events, what makes room must go on.
             + self.tell().await?)
+    }
+
+    /// The same of what expires and what is erased. Apart, so that what makes room goes on where there is none for more events.
+    async fn tick_purge(&self) -> Result<usize> {
+        if !self.store.owns_shards() {
+            return Ok(0);
+        }
+        self.purge().await
     }
 
     /// Continues the fan-out of an event that matched more endpoints than its own transaction wrote: to those that existed
@@ -147,7 +163,12 @@ impl Engine {
 }
 
 /// Ticks until `stop` turns true.
-pub async fn run(engine: Engine, mut stop: watch::Receiver<bool>) {
+pub async fn run(engine: Engine, stop: watch::Receiver<bool>) {
+    tokio::join!(work_on(&engine, stop.clone()), purge_on(&engine, stop));
+    engine.write_key_uses().await;
+}
+
+async fn work_on(engine: &Engine, mut stop: watch::Receiver<bool>) {
     let mut key_uses_due = engine.now().plus(KEY_USES_EVERY);
     let mut days_due = engine.now().plus(DAYS_EVERY);
     loop {
@@ -159,23 +180,46 @@ pub async fn run(engine: Engine, mut stop: watch::Receiver<bool>) {
             key_uses_due = engine.now().plus(KEY_USES_EVERY);
             engine.write_key_uses().await;
         }
-        let idle = match engine.tick_jobs().await {
-            Ok(rows) => rows == 0,
-            Err(error) => {
-                tracing::error!(%error, "background work failed; it is tried again");
-                true
-            }
-        };
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the loop's own rest, between two ticks; tests call the ticks"
-        )]
-        let rest = tokio::time::sleep(if idle { REST } else { Duration::ZERO });
+        let has_done = did_something(engine.tick_work().await);
         tokio::select! {
-            () = rest => {}
+            () = rest(if has_done { Duration::ZERO } else { REST }) => {}
             () = engine.jobs_woken.notified() => {}
-            _ = stop.wait_for(|stop| *stop) => break,
+            _ = stop.wait_for(|stop| *stop) => return,
         }
     }
-    engine.write_key_uses().await;
+}
+
+async fn purge_on(engine: &Engine, mut stop: watch::Receiver<bool>) {
+    loop {
+        let began = engine.store.clock().monotonic();
+        let has_done = did_something(engine.tick_purge().await);
+        let took = engine.store.clock().monotonic().saturating_sub(began);
+        let pause = if has_done {
+            took.saturating_mul(PURGE_RESTS).min(PURGE_REST_MAX)
+        } else {
+            REST
+        };
+        tokio::select! {
+            () = rest(pause) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+fn did_something(tick: Result<usize>) -> bool {
+    match tick {
+        Ok(rows) => rows > 0,
+        Err(error) => {
+            tracing::error!(%error, "background work failed; it is tried again");
+            false
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the loops' own rest, between two ticks; tests call the ticks"
+)]
+fn rest(time: Duration) -> tokio::time::Sleep {
+    tokio::time::sleep(time)
 }

@@ -3,7 +3,6 @@
 
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
-use std::time::Duration;
 
 /// A queue with one taker that sleeps while it is empty.
 #[derive(Debug)]
@@ -67,18 +66,14 @@ impl<T> Queue<T> {
     }
 
     /// Moves everything that waits, but for background work, to the end of `into`; where nothing at all waits and `into` is
-    /// empty, sleeps until something does, or until background work has waited for the `rest` that is to be before it. `false`
-    /// once the queue is closed and empty.
-    pub(crate) fn take_all(&self, into: &mut VecDeque<T>, rest: Duration) -> bool {
+    /// empty, sleeps until something does. `false` once the queue is closed and empty.
+    pub(crate) fn take_all(&self, into: &mut VecDeque<T>) -> bool {
         let mut state = self.state.lock();
-        let mut rests = !rest.is_zero();
-        while state.waiting.is_empty() && into.is_empty() {
-            match (state.background.is_empty(), state.closed) {
-                (true, true) => return false,
-                (true, false) => self.filled.wait(&mut state),
-                (false, _) if rests => rests = !self.filled.wait_for(&mut state, rest).timed_out(),
-                (false, _) => break,
+        while state.waiting.is_empty() && state.background.is_empty() && into.is_empty() {
+            if state.closed {
+                return false;
             }
+            self.filled.wait(&mut state);
         }
         into.append(&mut state.waiting);
         true
@@ -103,23 +98,9 @@ mod tests {
         queue.push("publish").unwrap();
         assert_eq!(queue.take_background(false), None);
         assert_eq!(queue.take_background(true), Some("slice"));
-        assert!(queue.take_all(&mut taken, Duration::ZERO));
+        assert!(queue.take_all(&mut taken));
         assert_eq!(taken, ["publish"]);
         assert_eq!(queue.take_background(false), Some("another"));
-    }
-
-    #[test]
-    fn background_work_waits_for_its_rest_and_nobody_else_does() {
-        const LONG: Duration = Duration::from_secs(3_600);
-        let (queue, mut taken) = (Queue::new(), VecDeque::new());
-        queue.push_background("slice").unwrap();
-        queue.push("publish").unwrap();
-        assert!(queue.take_all(&mut taken, LONG));
-        assert_eq!(taken, ["publish"]);
-        taken.clear();
-        assert!(queue.take_all(&mut taken, Duration::from_nanos(1)));
-        assert!(taken.is_empty(), "the rest is over, and it is the slice's turn");
-        assert_eq!(queue.take_background(false), Some("slice"));
     }
 
     #[test]
@@ -127,10 +108,10 @@ mod tests {
         let (queue, mut taken) = (Queue::new(), VecDeque::new());
         queue.push_background("slice").unwrap();
         queue.close();
-        assert!(queue.take_all(&mut taken, Duration::ZERO), "something is left");
+        assert!(queue.take_all(&mut taken), "something is left");
         assert!(taken.is_empty());
         assert_eq!(queue.take_background(false), Some("slice"));
-        assert!(!queue.take_all(&mut taken, Duration::ZERO));
+        assert!(!queue.take_all(&mut taken));
         assert_eq!(queue.push_background("late"), Err("late"));
     }
 }

@@ -16,8 +16,7 @@
 //!
 //! Changes of the control plane run in transactions of their own, in their place in the queue. So do slices of background work,
 //! but when nothing else waits, and at least every [`BACKGROUND_EVERY`]: a purge goes on under any load, and whoever publishes
-//! waits for one slice at the most. Between two slices the writer is there for everybody else for [`BACKGROUND_REST`] times as long
-//! as the first one took, so that most who publish meet none.
+//! waits for one slice at the most.
 
 use super::checkpoint::Checkpointer;
 use super::queue::Queue;
@@ -45,11 +44,9 @@ const LINGER_MEMBERS: usize = 16;
 /// indexes that it touches, whether for one row or for ten; and every caller of a large group has waited longer than this.
 const LINGER: Duration = Duration::from_micros(400);
 
-/// How long a slice of background work waits for a moment in which nothing else does: a purge, of some 1,000 rows a slice, must not fall
-/// behind a server that is always busy, which writes 30,000 a second.
+/// How long a slice of background work waits for a moment in which nothing else does: a purge, of some 1,000 rows a slice, must
+/// not fall behind a server that is always busy, which writes 30,000 a second.
 const BACKGROUND_EVERY: Duration = Duration::from_millis(25);
-/// How many times as long as a slice of background work took, none follows it.
-const BACKGROUND_REST: u32 = 3;
 
 /// What the writer is asked to do.
 pub(crate) enum Command {
@@ -75,23 +72,6 @@ fn put_in_order(waiting: &mut VecDeque<Command>) {
     }
 }
 
-/// The last slice of background work.
-struct Background {
-    ended: Duration,
-    took: Duration,
-}
-
-impl Background {
-    /// How long none follows it, from `now` on.
-    fn rests(&self, now: Duration) -> Duration {
-        (self.ended + BACKGROUND_REST * self.took).saturating_sub(now)
-    }
-
-    fn is_overdue(&self, now: Duration) -> bool {
-        now.saturating_sub(self.ended) >= BACKGROUND_EVERY
-    }
-}
-
 /// The thread's state.
 pub(crate) struct Writer {
     pub(crate) connection: Connection,
@@ -107,11 +87,8 @@ impl Writer {
     /// Works until the queue is closed and empty.
     pub(crate) fn run(mut self, queue: &Queue<Command>) {
         let mut waiting = VecDeque::new();
-        let mut background = Background {
-            ended: self.clock.monotonic(),
-            took: Duration::ZERO,
-        };
-        while queue.take_all(&mut waiting, background.rests(self.clock.monotonic())) {
+        let mut background_at = self.clock.monotonic();
+        while queue.take_all(&mut waiting) {
             put_in_order(&mut waiting);
             let members = match waiting.pop_front() {
                 Some(Command::Hot(first)) => self.group(first, &mut waiting),
@@ -124,18 +101,12 @@ impl Writer {
             if members >= LINGER_MEMBERS && waiting.is_empty() {
                 std::thread::sleep(LINGER);
             }
-            let now = self.clock.monotonic();
-            let overdue = background.is_overdue(now);
+            let overdue = self.clock.monotonic().saturating_sub(background_at) >= BACKGROUND_EVERY;
             if (waiting.is_empty() || overdue)
-                && background.rests(now).is_zero()
                 && let Some(Command::Change(slice)) = queue.take_background(overdue)
             {
                 slice(&mut self);
-                let ended = self.clock.monotonic();
-                background = Background {
-                    ended,
-                    took: ended.saturating_sub(now),
-                };
+                background_at = self.clock.monotonic();
             }
             self.checkpointer.between_groups(&self.connection);
         }
