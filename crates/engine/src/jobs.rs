@@ -23,10 +23,9 @@ use tokio::sync::watch;
 
 /// How long to rest once nothing is left to do.
 const REST: Duration = Duration::from_secs(1);
-/// Between two slices of a purge the database is there for everybody else so many times as long as the first one took, so that
-/// most who publish meet none,
+/// How many times as long as a slice of a purge took, the next one waits: most who publish meet none.
 const PURGE_RESTS: u32 = 3;
-/// but no longer than this: a purge must not fall behind what is written.
+/// The longest that a purge rests between two slices: it must not fall behind what is written.
 const PURGE_REST_MAX: Duration = Duration::from_millis(10);
 /// How often the uses of keys are written.
 const KEY_USES_EVERY: Duration = Duration::from_secs(60);
