@@ -13,6 +13,7 @@
 //! An endpoint that does not answer must cost nobody else anything. One that was not asked yet, or whose last attempts had
 //! no answer, is asked once at a time, and all of these together hold a quarter of the places in flight and a quarter of
 //! the room for what is claimed; the latter at most half of that, so that one that was not asked yet does not wait for them.
+//! Places that hung together are not taken again together.
 //! One that is parked (see [`stentor_domain::health`]) is claimed for when its time comes, by one entry of the agenda, and
 //! what is in memory by then is given back: a million deliveries to a dead endpoint are one timer.
 //!
@@ -23,19 +24,21 @@
 //!
 //! - `claim`: what is taken from the store, and when;
 //! - `flight`: what starts, and what its landing makes room for;
+//! - `untrusted`: the places of those that are not known to answer;
 //! - `standing`: how an endpoint may be sent to;
-//! - `pace`: when one with a rate may be.
+//! - `pace`: endpoints with a rate, and the end of every rest.
 
 mod claim;
 mod flight;
 mod pace;
 mod standing;
+mod untrusted;
 
 use crate::agenda::Agenda;
 use crate::attempt::Attempting;
 use crate::heads::Heads;
 use crate::probes::Probes;
-use crate::queue::{FairQueue, Places};
+use crate::queue::FairQueue;
 use crate::rates::Rates;
 use crate::transport::Permission;
 use claim::{BackSeats, START};
@@ -48,12 +51,7 @@ use stentor_domain::{Clock, Timestamp};
 use stentor_store::hot::Claimed;
 use stentor_store::{Fresh, Handover, Store, StoreError, Waiting};
 use tokio::sync::{Notify, watch};
-
-/// Endpoints that are not known to answer hold one of so many places in flight, together.
-const UNTRUSTED_PART: usize = 4;
-/// Those of them whose last attempts had no answer hold one of so many of these: one that was not asked yet, as all are after a
-/// start, must not wait until others have timed out.
-const SUSPECTS_PART: usize = 2;
+use untrusted::UntrustedPlaces;
 
 /// How long the last attempts have to be recorded once they are broken off.
 const LAST_RECORDS_MAX: Duration = Duration::from_secs(5);
@@ -65,17 +63,6 @@ pub struct DispatchLimits {
     pub in_flight_max: usize,
     /// To one endpoint, unless it has a limit of its own.
     pub in_flight_per_endpoint_max: usize,
-}
-
-impl DispatchLimits {
-    /// Which of the endpoints that are not known to answer may be asked, where so many attempts are in flight to them.
-    fn places(self, untrusted_in_flight: usize) -> Places {
-        let most = (self.in_flight_max / UNTRUSTED_PART).max(1);
-        Places {
-            unknown: untrusted_in_flight < most,
-            suspects: untrusted_in_flight < (most / SUSPECTS_PART).max(1),
-        }
-    }
 }
 
 /// The dispatcher of a node.
@@ -91,7 +78,7 @@ pub struct Dispatcher {
     woken: Notify,
     /// An attempt ended.
     landed: Notify,
-    /// Something rests for its rate, and less long than all before it.
+    /// Something rests, and less long than all before it.
     rests: Notify,
 }
 
@@ -102,15 +89,14 @@ struct State {
     /// Attempts in flight, tests among them.
     in_flight: usize,
     tests_in_flight: usize,
-    /// Of these, to endpoints that are not known to answer.
-    untrusted_in_flight: usize,
+    untrusted: UntrustedPlaces,
     /// Such endpoints with something due, for whose deliveries there is no room at the moment.
     back_seats: BackSeats,
     /// Endpoints with more in the store than was claimed: claimed again when their queues run low.
     more: HashSet<i64>,
     heads: Heads,
     rates: Rates,
-    /// When what rests for its rate is woken next.
+    /// When what rests is woken next.
     wake_at: Option<Duration>,
     /// Where the next look into the store begins.
     look_after: Option<(u16, i64)>,
@@ -168,6 +154,7 @@ impl Dispatcher {
         limits: DispatchLimits,
     ) -> Arc<Self> {
         let state = Mutex::new(State {
+            untrusted: UntrustedPlaces::new(limits.in_flight_max),
             look_after: Some(START),
             ..State::default()
         });
@@ -284,7 +271,7 @@ impl Dispatcher {
             claimed_untrusted: state.queue.claimed_untrusted(),
             in_flight: state.in_flight,
             tests_in_flight: state.tests_in_flight,
-            untrusted_in_flight: state.untrusted_in_flight,
+            untrusted_in_flight: state.untrusted.in_flight(),
         }
     }
 

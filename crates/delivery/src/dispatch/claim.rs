@@ -1,6 +1,7 @@
 //! Claiming: looking into the store, and taking what is due for endpoints that may be sent to, as far as there is room.
 
-use super::{Dispatcher, SUSPECTS_PART, Standing, State};
+use super::untrusted::SUSPECTS_PART;
+use super::{Dispatcher, Standing, State};
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;

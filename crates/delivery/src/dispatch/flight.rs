@@ -4,6 +4,7 @@ use super::claim::has_room;
 use super::{Dispatcher, Standing, State};
 use crate::rates::Turn;
 use std::sync::Arc;
+use std::time::Duration;
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
 use stentor_store::Waiting;
@@ -19,7 +20,8 @@ struct Flight<'a> {
     endpoint: i64,
     shard: u16,
     test: bool,
-    untrusted: bool,
+    /// Where its endpoint is not known to answer, when it started.
+    untrusted_since: Option<Duration>,
     /// The host that it is a probe of, if that could not be reached.
     probe: Option<Box<str>>,
     /// Was it given back, since its endpoint is not to be asked now?
@@ -32,8 +34,8 @@ struct NotNow;
 /// A delivery whose attempt is to be made now.
 pub(super) struct Started {
     claimed: Claimed,
-    /// Is its endpoint not known to answer?
-    untrusted: bool,
+    /// Where its endpoint is not known to answer, when it started.
+    untrusted_since: Option<Duration>,
     /// How it counts against its endpoint's rate.
     turn: Option<Turn>,
 }
@@ -82,7 +84,7 @@ impl Dispatcher {
         let started = match test {
             Some(test) => Started {
                 claimed: test,
-                untrusted: false,
+                untrusted_since: None,
                 turn: None,
             },
             None if state.in_flight - state.tests_in_flight < self.limits.in_flight_max => {
@@ -91,7 +93,9 @@ impl Dispatcher {
             None => return None,
         };
         state.in_flight += 1;
-        state.untrusted_in_flight += usize::from(started.untrusted);
+        if started.untrusted_since.is_some() {
+            state.untrusted.take();
+        }
         self.tell(&state);
         Some(started)
     }
@@ -99,9 +103,9 @@ impl Dispatcher {
     /// The next one by fairness, counted against its endpoint's rate.
     fn next_in_turn(&self, state: &mut State) -> Option<Started> {
         let now = self.clock.monotonic();
-        let places = self.limits.places(state.untrusted_in_flight);
+        state.wake(now);
+        let places = state.untrusted.free();
         let (queue, rates) = (&mut state.queue, &mut state.rates);
-        queue.wake(now);
         let mut turn = None;
         let (claimed, untrusted) = queue.next(places, |claimed| {
             let rests_until;
@@ -111,7 +115,7 @@ impl Dispatcher {
         self.note_rests(state);
         Some(Started {
             claimed,
-            untrusted,
+            untrusted_since: untrusted.then_some(now),
             turn,
         })
     }
@@ -119,7 +123,7 @@ impl Dispatcher {
     pub(super) async fn attempt(&self, started: Started) {
         let Started {
             claimed,
-            untrusted,
+            untrusted_since,
             turn,
         } = started;
         let test = claimed.trigger == Trigger::Test;
@@ -129,7 +133,7 @@ impl Dispatcher {
             endpoint: claimed.endpoint,
             shard: claimed.shard,
             test,
-            untrusted,
+            untrusted_since,
             probe: None,
             given_back: false,
         };
@@ -178,7 +182,9 @@ impl Dispatcher {
         let Standing { share, parked, .. } = self.standing(&state, flight.endpoint);
         state.in_flight -= 1;
         state.tests_in_flight -= usize::from(flight.test);
-        state.untrusted_in_flight -= usize::from(flight.untrusted);
+        if let Some(started) = flight.untrusted_since {
+            state.untrusted.give_back(started, self.clock.monotonic());
+        }
         let waiting = if flight.test {
             usize::MAX
         } else {
@@ -196,7 +202,7 @@ impl Dispatcher {
             });
             self.woken.notify_one();
         }
-        if flight.untrusted
+        if flight.untrusted_since.is_some()
             && let Some(waiting) = state.back_seats.leave()
         {
             state.agenda.note(waiting);

@@ -1,4 +1,5 @@
-//! Endpoints with a rate: their starts are counted, and what rests is woken when its time comes.
+//! Endpoints with a rate: their starts are counted. They rest until their turn, as places do that hung: whoever rests is woken
+//! when the time comes.
 
 use super::{Dispatcher, State};
 use crate::rates::{Rates, Turn};
@@ -6,6 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 use stentor_store::hot::Claimed;
 use tokio::sync::watch;
+
+impl State {
+    /// Ends the rests that have lasted until `now`.
+    pub(super) fn wake(&mut self, now: Duration) {
+        self.queue.wake(now);
+        self.untrusted.wake(now);
+    }
+
+    /// When the first rest ends.
+    fn next_wake(&self) -> Option<Duration> {
+        let rests = [self.queue.next_wake(), self.untrusted.next_wake()];
+        rests.into_iter().flatten().min()
+    }
+}
 
 impl Dispatcher {
     /// Counts a start at `now` against the rate of its endpoint, if that has one; tells until when it rests. What came by the
@@ -29,21 +44,23 @@ impl Dispatcher {
 
     /// Lets the one that wakes know of an earlier time.
     pub(super) fn note_rests(&self, state: &mut State) {
-        let next = state.queue.next_wake();
+        let next = state.next_wake();
         if next.is_some() && state.wake_at.is_none_or(|known| next < Some(known)) {
             state.wake_at = next;
             self.rests.notify_one();
         }
     }
 
-    /// Starts what rests for its rate when its time comes, until `stop` turns true.
+    /// Starts what rests when its time comes, until `stop` turns true.
     pub(super) async fn wake_on(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         loop {
             self.start_all();
             let wait = {
-                let mut state = self.state.lock();
-                state.wake_at = state.queue.next_wake();
                 let now = self.clock.monotonic();
+                let mut state = self.state.lock();
+                // What has rested, and found all places taken, is waited for no longer: it starts when one is given back.
+                state.wake(now);
+                state.wake_at = state.next_wake();
                 state.wake_at.map(|at| at.saturating_sub(now))
             };
             let rest = async {
@@ -58,5 +75,30 @@ impl Dispatcher {
                 _ = stop.wait_for(|stop| *stop) => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::untrusted::UntrustedPlaces;
+    use super::*;
+
+    #[test]
+    fn what_has_rested_is_not_waited_for_again() {
+        let mut state = State {
+            untrusted: UntrustedPlaces::new(16),
+            ..State::default()
+        };
+        let now = Duration::from_secs(10);
+        for _ in 0..2 {
+            state.untrusted.take();
+        }
+        for _ in 0..2 {
+            state.untrusted.give_back(Duration::ZERO, now);
+        }
+        let next = now + Duration::from_millis(250);
+        assert_eq!(state.next_wake(), Some(next));
+        state.wake(next);
+        assert_eq!(state.next_wake(), None);
     }
 }

@@ -366,6 +366,30 @@ async fn those_that_do_not_answer_hold_a_quarter_of_the_places_and_one_each() {
 }
 
 #[tokio::test]
+async fn places_that_hung_together_are_given_again_one_after_the_other() {
+    let mut setup = Setup::default();
+    setup.limits.in_flight_max = 16;
+    let mut world = World::with(setup).await;
+    world.tenant("bad").await;
+    for n in 0..20 {
+        let url = format!("https://bad-{n}.example/");
+        world.endpoint("bad", &url).await;
+        world.receivers.script(&url, &[Reply::Fails(ErrorClass::Timeout)]);
+    }
+    world.publish("bad", "{}").await;
+    world.launch(4).await;
+    world.clock.step(seconds(10));
+    world.land().await;
+    // Four in a second, as many as there are: the first at once.
+    for free in 1..=4 {
+        world.launch_some().await;
+        assert_eq!(world.receivers.open_now().len(), free);
+        world.land().await;
+        world.clock.step(Duration::from_millis(250));
+    }
+}
+
+#[tokio::test]
 async fn those_that_did_not_answer_leave_places_to_those_not_asked_yet() {
     let mut setup = Setup::default();
     setup.limits.in_flight_max = 16;
