@@ -338,6 +338,16 @@ async fn endpoints_on_one_dead_host_share_its_probes_and_all_come_back_with_it()
     );
 }
 
+/// A tenant `bad` with so many endpoints that time out.
+async fn bad_endpoints(world: &mut World, count: usize) {
+    world.tenant("bad").await;
+    for n in 0..count {
+        let url = format!("https://bad-{n}.example/");
+        world.endpoint("bad", &url).await;
+        world.receivers.script(&url, &[Reply::Fails(ErrorClass::Timeout)]);
+    }
+}
+
 #[tokio::test]
 async fn those_that_do_not_answer_hold_a_quarter_of_the_places_and_one_each() {
     let mut setup = Setup::default();
@@ -346,12 +356,7 @@ async fn those_that_do_not_answer_hold_a_quarter_of_the_places_and_one_each() {
     world.tenant("good").await;
     world.endpoint("good", URL).await;
     world.acquaint("good").await;
-    world.tenant("bad").await;
-    for n in 0..10 {
-        let url = format!("https://bad-{n}.example/");
-        world.endpoint("bad", &url).await;
-        world.receivers.script(&url, &[Reply::Fails(ErrorClass::Timeout)]);
-    }
+    bad_endpoints(&mut world, 10).await;
     world.publish_many("bad", 20).await;
     world.publish_many("good", 30).await;
     // Four of those not asked yet, and the twelve that are left.
@@ -370,12 +375,7 @@ async fn places_that_hung_together_are_given_again_one_after_the_other() {
     let mut setup = Setup::default();
     setup.limits.in_flight_max = 16;
     let mut world = World::with(setup).await;
-    world.tenant("bad").await;
-    for n in 0..20 {
-        let url = format!("https://bad-{n}.example/");
-        world.endpoint("bad", &url).await;
-        world.receivers.script(&url, &[Reply::Fails(ErrorClass::Timeout)]);
-    }
+    bad_endpoints(&mut world, 20).await;
     world.publish("bad", "{}").await;
     world.launch(4).await;
     world.clock.step(seconds(10));
@@ -394,12 +394,7 @@ async fn those_that_did_not_answer_leave_places_to_those_not_asked_yet() {
     let mut setup = Setup::default();
     setup.limits.in_flight_max = 16;
     let mut world = World::with(setup).await;
-    world.tenant("bad").await;
-    for n in 0..10 {
-        let url = format!("https://bad-{n}.example/");
-        world.endpoint("bad", &url).await;
-        world.receivers.script(&url, &[Reply::Fails(ErrorClass::Timeout)]);
-    }
+    bad_endpoints(&mut world, 10).await;
     world.publish("bad", "{}").await;
     world.settle().await;
     world.receivers.take();
