@@ -89,6 +89,7 @@ struct State {
     /// Attempts in flight, tests among them.
     in_flight: usize,
     tests_in_flight: usize,
+    /// The places of endpoints that are not known to answer.
     untrusted: UntrustedPlaces,
     /// Such endpoints with something due, for whose deliveries there is no room at the moment.
     back_seats: BackSeats,

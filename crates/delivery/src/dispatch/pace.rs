@@ -90,12 +90,8 @@ mod tests {
             ..State::default()
         };
         let now = Duration::from_secs(10);
-        for _ in 0..2 {
-            state.untrusted.take();
-        }
-        for _ in 0..2 {
-            state.untrusted.give_back(Duration::ZERO, now);
-        }
+        (0..2).for_each(|_| state.untrusted.take());
+        (0..2).for_each(|_| state.untrusted.give_back(Duration::ZERO, now));
         let next = now + Duration::from_millis(250);
         assert_eq!(state.next_wake(), Some(next));
         state.wake(next);

@@ -1,6 +1,6 @@
 //! The places in flight of endpoints that are not known to answer. A pure structure.
 //!
-//! A place is free, taken, or resting. It rests when its attempt was without an answer for as long as that may take: attempts
+//! A place is free, taken, or resting. It rests when its attempt took as long as one without an answer takes at the least: attempts
 //! that start together time out together, and if their places were taken again at that moment, so would be the next ones, in
 //! step for ever. Their records and the claims for whoever follows would then fill the writer for a tenth of each second, and
 //! whoever publishes in that tenth would wait. So places that hung come back one after the other, as evenly as if they had been
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_whose_attempt_was_answered_does_not_rest() {
+    fn a_place_whose_attempt_was_short_does_not_rest() {
         let mut places = taken(8);
         (0..8).for_each(|_| places.give_back(millis(4_001), millis(5_000)));
         assert_eq!((places.free(), places.next_wake()), (ALL, None));
