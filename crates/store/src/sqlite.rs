@@ -274,7 +274,10 @@ impl Drop for EndWithTheWriter {
 fn start_checkpointer(checkpointer: &Arc<Checkpointer>, path: &Path) -> Result<JoinHandle<()>> {
     let checkpointer = Arc::clone(checkpointer);
     let connection = connection::open_checkpointer(path)?;
-    spawn("stentor-checkpointer", move || checkpointer.run(&connection))
+    let file = connection::open_to_sync(path)?;
+    spawn("stentor-checkpointer", move || {
+        checkpointer.run(&connection, &file)
+    })
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {

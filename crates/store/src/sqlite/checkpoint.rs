@@ -4,10 +4,16 @@
 //! another, its end keeps moving. So it is emptied in two steps: a thread copies nearly all of it while the writer goes on, and
 //! the writer itself, between two groups, the few pages that came meanwhile. Its next commit then begins anew.
 //!
+//! The writer's step ends with the file on disk, and whoever publishes waits for it: a hundred pages here and there take 2 ms.
+//! Small commits write few different pages, so that what they wrote is copied and brought to the disk every
+//! [`COMMITS_OF_PART`] of them, and the end finds little left. Large ones fill the log before they are so many, each with
+//! other pages: copied in parts, these would only be copied more often.
+//!
 //! The log's states:
-//! 1. filling: nobody copies. From [`LOG_BYTES_TO_START`] on the thread is woken;
-//! 2. being copied: the thread is at it, and the log grows on; what comes meanwhile is copied too, until it is little;
-//! 3. copied, but for what came meanwhile: the writer's turn. Where a reader or a backup still needs the log, it grows on, and
+//! 1. filling: nobody copies. The thread is woken after [`COMMITS_OF_PART`] commits, and at [`LOG_BYTES_TO_START`];
+//! 2. a part being copied: the thread is at it, and the log grows on. Then it is filling again;
+//! 3. all being copied: what comes meanwhile is copied too, until it is little;
+//! 4. copied, but for what came meanwhile: the writer's turn. Where a reader or a backup still needs the log, it grows on, and
 //!    all of this is tried again when it has grown by [`LOG_BYTES_MORE`].
 //!
 //! In any of them the log may become longer than [`LOG_BYTES_MAX`], where the disk is slower than what is written or somebody
@@ -16,16 +22,19 @@
 
 use super::connection::PAGE_BYTES;
 use super::slow_disk::waited_for_disk;
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// The length at which the thread starts. Pages that change with every commit are copied once for each run, so that fewer runs
-/// copy less.
+/// Commits after which the thread copies what they wrote.
+const COMMITS_OF_PART: u32 = 48;
+/// The length at which the thread copies all. Pages that change with every commit are copied once for each run, so that fewer
+/// runs copy less.
 const LOG_BYTES_TO_START: u32 = 8 * 1024 * 1024;
 /// The length at which the writer waits for the log to be emptied.
 const LOG_BYTES_MAX: u32 = 16 * 1024 * 1024;
@@ -60,8 +69,15 @@ struct State {
 enum Stage {
     #[default]
     Filling,
-    BeingCopied,
+    BeingCopied(Extent),
     Copied,
+}
+
+/// How much of the log the thread is asked to copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    Part,
+    All,
 }
 
 /// What is known of the log.
@@ -70,6 +86,8 @@ struct Log {
     stage: Stage,
     /// How long it was when it was emptied last, unless it has begun anew since.
     emptied_at: u32,
+    /// Commits since the thread was woken last.
+    commits: u32,
 }
 
 /// What the writer does between two groups.
@@ -82,20 +100,38 @@ enum Step {
 }
 
 impl Log {
-    /// What the writer does where the log has so many `bytes` after a commit.
+    /// What the writer does after a commit, where the log has so many `bytes`.
     fn next(&mut self, bytes: u32) -> Step {
         if bytes < self.emptied_at {
             self.emptied_at = 0;
         }
+        self.commits = self.commits.saturating_add(1);
         let grown = self.emptied_at.saturating_add(LOG_BYTES_MORE);
         match self.stage {
             _ if bytes >= LOG_BYTES_MAX.max(grown) => Step::Wait,
-            Stage::Filling if bytes >= LOG_BYTES_TO_START.max(grown) => {
-                self.stage = Stage::BeingCopied;
-                Step::WakeThread
+            Stage::Filling if bytes >= LOG_BYTES_TO_START.max(grown) => self.wake_for(Extent::All),
+            Stage::Filling if bytes < LOG_BYTES_TO_START && self.commits >= COMMITS_OF_PART => {
+                self.wake_for(Extent::Part)
             }
             Stage::Copied => Step::CopyRest,
-            Stage::Filling | Stage::BeingCopied => Step::GoOn,
+            Stage::Filling | Stage::BeingCopied(_) => Step::GoOn,
+        }
+    }
+
+    fn wake_for(&mut self, extent: Extent) -> Step {
+        self.stage = Stage::BeingCopied(extent);
+        self.commits = 0;
+        Step::WakeThread
+    }
+
+    /// The thread has copied what it was woken for.
+    fn copied(&mut self, extent: Extent) {
+        // The writer may have waited, and have emptied it by now.
+        if self.stage == Stage::BeingCopied(extent) {
+            self.stage = match extent {
+                Extent::Part => Stage::Filling,
+                Extent::All => Stage::Copied,
+            };
         }
     }
 
@@ -104,6 +140,7 @@ impl Log {
         *self = Self {
             stage: Stage::Filling,
             emptied_at: bytes,
+            commits: 0,
         };
     }
 }
@@ -120,21 +157,16 @@ impl Checkpointer {
         Ok(())
     }
 
-    /// The thread: copies the log whenever that is wanted, until the store is closed.
-    pub(crate) fn run(&self, connection: &Connection) {
+    /// The thread: copies the log into `file`, that of the database, whenever that is wanted, until the store is closed.
+    pub(crate) fn run(&self, connection: &Connection, file: &File) {
         let mut fails = false;
-        loop {
-            {
-                let mut state = self.state.lock();
-                while state.log.stage != Stage::BeingCopied && !state.closed {
-                    self.wanted.wait(&mut state);
-                }
-                if state.closed {
-                    return;
-                }
-            }
+        while let Some(extent) = self.wait_for_work() {
+            let copied = match extent {
+                Extent::Part => self.copy_part(connection, file),
+                Extent::All => self.copy_all(connection),
+            };
             // On a full disk every commit leads here; once is enough to say so.
-            match self.copy(connection) {
+            match copied {
                 Ok(()) => fails = false,
                 Err(error) if !fails => {
                     tracing::warn!(%error, "the write-ahead log could not be emptied; it is tried again");
@@ -142,10 +174,18 @@ impl Checkpointer {
                 }
                 Err(_) => {}
             }
-            let log = &mut self.state.lock().log;
-            // The writer may have waited, and have emptied it by now.
-            if log.stage == Stage::BeingCopied {
-                log.stage = Stage::Copied;
+            self.state.lock().log.copied(extent);
+        }
+    }
+
+    /// What the thread is to copy next; nothing, when the store is closed.
+    fn wait_for_work(&self) -> Option<Extent> {
+        let mut state = self.state.lock();
+        loop {
+            match state.log.stage {
+                _ if state.closed => return None,
+                Stage::BeingCopied(extent) => return Some(extent),
+                Stage::Filling | Stage::Copied => self.wanted.wait(&mut state),
             }
         }
     }
@@ -178,8 +218,17 @@ impl Checkpointer {
         emptied.map(drop)
     }
 
+    /// Copies what the log has by now, and brings it to the disk: SQLite does that only for a log that was copied to its end.
+    fn copy_part(&self, connection: &Connection, file: &File) -> Result<()> {
+        self.checkpoint(connection, "PASSIVE")?;
+        file.sync_data()
+            .map_err(|error| StoreError::Unavailable(format!("the database file: {error}")))?;
+        waited_for_disk(1);
+        Ok(())
+    }
+
     /// Copies the log, and again what has come meanwhile, until the writer's part is short: those who publish wait for it.
-    fn copy(&self, connection: &Connection) -> Result<()> {
+    fn copy_all(&self, connection: &Connection) -> Result<()> {
         for _ in 0..COPIES_MAX {
             let copied = self.checkpoint(connection, "PASSIVE")?;
             let length = self.log_pages.load(Ordering::Relaxed);
@@ -221,11 +270,37 @@ mod tests {
         assert_eq!(log.next(START - 1), Step::GoOn);
         assert_eq!(log.next(START), Step::WakeThread);
         assert_eq!(log.next(START + 1), Step::GoOn, "the thread is at it");
-        log.stage = Stage::Copied;
+        log.copied(Extent::All);
         assert_eq!(log.next(START + 2), Step::CopyRest);
         log.emptied(START + 2);
         assert_eq!(log.next(1), Step::GoOn, "it has begun anew");
         assert_eq!(log.next(START), Step::WakeThread);
+    }
+
+    #[test]
+    fn what_small_commits_write_is_copied_long_before_the_log_is_emptied() {
+        let mut log = Log::default();
+        for commit in 1..COMMITS_OF_PART {
+            assert_eq!(log.next(commit), Step::GoOn);
+        }
+        assert_eq!(log.next(COMMITS_OF_PART), Step::WakeThread);
+        assert_eq!(log.stage, Stage::BeingCopied(Extent::Part));
+        assert_eq!(log.next(START), Step::GoOn, "the thread is at it");
+        log.copied(Extent::Part);
+        assert_eq!(log.next(START), Step::WakeThread);
+        assert_eq!(log.stage, Stage::BeingCopied(Extent::All));
+    }
+
+    #[test]
+    fn a_part_that_was_copied_while_the_writer_emptied_the_log_changes_nothing() {
+        let mut log = Log::default();
+        assert_eq!(log.wake_for(Extent::Part), Step::WakeThread);
+        assert_eq!(log.next(LOG_BYTES_MAX), Step::Wait);
+        log.emptied(LOG_BYTES_MAX);
+        assert_eq!(log.next(1), Step::GoOn, "it has begun anew");
+        assert_eq!(log.next(START), Step::WakeThread);
+        log.copied(Extent::Part);
+        assert_eq!(log.stage, Stage::BeingCopied(Extent::All));
     }
 
     #[test]
@@ -238,10 +313,12 @@ mod tests {
 
     #[test]
     fn the_writer_waits_in_front_of_a_log_that_is_too_long_and_not_with_every_commit() {
-        for stage in [Stage::Filling, Stage::BeingCopied, Stage::Copied] {
+        let being_copied = [Extent::Part, Extent::All].map(Stage::BeingCopied);
+        for stage in being_copied.into_iter().chain([Stage::Filling, Stage::Copied]) {
             let mut log = Log {
                 stage,
                 emptied_at: START,
+                commits: 0,
             };
             assert_eq!(log.next(LOG_BYTES_MAX), Step::Wait);
             log.emptied(LOG_BYTES_MAX);

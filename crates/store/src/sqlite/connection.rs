@@ -3,6 +3,7 @@
 use crate::error::{Result, StoreError};
 use rusqlite::{Connection, OpenFlags};
 use std::fs::File;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -50,6 +51,15 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
 pub(crate) fn open_checkpointer(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     settle(Connection::open_with_flags(path, flags)?)
+}
+
+/// The file at `path`, to bring to the disk what was copied into it. It stays open as long as the process lives: who closes one
+/// descriptor of a file gives up every lock that the process has on it, and with them those by which SQLite tells another
+/// process, such as a backup, that the log is in use.
+pub(crate) fn open_to_sync(path: &Path) -> Result<ManuallyDrop<File>> {
+    let file =
+        File::open(path).map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
+    Ok(ManuallyDrop::new(file))
 }
 
 fn settle(connection: Connection) -> Result<Connection> {
