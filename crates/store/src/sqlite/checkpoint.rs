@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Commits after which the thread copies what they wrote.
+/// Commits after which the thread copies what they wrote: some 1 MiB, where each is small.
 const COMMITS_OF_PART: u32 = 48;
 /// The length at which the thread copies all. Pages that change with every commit are copied once for each run, so that fewer
 /// runs copy less.
