@@ -276,7 +276,7 @@ fn start_checkpointer(checkpointer: &Arc<Checkpointer>, path: &Path) -> Result<J
     let connection = connection::open_checkpointer(path)?;
     let file = connection::open_to_sync(path)?;
     spawn("stentor-checkpointer", move || {
-        checkpointer.run(&connection, &file)
+        checkpointer.run(&connection, &file);
     })
 }
 
