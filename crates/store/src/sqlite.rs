@@ -33,7 +33,7 @@ use crate::start;
 use crate::tx::{Tx, values};
 use crate::waiters::Waiters;
 use checkpoint::Checkpointer;
-use connection::{FileLock, open_reader, open_writer};
+use connection::{FileLock, open_reader, open_writer, unavailable};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -313,13 +313,12 @@ fn at_once<T, E: From<StoreError>>(work: impl Future<Output = Result<T, E>>) -> 
 
 /// Copies the database at `from`, as it is at one moment, to the new file `to`; a server may be running on it.
 pub fn back_up_file(from: &Path, to: &Path) -> Result<()> {
-    let broken = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", to.display()));
     // Refuses to overwrite: a backup that replaces the last good one is none.
     File::options()
         .write(true)
         .create_new(true)
         .open(to)
-        .map_err(broken)?;
+        .map_err(unavailable(to))?;
     let source = open_reader(from)?;
     let mut target = Connection::open(to)?;
     let backup = rusqlite::backup::Backup::new(&source, &mut target)?;
@@ -327,7 +326,9 @@ pub fn back_up_file(from: &Path, to: &Path) -> Result<()> {
     backup.step(-1)?;
     drop(backup);
     target.close().map_err(|(_, error)| error)?;
-    File::open(to).and_then(|file| file.sync_all()).map_err(broken)
+    File::open(to)
+        .and_then(|file| file.sync_all())
+        .map_err(unavailable(to))
 }
 
 /// Tells whether the database at `path` was ever opened with a master key, so that no other key will do. One that does not

@@ -57,9 +57,12 @@ pub(crate) fn open_checkpointer(path: &Path) -> Result<Connection> {
 /// descriptor of a file gives up every lock that the process has on it, and with them those by which SQLite tells another
 /// process, such as a backup, that the log is in use.
 pub(crate) fn open_to_sync(path: &Path) -> Result<ManuallyDrop<File>> {
-    let file =
-        File::open(path).map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
-    Ok(ManuallyDrop::new(file))
+    Ok(ManuallyDrop::new(File::open(path).map_err(unavailable(path))?))
+}
+
+/// What is wrong with the file at `path`, as an error of the store.
+pub(super) fn unavailable(path: &Path) -> impl Fn(std::io::Error) -> StoreError {
+    move |error| StoreError::Unavailable(format!("{}: {error}", path.display()))
 }
 
 fn settle(connection: Connection) -> Result<Connection> {
@@ -79,21 +82,19 @@ impl FileLock {
     /// Takes the lock beside the database file `path`.
     pub(crate) fn take(path: &Path) -> Result<Self> {
         let beside = lock_path(path);
-        let broken =
-            |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", beside.display()));
         let file = File::options()
             .create(true)
             .truncate(false)
             .write(true)
             .open(&beside)
-            .map_err(broken)?;
+            .map_err(unavailable(&beside))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::Unavailable(format!(
                 "another process uses {}; stop it first, or choose another --data",
                 path.display()
             ))),
-            Err(std::fs::TryLockError::Error(error)) => Err(broken(error)),
+            Err(std::fs::TryLockError::Error(error)) => Err(unavailable(&beside)(error)),
         }
     }
 }
