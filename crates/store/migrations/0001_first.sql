@@ -1,6 +1,6 @@
 -- The whole layout. Portable: what differs between engines is replaced by the migrators. On SQLite KEYLESS becomes
--- WITHOUT ROWID, BIGINT becomes INTEGER and BY_DAY nothing; on PostgreSQL BY_DAY becomes a partitioning by n, whose high
--- bits are milliseconds, KEYLESS nothing, and what follows `--pg` is run. Times are microseconds since 1970 in BIGINT; ids
+-- WITHOUT ROWID, BIGINT becomes INTEGER, BY_DAY nothing, and what follows `--sqlite` is run; on PostgreSQL BY_DAY becomes a
+-- partitioning by n, whose high bits are milliseconds, KEYLESS nothing, and what follows `--pg` is run. Times are microseconds since 1970 in BIGINT; ids
 -- are the two numbers of `domain::Id`: n, the key, and tag.
 -- Columns that nothing uses yet are there so that no large table has to be rewritten when it does.
 
@@ -225,9 +225,9 @@ CREATE TABLE events (
     deliveries         BIGINT NOT NULL,
     meta               TEXT
 ) BY_DAY;
-CREATE INDEX events_of_tenant ON events (tenant, n);
 -- Takes what no day was made for.
 --pg CREATE TABLE events_default PARTITION OF events DEFAULT;
+--pg CREATE INDEX events_of_tenant ON events (tenant, n);
 
 -- Unfinished deliveries. A row with an owner is in that node's memory; one without waits for its shard's owner.
 CREATE TABLE work (
@@ -284,7 +284,7 @@ CREATE TABLE deliveries (
     exchange    BYTEA
 ) BY_DAY;
 --pg CREATE TABLE deliveries_default PARTITION OF deliveries DEFAULT;
-CREATE INDEX deliveries_of_endpoint ON deliveries (endpoint, n);
+--pg CREATE INDEX deliveries_of_endpoint ON deliveries (endpoint, n);
 CREATE INDEX deliveries_of_event ON deliveries (event);
 
 -- Earlier, failed and fenced tries. A fenced one may share its number with the one that counted.
@@ -364,6 +364,41 @@ CREATE TABLE retention (
     raised_at        BIGINT
 );
 INSERT INTO retention (one, payloads_below, payloads_swept, deliveries_below) VALUES (1, 0, 0, 0);
+
+-- What an owner has, on SQLite: lists beside the tables, which follow them (store/sqlite/lists.rs). Everything with a key up to
+-- these is listed.
+--sqlite CREATE TABLE listed (
+--sqlite     one        BIGINT PRIMARY KEY CHECK (one = 1),
+--sqlite     events     BIGINT NOT NULL,
+--sqlite     deliveries BIGINT NOT NULL
+--sqlite );
+--sqlite INSERT INTO listed (one, events, deliveries) VALUES (1, 0, 0);
+--sqlite CREATE TABLE listed_events (
+--sqlite     tenant BIGINT NOT NULL,
+--sqlite     n      BIGINT NOT NULL,
+--sqlite     PRIMARY KEY (tenant, n)
+--sqlite ) KEYLESS;
+--sqlite CREATE TABLE listed_deliveries (
+--sqlite     endpoint BIGINT NOT NULL,
+--sqlite     n        BIGINT NOT NULL,
+--sqlite     PRIMARY KEY (endpoint, n)
+--sqlite ) KEYLESS;
+-- What comes late is listed at once; what is sent again leaves its list at once. What has expired leaves it later.
+--sqlite CREATE TRIGGER events_come_late AFTER INSERT ON events
+--sqlite     WHEN NEW.n <= (SELECT events FROM listed WHERE one = 1)
+--sqlite BEGIN
+--sqlite     INSERT OR IGNORE INTO listed_events (tenant, n) VALUES (NEW.tenant, NEW.n);
+--sqlite END;
+--sqlite CREATE TRIGGER deliveries_come_late AFTER INSERT ON deliveries
+--sqlite     WHEN NEW.n <= (SELECT deliveries FROM listed WHERE one = 1)
+--sqlite BEGIN
+--sqlite     INSERT OR IGNORE INTO listed_deliveries (endpoint, n) VALUES (NEW.endpoint, NEW.n);
+--sqlite END;
+--sqlite CREATE TRIGGER deliveries_leave AFTER DELETE ON deliveries
+--sqlite     WHEN OLD.n >= (SELECT deliveries_below FROM retention WHERE one = 1)
+--sqlite BEGIN
+--sqlite     DELETE FROM listed_deliveries WHERE endpoint = OLD.endpoint AND n = OLD.n;
+--sqlite END;
 
 -- Content that somebody asked to erase, until it has left the tables: of one event, or of a tenant's events below `below`.
 -- All of it up to `swept_event`, and of the event after that up to `swept_delivery`, has left. `n` is the key of the wish's

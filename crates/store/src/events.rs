@@ -5,7 +5,7 @@ use crate::channels::read_channels;
 use crate::error::Result;
 use crate::period::{Period, columns};
 use crate::retention;
-use crate::tx::{Row, Tx, values};
+use crate::tx::{PerEngine, Row, Tx, values};
 use bytes::Bytes;
 use stentor_domain::Timestamp;
 use stentor_domain::channels::Channels;
@@ -46,38 +46,69 @@ pub struct EventFilter {
     pub period: Period,
 }
 
-/// An event's columns; conditions follow. The payload is asked for apart: lists do without it.
-macro_rules! events {
+/// An event's columns. The payload is asked for apart: lists do without it.
+macro_rules! shown {
     ($payload:literal) => {
         concat!(
             "SELECT v.n, v.tag, v.event_id, v.type, v.tenant, t.tag, v.deliveries, v.occurred_at, v.channels, ",
             $crate::retention::payload_gone!(),
-            $payload,
-            " FROM events v JOIN tenants t ON t.n = v.tenant"
+            $payload
         )
     };
 }
 
 /// The filter of every list: 1 the key to stay below, 2 the least key, 3 tenant, 4 project, 5 type (each NULL for any),
-/// 6 how many. The events of tests, and Stentor's own, are known by
-/// their deliveries only.
+/// 6 how many. `$from` has the events `v`, `$path` is the way in, `$n` their key, which is at least `$least`. The events of tests, and
+/// Stentor's own, are known by their deliveries only.
 macro_rules! newest {
-    ($path:literal) => {
+    ($columns:expr, $from:literal, $path:literal, $n:literal, $least:literal) => {
         concat!(
-            events!(""),
-            " WHERE ",
+            $columns,
+            " FROM ",
+            $from,
+            " JOIN tenants t ON t.n = v.tenant WHERE ",
             $path,
-            " v.n < ?1 AND v.n >= ?2 AND (?3 IS NULL OR v.tenant = ?3) AND (?4 IS NULL OR (t.project = ?4 AND t.kind = 'customer'))
+            " ",
+            $n,
+            " < ?1 AND ",
+            $n,
+            " >= ",
+            $least,
+            " AND (?3 IS NULL OR v.tenant = ?3) AND (?4 IS NULL OR (t.project = ?4 AND t.kind = 'customer'))
               AND (?5 IS NULL OR v.type = ?5) AND (v.meta IS NULL OR v.meta <> 'test')
-             ORDER BY v.n DESC LIMIT ?6"
+             ORDER BY ",
+            $n,
+            " DESC LIMIT ?6"
         )
     };
 }
 
-/// By the index `events_of_tenant`.
-const OF_TENANT: &str = newest!("v.tenant = ?3 AND");
+/// By the list on SQLite, and above it; by the index `events_of_tenant` on PostgreSQL.
+const OF_TENANT: PerEngine = PerEngine {
+    sqlite: concat!(
+        shown!(""),
+        " FROM events v JOIN tenants t ON t.n = v.tenant WHERE v.n IN (SELECT n FROM (",
+        newest!(
+            "SELECT l.n AS n",
+            "listed_events l CROSS JOIN events v ON v.n = l.n",
+            "l.tenant = ?3 AND",
+            "l.n",
+            "?2"
+        ),
+        ") UNION ALL SELECT n FROM (",
+        newest!(
+            "SELECT v.n AS n",
+            "events v",
+            "",
+            "v.n",
+            "max(?2, (SELECT events + 1 FROM listed WHERE one = 1))"
+        ),
+        ")) ORDER BY v.n DESC LIMIT ?6"
+    ),
+    postgres: newest!(shown!(""), "events v", "v.tenant = ?3 AND", "v.n", "?2"),
+};
 /// The table from the newest down, most of which is the project's own.
-const OF_PROJECT: &str = newest!("");
+const OF_PROJECT: &str = newest!(shown!(""), "events v", "", "v.n", "?2");
 
 impl Store {
     /// The event with this id, and its payload, byte for byte, unless that is gone.
@@ -102,8 +133,8 @@ async fn find(tx: &mut Tx<'_>, scope: Scope, id: EventId) -> Result<Option<(Even
     let (tenant, project) = columns(scope);
     tx.row(
         concat!(
-            events!(", v.payload"),
-            " WHERE v.n = ?1 AND v.tag = ?2 AND (?3 IS NULL OR v.tenant = ?3) AND (?4 IS NULL OR t.project = ?4)"
+            shown!(", v.payload"),
+            " FROM events v JOIN tenants t ON t.n = v.tenant WHERE v.n = ?1 AND v.tag = ?2 AND (?3 IS NULL OR v.tenant = ?3) AND (?4 IS NULL OR t.project = ?4)"
         ),
         values![id.n(), id.0.tag, tenant, project],
         |row| {
@@ -126,7 +157,7 @@ async fn page(
     let (tenant, project) = columns(scope);
     let (least, below) = filter.period.keys(before);
     let sql = match scope {
-        Scope::Tenant(..) => OF_TENANT,
+        Scope::Tenant(..) => OF_TENANT.of(tx),
         Scope::Root | Scope::Project(_) => OF_PROJECT,
     };
     let event_type = filter.event_type.as_ref().map(|name| name.as_str());

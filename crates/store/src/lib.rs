@@ -15,7 +15,7 @@
 //! - [`master_keys`]: which key seals, and how another one takes its place while everything goes on;
 //! - [`authenticator`]: knowing again what was given out, such as where a list goes on;
 //! - [`period`]: what questions about events and deliveries share: the scope and the span of acceptance they look at;
-//!   `channels`: how channels are a column;
+//!   `of_owner`: how what a tenant or an endpoint has is found; `channels`: how channels are a column;
 //! - [`metrics`], [`backlog`]: what a process counts of itself, and how far sending is behind;
 //! - `tally`, [`stats`]: what a transaction changes of the counts, and the counts;
 //! - [`background`], [`retention`]: bounded slices of the work that nobody waits for; what is removed when, and erased;
@@ -58,6 +58,7 @@ mod effects;
 mod exchange;
 mod member;
 mod migrations;
+mod of_owner;
 mod ordering;
 mod outcome;
 mod postgres;

@@ -35,7 +35,7 @@ use stentor_domain::delivery::PayloadGone;
 use stentor_domain::{Clock, Timestamp};
 
 /// Time that a slice may take before its commit, which somebody who publishes may wait for.
-const SLICE_WORK_MAX: Duration = Duration::from_millis(1);
+const SLICE_WORK_MAX: Duration = Duration::from_micros(500);
 /// Rows that a slice may write, however fast that goes.
 const SLICE_ROWS_MAX: usize = 4_000;
 

@@ -3,6 +3,7 @@
 //! - `connection`, `migrate`: a file opened, locked and brought up to date;
 //! - `queue`, `writer`: what waits to be written, and the thread that writes it in groups;
 //! - `accept`, `claim`, `finish`: the members of a group;
+//! - `lists`: what tenants and endpoints have, listed for many groups at once;
 //! - `readers`, `checkpoint`: questions beside the writer, and emptying its log;
 //! - `aged`, `slow_disk`: what `stentor bench` needs to measure a purge, and a disk that is slower.
 //!
@@ -14,6 +15,7 @@ mod checkpoint;
 mod claim;
 mod connection;
 mod finish;
+mod lists;
 mod migrate;
 mod queue;
 mod readers;
@@ -36,6 +38,7 @@ use checkpoint::Checkpointer;
 use connection::{FileLock, open_reader, open_writer, unavailable};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use lists::Listing;
 use parking_lot::Mutex;
 use queue::Queue;
 use readers::Readers;
@@ -120,6 +123,7 @@ impl Sqlite {
             tenant_versions: HashMap::new(),
             clock: Arc::clone(&clock),
             checkpointer: Arc::clone(&checkpointer),
+            listing: Listing::default(),
         };
         let threads = vec![
             start_writer(writer, &queue)?,

@@ -106,6 +106,22 @@ impl Tx<'_> {
     }
 }
 
+/// A statement in the words of each engine.
+pub(crate) struct PerEngine {
+    pub(crate) sqlite: &'static str,
+    pub(crate) postgres: &'static str,
+}
+
+impl PerEngine {
+    /// In the words of this transaction's engine.
+    pub(crate) fn of(&self, tx: &Tx<'_>) -> &'static str {
+        match tx {
+            Tx::Sqlite(_) => self.sqlite,
+            Tx::Postgres(_) => self.postgres,
+        }
+    }
+}
+
 impl Row<'_> {
     /// The integer in column `at`.
     pub(crate) fn int(&self, at: usize) -> Result<i64> {

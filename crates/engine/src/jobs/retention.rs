@@ -5,8 +5,8 @@
 //! pass begins once a day, and at every start, and a day's partition goes in one piece.
 //!
 //! ```text
-//!   raised -> unfinished -> payloads -> days -> deliveries -> attempts -> late deliveries -> replays -> statistics
-//!              |      ^      -> ids of events -> events
+//!   raised -> unfinished -> payloads -> days -> deliveries -> their lists -> attempts -> late deliveries -> replays
+//!              |      ^      -> statistics -> ids of events -> events -> their lists
 //!              +------+ as long as an attempt is in flight, or a fan-out goes on: looked at again a little later
 //! ```
 
@@ -95,6 +95,7 @@ impl Pass {
             steps.extend(
                 [
                     Removal::Deliveries,
+                    Removal::ListedDeliveries,
                     Removal::Attempts,
                     Removal::LateDeliveries,
                     Removal::Replays,
@@ -106,7 +107,8 @@ impl Pass {
         if cuts.whole() > 0 {
             // An id that outlived its event would be in the way of its next use.
             steps.extend(
-                [Removal::EventKeys, Removal::Events].map(|what| Step::Remove(what, cuts.whole(), 0)),
+                [Removal::EventKeys, Removal::Events, Removal::ListedEvents]
+                    .map(|what| Step::Remove(what, cuts.whole(), 0)),
             );
         }
         Self {

@@ -3,8 +3,8 @@
 //! A page takes up to its limit from each table and merges them by key. How the finished ones are found depends on what
 //! is asked, so that nobody's list reads the rows of others:
 //! - of an event: the index `deliveries_of_event`;
-//! - of an endpoint: the index `deliveries_of_endpoint`, from the newest down;
-//! - of a tenant: the same index, a page for each of its endpoints, deleted ones too;
+//! - of an endpoint: the index `deliveries_of_endpoint`, from the newest down; on SQLite its list, and what is above it;
+//! - of a tenant: the same, a page for each of its endpoints, deleted ones too;
 //! - of a project: the table from the newest down, most of which is the project's own. Those of Stentor's own events are shown
 //!   where their endpoint or their event is named.
 //!
@@ -15,7 +15,7 @@ use super::DeliveryFilter;
 use super::read::{finished, read, unfinished};
 use crate::error::Result;
 use crate::period::columns;
-use crate::tx::{Tx, values};
+use crate::tx::{PerEngine, Tx, values};
 use stentor_domain::delivery::{Delivery, State};
 use stentor_domain::key::Scope;
 
@@ -43,38 +43,91 @@ macro_rules! picked {
     };
 }
 
-/// The newest keys of `deliveries` where `$path`, the way in, and the filter hold.
+/// The newest keys of the deliveries `p` in `$from` where `$path`, the way in, and the filter hold; `$n` is their key, which is at
+/// least `$least`.
 macro_rules! newest {
-    ($path:literal) => {
+    ($from:literal, $path:expr, $n:literal, $least:literal) => {
         concat!(
-            "SELECT p.n FROM deliveries p WHERE ",
+            "SELECT ",
+            $n,
+            " AS n FROM ",
+            $from,
+            " WHERE ",
             $path,
-            " p.n < ?1 AND p.n >= ?2 AND (?3 IS NULL OR p.tenant = ?3)
+            " ",
+            $n,
+            " < ?1 AND ",
+            $n,
+            " >= ",
+            $least,
+            " AND (?3 IS NULL OR p.tenant = ?3)
               AND (?4 IS NULL OR ?4 = (SELECT project FROM tenants WHERE tenants.n = p.tenant
                                         AND (kind = 'customer' OR ?5 IS NOT NULL OR ?6 IS NOT NULL)))
               AND (?5 IS NULL OR p.endpoint = ?5) AND (?6 IS NULL OR p.event = ?6)
               AND (?7 IS NULL OR ?7 = (SELECT type FROM events WHERE events.n = p.event))
               AND p.state IN (?8, ?9, ?10, ?11, ?12) AND (?13 = 0 OR p.cause <> 'test')
-             ORDER BY p.n DESC LIMIT ?14"
+             ORDER BY ",
+            $n,
+            " DESC LIMIT ?14"
+        )
+    };
+    ($path:literal) => {
+        newest!("deliveries p", $path, "p.n", "?2")
+    };
+}
+
+/// The newest of an endpoint's list on SQLite.
+macro_rules! newest_listed {
+    ($endpoint:literal) => {
+        newest!(
+            "listed_deliveries l CROSS JOIN deliveries p",
+            concat!("l.endpoint = ", $endpoint, " AND p.n = l.n AND"),
+            "l.n",
+            "?2"
+        )
+    };
+}
+
+/// The keys that `$listed` answers, and the newest of those that no list has yet.
+macro_rules! with_those_above {
+    ($listed:expr) => {
+        concat!(
+            $listed,
+            " UNION ALL SELECT n FROM (",
+            newest!(
+                "deliveries p",
+                "",
+                "p.n",
+                "max(?2, (SELECT deliveries + 1 FROM listed WHERE one = 1))"
+            ),
+            ")"
         )
     };
 }
 
 pub(super) const OF_EVENT: &str = picked!(newest!("p.event = ?6 AND"));
-pub(super) const OF_ENDPOINT: &str = picked!(newest!("p.endpoint = ?5 AND"));
-pub(super) const OF_TENANT: &str = picked!(concat!(
-    "SELECT q.n FROM endpoints o JOIN deliveries q ON q.n IN (",
-    newest!("p.endpoint = o.n AND"),
-    ") WHERE o.tenant = ?3"
-));
-/// The same in PostgreSQL's words: it would ask the inner question once for every pair of an endpoint and a delivery, and
-/// SQLite has no LATERAL.
-pub(super) const OF_TENANT_LATERAL: &str = picked!(concat!(
-    "SELECT q.n FROM endpoints o CROSS JOIN LATERAL (",
-    newest!("p.endpoint = o.n AND"),
-    ") AS q WHERE o.tenant = ?3"
-));
 pub(super) const OF_PROJECT: &str = picked!(newest!(""));
+pub(super) const OF_ENDPOINT: PerEngine = PerEngine {
+    sqlite: picked!(with_those_above!(concat!(
+        "SELECT n FROM (",
+        newest_listed!("?5"),
+        ")"
+    ))),
+    postgres: picked!(newest!("p.endpoint = ?5 AND")),
+};
+/// PostgreSQL would ask the inner question once for every pair of an endpoint and a delivery, and SQLite has no LATERAL.
+pub(super) const OF_TENANT: PerEngine = PerEngine {
+    sqlite: picked!(with_those_above!(concat!(
+        "SELECT q.n FROM endpoints o JOIN deliveries q ON q.n IN (",
+        newest_listed!("o.n"),
+        ") WHERE o.tenant = ?3"
+    ))),
+    postgres: picked!(concat!(
+        "SELECT q.n FROM endpoints o CROSS JOIN LATERAL (",
+        newest!("p.endpoint = o.n AND"),
+        ") AS q WHERE o.tenant = ?3"
+    )),
+};
 
 /// The page after `before`.
 pub(super) async fn page(
@@ -110,11 +163,8 @@ pub(super) async fn page(
     ];
     let finished = match (filter.event, filter.endpoint, scope) {
         (Some(_), _, _) => OF_EVENT,
-        (_, Some(_), _) => OF_ENDPOINT,
-        (_, _, Scope::Tenant(..)) => match tx {
-            Tx::Sqlite(_) => OF_TENANT,
-            Tx::Postgres(_) => OF_TENANT_LATERAL,
-        },
+        (_, Some(_), _) => OF_ENDPOINT.of(tx),
+        (_, _, Scope::Tenant(..)) => OF_TENANT.of(tx),
         (_, _, Scope::Root | Scope::Project(_)) => OF_PROJECT,
     };
     let mut deliveries = Vec::new();

@@ -3,4 +3,5 @@
 mod lists;
 mod one;
 mod plans;
+mod sqlite;
 mod world;

@@ -1,6 +1,6 @@
 //! What lies before a replay. Nothing here changes anything.
 //!
-//! What an endpoint, or a tenant, has in a range of keys is always found through the index that begins with it: in the same range may
+//! What an endpoint, or a tenant, has in a range of keys is always found through its list, or the index that begins with it: in the same range may
 //! be millions of rows of others.
 
 use super::rows::find;
@@ -8,7 +8,7 @@ use super::{Candidate, Extent, Keys, Phase, Turn};
 use crate::channels::read_channels;
 use crate::error::Result;
 use crate::retention::{payload_gone, read_gone};
-use crate::tx::{Tx, values};
+use crate::tx::{PerEngine, Tx, values};
 use stentor_domain::Timestamp;
 use stentor_domain::id::{EventId, ReplayId};
 use stentor_domain::key::Scope;
@@ -16,52 +16,40 @@ use stentor_domain::limits::{REPLAY_DUE_MAX, REPLAY_TOTAL_MAX, REPLAY_UNFINISHED
 use stentor_domain::name::EventTypeName;
 use stentor_domain::replay::{ReplaySpec, ReplayState};
 
-/// A statement in the words of each engine.
-pub(super) struct PerEngine {
-    pub(super) sqlite: &'static str,
-    pub(super) postgres: &'static str,
-}
-
-impl PerEngine {
-    /// In the words of this transaction's engine.
-    pub(super) fn of(&self, tx: &Tx<'_>) -> &'static str {
-        match tx {
-            Tx::Sqlite(_) => self.sqlite,
-            Tx::Postgres(_) => self.postgres,
-        }
-    }
-}
-
-/// A statement over the rows whose `$owner` is 1 and whose `$n` is above 2 and below 3. PostgreSQL would go through a narrow range by
-/// the primary key instead, whoever has what is in it: compared as a row, the two are found by the index of both only. SQLite
-/// takes no more than the first part of a row to an index.
+/// A statement over the rows of `$table`, called `$row`, whose `$owner` is 1 and whose keys are above 2 and below 3; `$few` says how
+/// many are wanted, where that has a bound. PostgreSQL would go through a narrow range by the primary key instead, whoever has what is in
+/// it: compared as a row, the two are found by the index of both only. SQLite finds their keys in a list, and above it.
 macro_rules! in_range {
-    ($owner:literal, $n:literal, $head:expr, $tail:expr) => {
-        $crate::replays::look::PerEngine {
+    ($table:tt $row:literal of $owner:literal, $head:expr, $tail:expr, $few:literal) => {
+        $crate::tx::PerEngine {
             sqlite: concat!(
                 $head,
                 " WHERE ",
-                $owner,
-                " = ?1 AND ",
-                $n,
-                " > ?2 AND ",
-                $n,
-                " < ?3 ",
+                $row,
+                ".n IN (",
+                $crate::of_owner::of_owner!($table, $owner, $crate::of_owner::kept!($table), $few),
+                ") ",
                 $tail
             ),
             postgres: concat!(
                 $head,
                 " WHERE ",
+                $row,
+                ".",
                 $owner,
                 " = ?1 AND (",
+                $row,
+                ".",
                 $owner,
                 ", ",
-                $n,
-                ") > (?1, ?2) AND (",
+                $row,
+                ".n) > (?1, ?2) AND (",
+                $row,
+                ".",
                 $owner,
                 ", ",
-                $n,
-                ") < (?1, ?3) ",
+                $row,
+                ".n) < (?1, ?3) ",
                 $tail
             ),
         }
@@ -105,19 +93,19 @@ pub(super) async fn turn(tx: &mut Tx<'_>, id: ReplayId, now: Timestamp) -> Resul
     }))
 }
 
-/// Counts what has ended or waits, by the indexes. Deliveries in a node's memory are not found, and not counted: they are on their
+/// Counts what has ended or waits, by the lists or indexes. Deliveries in a node's memory are not found, and not counted: they are on their
 /// way at this moment.
 pub(super) const COUNT_FINISHED: PerEngine = in_range!(
-    "endpoint",
-    "n",
+    "deliveries" "deliveries" of "endpoint",
     "SELECT count(*) FROM (SELECT 1 FROM deliveries",
-    "LIMIT ?4) AS counted"
+    "LIMIT ?4) AS counted",
+    "ORDER BY n LIMIT ?4"
 );
 pub(super) const COUNT_EVENTS: PerEngine = in_range!(
-    "tenant",
-    "n",
+    "events" "events" of "tenant",
     "SELECT count(*) FROM (SELECT 1 FROM events",
-    "LIMIT ?4) AS counted"
+    "LIMIT ?4) AS counted",
+    "ORDER BY n LIMIT ?4"
 );
 pub(super) const COUNT_WAITING: &str = "SELECT count(*) FROM
      (SELECT n, event, cause FROM work WHERE shard = ?1 AND endpoint = ?2 AND owner IS NULL LIMIT ?6) AS counted
@@ -177,8 +165,7 @@ pub(super) use named;
 
 /// Everything in the range is looked at, so that a look has a bound whatever is named.
 pub(super) const FINISHED: PerEngine = in_range!(
-    "d.endpoint",
-    "d.n",
+    "deliveries" "d" of "endpoint",
     concat!(
         "SELECT d.n, CASE WHEN ",
         named!(),
@@ -186,7 +173,8 @@ pub(super) const FINISHED: PerEngine = in_range!(
         payload_gone!(),
         " FROM deliveries d JOIN events v ON v.n = d.event JOIN tenants t ON t.n = v.tenant"
     ),
-    "ORDER BY d.n LIMIT ?6"
+    "ORDER BY d.n LIMIT ?6",
+    "ORDER BY n LIMIT ?6"
 );
 
 pub(super) async fn finished(
@@ -217,8 +205,7 @@ pub(super) const FANNING_OUT: &str =
 /// event by key, any other by the index `work_late`, which has exactly those. (A sum is found by no index.) Of an event so old that
 /// what was finished of it is gone, nobody knows: it counts as one that has.
 pub(super) const CANDIDATES: PerEngine = in_range!(
-    "v.tenant",
-    "v.n",
+    "events" "v" of "tenant",
     concat!(
         "SELECT v.n, v.tag, v.type, ",
         payload_gone!(),
@@ -231,7 +218,8 @@ pub(super) const CANDIDATES: PerEngine = in_range!(
             ELSE 0 END, v.channels
          FROM events v JOIN tenants t ON t.n = v.tenant"
     ),
-    "ORDER BY v.n LIMIT ?5"
+    "ORDER BY v.n LIMIT ?5",
+    "ORDER BY n LIMIT ?5"
 );
 
 pub(super) async fn candidates(

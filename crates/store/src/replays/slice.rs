@@ -1,6 +1,6 @@
 //! The steps that the background takes, each in one transaction.
 
-use super::look::{self, PerEngine, in_range, named, next_phase};
+use super::look::{self, in_range, named, next_phase};
 use super::rows::{Job, encode, find};
 use super::{Extent, Keys, Missing, Turn};
 use crate::change::tick;
@@ -8,7 +8,7 @@ use crate::error::{Result, StoreError};
 use crate::ordering;
 use crate::retention::payload_gone;
 use crate::tally::{self, Change, Tally};
-use crate::tx::{Tx, values};
+use crate::tx::{PerEngine, Tx, values};
 use stentor_domain::Timestamp;
 use stentor_domain::attempt::Trigger;
 use stentor_domain::delivery::{Reason, State};
@@ -51,27 +51,27 @@ pub(super) async fn start(tx: &mut Tx<'_>, turn: &Turn, extent: Extent) -> Resul
 /// Back into `work` goes what is named and has its payload; 4 and 5 as in [`look::FINISHED`], 10 the first of the places that it gets
 /// at an ordered endpoint.
 pub(super) const REOPEN: PerEngine = in_range!(
-    "d.endpoint",
-    "d.n",
+    "deliveries" "d" of "endpoint",
     "INSERT INTO work (n, tag, event, endpoint, tenant, shard, attempt, due_at, cause, replay, seq)
      SELECT d.n, d.tag, d.event, d.endpoint, d.tenant, ?6, d.attempts + 1, ?7, ?8, ?9,
             CAST(?10 AS BIGINT) + row_number() OVER (ORDER BY d.n) - 1
      FROM deliveries d JOIN events v ON v.n = d.event JOIN tenants t ON t.n = v.tenant",
-    concat!("AND ", payload_gone!(), " IS NULL AND ", named!())
+    concat!("AND ", payload_gone!(), " IS NULL AND ", named!()),
+    ""
 );
 /// What is in `work` now leaves `deliveries`, the attempt inside it for `attempts`.
 pub(super) const KEEP_ATTEMPTS: PerEngine = in_range!(
-    "d.endpoint",
-    "d.n",
+    "deliveries" "d" of "endpoint",
     "INSERT INTO attempts (delivery, no, started_at, cause, status, error, micros, exchange)
      SELECT d.n, d.attempts, d.started_at, d.cause, d.status, d.error, d.micros, d.exchange FROM deliveries d",
-    "AND d.exchange IS NOT NULL AND EXISTS (SELECT 1 FROM work w WHERE w.n = d.n) ON CONFLICT DO NOTHING"
+    "AND d.exchange IS NOT NULL AND EXISTS (SELECT 1 FROM work w WHERE w.n = d.n) ON CONFLICT DO NOTHING",
+    ""
 );
 pub(super) const LEAVE: PerEngine = in_range!(
-    "endpoint",
-    "n",
+    "deliveries" "deliveries" of "endpoint",
     "DELETE FROM deliveries",
-    "AND EXISTS (SELECT 1 FROM work w WHERE w.n = deliveries.n) RETURNING n, state"
+    "AND EXISTS (SELECT 1 FROM work w WHERE w.n = deliveries.n) RETURNING n, state",
+    ""
 );
 
 pub(super) async fn reopen(tx: &mut Tx<'_>, turn: &Turn, now: Timestamp) -> Result<usize> {

@@ -19,8 +19,9 @@ use super::{Budget, Slice};
 use crate::change::{Audit, By, record, tick};
 use crate::error::{Result, StoreError};
 use crate::exchange;
+use crate::of_owner::of_owner;
 use crate::period::columns;
-use crate::tx::{Tx, values};
+use crate::tx::{PerEngine, Tx, values};
 use crate::{Store, tenants};
 use std::sync::Arc;
 use stentor_domain::Timestamp;
@@ -251,16 +252,22 @@ async fn sweep(tx: &mut Tx<'_>, budget: &Budget, by: &By, erasure: Erasure) -> R
     })
 }
 
+/// The least of a tenant's events above a key and below another; on SQLite perhaps one that a purge has just taken.
+const NEXT_EVENT: PerEngine = PerEngine {
+    sqlite: concat!(
+        "SELECT n FROM (",
+        of_owner!("events", "tenant", "ORDER BY n LIMIT 1"),
+        ") ORDER BY n LIMIT 1"
+    ),
+    postgres: "SELECT n FROM events WHERE tenant = ?1 AND n > ?2 AND n < ?3 ORDER BY n LIMIT 1",
+};
+
 async fn next_event(tx: &mut Tx<'_>, erasure: Erasure, place: Place) -> Result<Option<i64>> {
     match erasure.event {
         Some(event) => Ok(Some(event).filter(|event| *event > place.event)),
         None => {
-            tx.row(
-                "SELECT n FROM events WHERE tenant = ?1 AND n > ?2 AND n < ?3 ORDER BY n LIMIT 1",
-                values![erasure.tenant, place.event, erasure.below],
-                |row| row.int(0),
-            )
-            .await
+            let range = values![erasure.tenant, place.event, erasure.below];
+            tx.row(NEXT_EVENT.of(tx), range, |row| row.int(0)).await
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use stentor_domain::id::Id;
 
 /// Rows that are removed between two looks at the clock.
-const BATCH_ROWS: i64 = 100;
+const BATCH_ROWS: i64 = 50;
 /// Pages that are given back between two looks at the clock.
 const BATCH_PAGES: i64 = 16;
 /// Free pages that a file keeps, since what is written next will need them: a share of all, and no fewer than 16 MiB.
@@ -25,6 +25,8 @@ pub enum Removal {
     Payloads,
     /// Finished deliveries, each with its last attempt.
     Deliveries,
+    /// Their keys in the lists of endpoints.
+    ListedDeliveries,
     /// Attempts that are kept apart, but for those of unfinished deliveries.
     Attempts,
     /// Finished deliveries that were made long after their event, each with its attempts.
@@ -37,6 +39,8 @@ pub enum Removal {
     EventKeys,
     /// Events.
     Events,
+    /// Their keys in the lists of tenants.
+    ListedEvents,
 }
 
 impl Store {
@@ -98,6 +102,8 @@ async fn batch(tx: &mut Tx<'_>, what: Removal, below: i64, after: i64) -> Result
             const END: &str = "SELECT n FROM deliveries WHERE n < ?1 ORDER BY n LIMIT 1 OFFSET ?2";
             range(tx, END, "DELETE FROM deliveries WHERE n <= ?1", below).await
         }
+        Removal::ListedDeliveries => listed(tx, &LISTED_DELIVERIES, below, after).await,
+        Removal::ListedEvents => listed(tx, &LISTED_EVENTS, below, after).await,
         Removal::Attempts => attempts(tx, below, after).await,
         Removal::LateDeliveries => late_deliveries(tx, below).await,
         Removal::Replays => replays(tx, below, after).await,
@@ -121,6 +127,78 @@ async fn range(tx: &mut Tx<'_>, end: &'static str, delete: &'static str, below: 
         .await?;
     let rows = tx.execute(delete, values![end.unwrap_or(below - 1)]).await?;
     Ok(Slice { rows, next: end })
+}
+
+/// How lists are gone through, which are there on SQLite only. A delivery that ended after the purge of its table was there keeps its
+/// row until the next one, and its place in the list.
+struct List {
+    /// The first owner after ?1.
+    owner: &'static str,
+    /// The key below ?2 in the list of owner ?1 that has no row, and that so many of these are before.
+    end: &'static str,
+    /// Removes what the list of owner ?1 has up to ?2 and has no row.
+    delete: &'static str,
+}
+
+macro_rules! list {
+    ($table:literal, $owner:literal) => {
+        List {
+            owner: concat!(
+                "SELECT ",
+                $owner,
+                " FROM listed_",
+                $table,
+                " WHERE ",
+                $owner,
+                " > ?1 ORDER BY ",
+                $owner,
+                " LIMIT 1"
+            ),
+            end: concat!(
+                "SELECT n FROM listed_",
+                $table,
+                " AS l WHERE ",
+                $owner,
+                " = ?1 AND n < ?2 AND NOT EXISTS (SELECT 1 FROM ",
+                $table,
+                " WHERE ",
+                $table,
+                ".n = l.n) ORDER BY n LIMIT 1 OFFSET ?3"
+            ),
+            delete: concat!(
+                "DELETE FROM listed_",
+                $table,
+                " AS l WHERE ",
+                $owner,
+                " = ?1 AND n <= ?2 AND NOT EXISTS (SELECT 1 FROM ",
+                $table,
+                " WHERE ",
+                $table,
+                ".n = l.n)"
+            ),
+        }
+    };
+}
+
+const LISTED_DELIVERIES: List = list!("deliveries", "endpoint");
+const LISTED_EVENTS: List = list!("events", "tenant");
+
+/// Removes keys below `below` from the list of the first owner after the key `after`: again and again, until it has none to go.
+async fn listed(tx: &mut Tx<'_>, list: &List, below: i64, after: i64) -> Result<Slice> {
+    let owner = match tx {
+        Tx::Sqlite(_) => tx.row(list.owner, values![after], |row| row.int(0)).await?,
+        Tx::Postgres(_) => None,
+    };
+    let Some(owner) = owner else {
+        return Ok(Slice { rows: 0, next: None });
+    };
+    let range = values![owner, below, BATCH_ROWS - 1];
+    let end = tx.row(list.end, range, |row| row.int(0)).await?;
+    let range = values![owner, end.unwrap_or(below - 1)];
+    Ok(Slice {
+        rows: tx.execute(list.delete, range).await?,
+        next: Some(if end.is_some() { after } else { owner }),
+    })
 }
 
 /// Where a pass has been is written down: events that stay would be looked through again by every one to come.

@@ -33,12 +33,15 @@ pub fn write_aged(path: &Path, events: u64, from: Timestamp, until: Timestamp) -
     let endpoints = endpoints(&connection)?;
     let events = i64::try_from(events).unwrap_or(i64::MAX);
     let first = Id::least_key_at(from);
-    let step = (Id::least_key_at(until) - first) / events.max(1);
+    let end = Id::least_key_at(until);
+    let step = (end - first) / events.max(1);
+    // They come late, so that each is listed at once.
+    connection.execute("UPDATE listed SET events = ?1, deliveries = ?1", [end])?;
     let mut at = 0;
     while at < events {
-        let end = events.min(at + TRANSACTION_EVENTS);
+        let next = events.min(at + TRANSACTION_EVENTS);
         let transaction = connection.transaction()?;
-        for place in at..end {
+        for place in at..next {
             let endpoint = usize::try_from(place)
                 .ok()
                 .and_then(|place| endpoints.get(place % endpoints.len()));
@@ -46,7 +49,7 @@ pub fn write_aged(path: &Path, events: u64, from: Timestamp, until: Timestamp) -
             write_event(&transaction, first + place * step, *endpoint)?;
         }
         transaction.commit()?;
-        at = end;
+        at = next;
     }
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;

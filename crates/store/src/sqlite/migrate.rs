@@ -20,7 +20,8 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<std::ops::Range<usi
 /// The portable layout as SQLite should have it. Only a key declared as INTEGER is the row's own place in the table; any
 /// other word for it costs a second index, to be kept up with every row and gone through with every look-up.
 fn in_own_words(sql: &str) -> String {
-    sql.replace("KEYLESS", "WITHOUT ROWID")
+    sql.replace("--sqlite ", "")
+        .replace("KEYLESS", "WITHOUT ROWID")
         .replace("BIGINT", "INTEGER")
         .replace(") BY_DAY;", ");")
 }

@@ -19,6 +19,7 @@
 //! waits for one slice at the most.
 
 use super::checkpoint::Checkpointer;
+use super::lists::Listing;
 use super::queue::Queue;
 use crate::effects::{Effects, Outside};
 use crate::error::{Result, StoreError, is_disk_full};
@@ -44,9 +45,9 @@ const LINGER_MEMBERS: usize = 16;
 /// indexes that it touches, whether for one row or for ten; and every caller of a large group has waited longer than this.
 const LINGER: Duration = Duration::from_micros(400);
 
-/// How long a slice of background work waits for a moment in which nothing else does: a purge, of some 1,000 rows a slice, must
+/// How long a slice of background work waits for a moment in which nothing else does: a purge, of some 500 rows a slice, must
 /// not fall behind a server that is always busy, which writes 30,000 a second.
-const BACKGROUND_EVERY: Duration = Duration::from_millis(25);
+const BACKGROUND_EVERY: Duration = Duration::from_millis(10);
 
 /// What the writer is asked to do.
 pub(crate) enum Command {
@@ -81,6 +82,7 @@ pub(crate) struct Writer {
     pub(crate) tenant_versions: HashMap<i64, Option<i64>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) checkpointer: Arc<Checkpointer>,
+    pub(crate) listing: Listing,
 }
 
 impl Writer {
@@ -181,15 +183,19 @@ impl Writer {
             self.roll_back();
             return Err(error);
         }
-        if let Err(error) = self.keep_tally(&mut effects) {
-            self.roll_back();
-            return Err(error.into());
-        }
+        let listing = match self.keep_tally(&mut effects).and_then(|()| self.list_more()) {
+            Ok(listing) => listing,
+            Err(error) => {
+                self.roll_back();
+                return Err(error.into());
+            }
+        };
         if let Err(error) = self.connection.execute_batch("COMMIT") {
             self.judge_failed_commit(&error);
             self.roll_back();
             return Err(StoreError::from(error).into());
         }
+        self.listing = listing;
         self.let_out(effects);
         Ok(())
     }

@@ -5,6 +5,8 @@ mod sqlite {
     use super::super::world::World;
     use crate::deliveries::list;
 
+    const LISTED: &str = "SEARCH l USING PRIMARY KEY (endpoint=? AND n>? AND n<?)\nSEARCH p USING INTEGER PRIMARY KEY (rowid=?)";
+    const ABOVE: &str = "SEARCH p USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
     const NEWEST_ATTEMPT: &str = "SEARCH a USING PRIMARY KEY (delivery=?)";
 
     #[tokio::test]
@@ -17,20 +19,18 @@ mod sqlite {
             rows.unwrap().map(Result::unwrap).collect::<Vec<_>>().join("\n")
         };
         for (sql, steps) in [
-            (
-                list::OF_ENDPOINT,
-                &["SEARCH p USING INDEX deliveries_of_endpoint (endpoint=? AND n>? AND n<?)"][..],
-            ),
+            (list::OF_ENDPOINT.sqlite, &[LISTED, ABOVE][..]),
             (
                 list::OF_EVENT,
                 &["SEARCH p USING INDEX deliveries_of_event (event=? AND rowid>? AND rowid<?)"],
             ),
             (
-                list::OF_TENANT,
+                list::OF_TENANT.sqlite,
                 &[
                     "SEARCH o USING COVERING INDEX endpoints_number (tenant=?)",
                     "SEARCH q USING INTEGER PRIMARY KEY (rowid=?)",
-                    "SEARCH p USING INDEX deliveries_of_endpoint (endpoint=? AND n>? AND n<?)",
+                    LISTED,
+                    ABOVE,
                 ],
             ),
             (
@@ -46,7 +46,13 @@ mod sqlite {
             for step in steps.iter().chain([&NEWEST_ATTEMPT]) {
                 assert!(plan.contains(step), "{step}\nis not in\n{plan}");
             }
-            assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{plan}");
+            // What was found in two ways is a page of its own.
+            let scans = plan.lines().filter(|line| line.starts_with("SCAN"));
+            assert!(
+                scans.clone().all(|line| line.starts_with("SCAN (subquery")),
+                "{plan}"
+            );
+            assert!(!plan.contains("TEMP B-TREE"), "{plan}");
         }
     }
 }
@@ -92,7 +98,7 @@ mod postgres_only {
         };
         for (sql, asked, steps) in [
             (
-                list::OF_ENDPOINT,
+                list::OF_ENDPOINT.postgres,
                 "NULL, NULL, 1007, NULL",
                 &["_endpoint_n_idx on deliveries_default p (actual rows=21 loops=1)"][..],
             ),
@@ -102,7 +108,7 @@ mod postgres_only {
                 &["_event_idx on deliveries_default p (actual rows=1 loops=1)"],
             ),
             (
-                list::OF_TENANT_LATERAL,
+                list::OF_TENANT.postgres,
                 "11, NULL, NULL, NULL",
                 &[
                     "Index Scan using endpoints_number on endpoints o",

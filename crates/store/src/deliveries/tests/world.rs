@@ -56,6 +56,14 @@ pub(super) fn project(n: i64) -> Scope {
     Scope::Project(ProjectId(id(n)))
 }
 
+/// Where the database is, in this crate's own words.
+fn location(database: &TestDatabase) -> Database {
+    match database.place() {
+        Place::File(path) => Database::File(path),
+        Place::Url(url) => Database::Postgres(PostgresAddress::parse(url).unwrap()),
+    }
+}
+
 impl World {
     /// Projects 1 and 2; tenant 11 with endpoints 111 and 112, tenant 12 with 121, both of project 1; tenant 21 with 211
     /// of project 2. Nobody listens for what is fresh, so that deliveries wait in the store.
@@ -68,11 +76,7 @@ impl World {
     /// The same with somebody who listens: deliveries are handed over with this node as their owner.
     pub(super) async fn listening() -> Self {
         let database = TestDatabase::new();
-        let location = match database.place() {
-            Place::File(path) => Database::File(path),
-            Place::Url(url) => Database::Postgres(PostgresAddress::parse(url).unwrap()),
-        };
-        migrate(&location).await.unwrap();
+        migrate(&location(&database)).await.unwrap();
         for n in [1, 2] {
             database.execute(&format!(
                 "INSERT INTO projects (n, tag, name, created_at, updated_at, config_version)
@@ -94,9 +98,12 @@ impl World {
             ));
         }
         database.execute("UPDATE config_clock SET seq = 1");
-        let clock = Arc::new(StepClock::default());
+        Self::open(database, Arc::new(StepClock::default())).await
+    }
+
+    async fn open(database: TestDatabase, clock: Arc<StepClock>) -> Self {
         let (store, fresh) = Store::open(Options {
-            database: location,
+            database: location(&database),
             purpose: Purpose::Run,
             master: MasterKeys::new(MasterKey::new([7; 32]), vec![]),
             clock: Arc::<StepClock>::clone(&clock),
@@ -112,16 +119,36 @@ impl World {
         }
     }
 
+    /// The same with its store closed and opened again; nobody listens.
+    pub(super) async fn reopened(self) -> Self {
+        self.store.close().await;
+        // Whoever has the store has the file's lock.
+        drop((self.store, self.fresh));
+        let mut world = Self::open(self.database, self.clock).await;
+        world.fresh = None;
+        world
+    }
+
     /// Publishes an event of `event_type` for one endpoint.
     pub(super) async fn publish(&self, endpoint: i64, event_type: &str) -> Published {
         self.publish_as(endpoint, event_type, Trigger::Event).await
     }
 
     pub(super) async fn publish_as(&self, endpoint: i64, event_type: &str, trigger: Trigger) -> Published {
-        let event = EventId(self.store.next_id());
-        let delivery = DeliveryId(self.store.next_id());
-        let new = NewEvent {
-            id: event,
+        let new = self.event(endpoint, event_type, trigger);
+        let published = Published {
+            event: new.id,
+            delivery: new.deliveries[0].id,
+            endpoint,
+        };
+        self.accept(vec![new]).await;
+        published
+    }
+
+    /// An event that is yet to be accepted: its keys are those of now.
+    pub(super) fn event(&self, endpoint: i64, event_type: &str, trigger: Trigger) -> NewEvent {
+        NewEvent {
+            id: EventId(self.store.next_id()),
             tenant: tenant(endpoint / 10),
             tenant_version: VERSION,
             event_type: EventTypeName::parse(event_type).unwrap(),
@@ -131,7 +158,7 @@ impl World {
             occurred_at: None,
             accepted_at: self.store.clock().now(),
             deliveries: vec![NewDelivery {
-                id: delivery,
+                id: DeliveryId(self.store.next_id()),
                 endpoint,
                 shard: SHARD,
             }],
@@ -139,28 +166,32 @@ impl World {
             trigger,
             loops: 0,
             trace: None,
-        };
+        }
+    }
+
+    /// Accepts events together.
+    pub(super) async fn accept(&self, events: Vec<NewEvent>) {
         let accepted = self.store.accept_events(Accept {
-            events: vec![new],
+            events,
             once: None,
             known: vec![],
         });
         assert!(matches!(accepted.await.unwrap(), Accepted::Written { .. }));
-        Published {
-            event,
-            delivery,
-            endpoint,
-        }
     }
 
     /// Claims what is due for an endpoint, however long it takes to be due.
     pub(super) async fn claim(&self, endpoint: i64) -> Vec<Claimed> {
         self.clock.step(Duration::from_secs(3_600));
+        self.claim_now(endpoint, 100).await
+    }
+
+    /// Claims what is due for an endpoint at this moment.
+    pub(super) async fn claim_now(&self, endpoint: i64, limit: u32) -> Vec<Claimed> {
         let claim = Claim {
             endpoint,
             shard: SHARD,
             now: self.store.clock().now(),
-            limit: 100,
+            limit,
             in_order: false,
         };
         self.store.claim_due(claim).await.unwrap().deliveries
