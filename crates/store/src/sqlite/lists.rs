@@ -85,18 +85,19 @@ const EVENTS: List = list!("events", "tenant");
 const DELIVERIES: List = list!("deliveries", "endpoint");
 
 impl Writer {
-    /// Lists what has settled, once enough has changed. Tells when it is to be done next, which holds if this is committed.
-    pub(crate) fn list_more(&self) -> Result<Listing> {
+    /// Lists what has settled, once enough has changed.
+    pub(crate) fn list_more(&mut self) -> Result<()> {
         let changes = self.connection.total_changes();
         if let Some(done_at) = self.listing.done_at
             && changes.saturating_sub(done_at) < CHANGES
         {
-            return Ok(self.listing);
+            return Ok(());
         }
+        // What fails with this, on a full disk say, is tried again without it: a purge must go on.
+        self.listing.done_at = Some(changes);
         let done = self.list(&EVENTS)? & self.list(&DELIVERIES)?;
-        Ok(Listing {
-            done_at: done.then(|| self.connection.total_changes()),
-        })
+        self.listing.done_at = done.then(|| self.connection.total_changes());
+        Ok(())
     }
 
     /// Tells whether nothing was left.

@@ -183,19 +183,15 @@ impl Writer {
             self.roll_back();
             return Err(error);
         }
-        let listing = match self.keep_tally(&mut effects).and_then(|()| self.list_more()) {
-            Ok(listing) => listing,
-            Err(error) => {
-                self.roll_back();
-                return Err(error.into());
-            }
-        };
+        if let Err(error) = self.keep_tally(&mut effects).and_then(|()| self.list_more()) {
+            self.roll_back();
+            return Err(error.into());
+        }
         if let Err(error) = self.connection.execute_batch("COMMIT") {
             self.judge_failed_commit(&error);
             self.roll_back();
             return Err(StoreError::from(error).into());
         }
-        self.listing = listing;
         self.let_out(effects);
         Ok(())
     }
