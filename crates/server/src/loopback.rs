@@ -19,12 +19,11 @@ use crate::failure::Failure;
 /// What the receivers answer: a body that is known whole.
 pub(crate) type Answer = Response<Full<Bytes>>;
 
-/// Listens on a free port of the loopback address.
-pub(crate) async fn listen() -> Result<(TcpListener, SocketAddr), Failure> {
+/// Listens on a free port of the loopback address, as a server does: hundreds connect at once, and the handshake of whoever finds
+/// no room takes a second more, or fails.
+pub(crate) fn listen() -> Result<(TcpListener, SocketAddr), Failure> {
     let failed = |error: std::io::Error| Failure::Failed(format!("cannot listen on 127.0.0.1: {error}"));
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .await
-        .map_err(failed)?;
+    let listener = stentor_http::listen::bind((Ipv4Addr::LOCALHOST, 0).into()).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
 }

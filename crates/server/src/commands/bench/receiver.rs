@@ -31,7 +31,7 @@ pub(super) struct Receiver {
 impl Receiver {
     /// Starts to listen for what `tally` counts.
     pub(super) async fn start(tally: Arc<Tally>, clock: Arc<SystemClock>) -> Result<Self, Failure> {
-        let (listener, address) = loopback::listen().await?;
+        let (listener, address) = loopback::listen()?;
         let out = Arc::new(AtomicBool::new(false));
         let is_out = Arc::clone(&out);
         let take = move |request| {
@@ -100,7 +100,7 @@ pub(super) struct Hanging {
 impl Hanging {
     /// Starts to listen.
     pub(super) async fn start() -> Result<Self, Failure> {
-        let (listener, address) = loopback::listen().await?;
+        let (listener, address) = loopback::listen()?;
         let serving = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             loop {

@@ -22,7 +22,7 @@ use crate::loopback::{self, Answer};
 
 /// Serves until the process is ended.
 pub(crate) async fn run(options: RelayOptions) -> Result<(), Failure> {
-    let (listener, address) = loopback::listen().await?;
+    let (listener, address) = loopback::listen()?;
     let relay = Arc::new(Relay {
         to: options.to,
         fan_out: options.fan_out,

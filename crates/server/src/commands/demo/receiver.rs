@@ -54,7 +54,7 @@ struct Book {
 
 impl Receiver {
     pub(super) async fn start(clock: Arc<dyn Clock>) -> Result<Self, Failure> {
-        let (listener, address) = loopback::listen().await?;
+        let (listener, address) = loopback::listen()?;
         let book = Arc::new(Book {
             clock,
             keys: Mutex::default(),
