@@ -8,7 +8,7 @@
 //!
 //! The states of a row of `events`, or of `deliveries`, and the failure at each step:
 //! 1. above: its key is above the one in `listed`. It is looked for there, among no more than come in [`SETTLES`] and with
-//!    [`CHANGES`];
+//!    twice [`CHANGES`];
 //! 2. listed: [`Writer::list_more`] adds its key and moves the one in `listed` past it, at the end of some transaction. The process
 //!    dies before the commit - it is still above;
 //! 3. late: a row with a key below, of a delivery that took longer, is listed in the transaction that writes it, by a trigger;
@@ -22,8 +22,9 @@ use rusqlite::params;
 use std::time::Duration;
 use stentor_domain::id::Id;
 
-/// Rows that change, in all tables, until those that have settled are listed: an event that is delivered once changes four.
-const CHANGES: u64 = 8_192;
+/// Rows that change, in all tables, until what has settled of one is listed, then of the other: an event that is delivered once
+/// changes four, so that some 1,000 of each are listed at once. Whoever publishes may have to wait for that.
+const CHANGES: u64 = 2_048;
 /// The most of a table that one transaction lists, whose callers wait for it: after a crash, or where a large backlog is ended, more may
 /// be there.
 const LISTED_MAX: u32 = 4_096;
@@ -36,6 +37,15 @@ pub(crate) struct Listing {
     /// The changes that the connection had counted when it was done last; nothing where there is more to do at once. What an earlier
     /// life has left is not known.
     done_at: Option<u64>,
+    /// Whose turn it is.
+    turn: Turn,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Turn {
+    #[default]
+    Events,
+    Deliveries,
 }
 
 /// How a table's rows are listed.
@@ -95,8 +105,21 @@ impl Writer {
         }
         // What fails with this, on a full disk say, is tried again without it: a purge must go on.
         self.listing.done_at = Some(changes);
-        let done = self.list(&EVENTS)? & self.list(&DELIVERIES)?;
-        self.listing.done_at = done.then(|| self.connection.total_changes());
+        let (list, next) = match self.listing.turn {
+            Turn::Events => (&EVENTS, Turn::Deliveries),
+            Turn::Deliveries => (&DELIVERIES, Turn::Events),
+        };
+        self.listing = if self.list(list)? {
+            Listing {
+                done_at: Some(self.connection.total_changes()),
+                turn: next,
+            }
+        } else {
+            Listing {
+                done_at: None,
+                ..self.listing
+            }
+        };
         Ok(())
     }
 
