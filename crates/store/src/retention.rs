@@ -9,7 +9,7 @@
 //!    once, those in a node's memory with their attempt. The process dies - what was in memory is ended by the start; the rest
 //!    reads as ended already, and a claim would end it too: never an empty body;
 //! 3. removed: [`Store::remove`], and [`Store::drop_days`] where days have partitions. Each slice is a transaction that leaves what
-//!    is below its end removed; on SQLite what owners have follows, list by list. The process dies - the slice is done again;
+//!    is below its end removed; on SQLite what owners have follows, in rounds. The process dies - the slice is done again;
 //! 4. given back: [`Store::give_back_space`].
 //!
 //! An erasure goes the same way, for one event or for a tenant's: the wish is a row in `erasures`, from whose commit on the
@@ -56,11 +56,13 @@ impl Cuts {
 }
 
 /// What a slice has done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slice {
     /// Rows that it wrote or removed.
     pub rows: usize,
-    /// After which key the next one goes on; `None` where nothing is left.
+    /// How many owners it passed by that have more to go: once `next` is `None`, a walk that found any begins again.
+    pub left: usize,
+    /// After which key the next one goes on; `None` where nothing is left behind it.
     pub next: Option<i64>,
 }
 

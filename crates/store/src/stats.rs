@@ -326,5 +326,6 @@ pub(crate) async fn remove(tx: &mut Tx<'_>, below: i64) -> Result<Slice> {
     Ok(Slice {
         rows,
         next: full.then_some(0),
+        ..Slice::default()
     })
 }

@@ -66,7 +66,7 @@ struct Pass {
     steps: VecDeque<Step>,
     /// After which key the present step goes on.
     after: i64,
-    /// What the walk has found so far that ends a little later.
+    /// What the present walk has found so far that it leaves to another one.
     left: usize,
 }
 
@@ -124,10 +124,9 @@ impl Pass {
         (self.after, self.left) = (0, 0);
     }
 
-    /// The walk begins again, a little later.
-    fn walk_again(&mut self) -> usize {
+    /// The walk begins again.
+    fn walk_again(&mut self) {
         (self.after, self.left) = (0, 0);
-        0
     }
 }
 
@@ -196,8 +195,10 @@ impl Engine {
             }
             Step::Remove(what, below, from) => {
                 let slice = self.store.remove(what, below, from.max(pass.after)).await?;
+                pass.left += slice.left;
                 match slice.next {
                     Some(after) => pass.after = after,
+                    None if pass.left > 0 => pass.walk_again(),
                     None => pass.next_step(),
                 }
                 Ok(slice.rows.max(1))
@@ -222,11 +223,13 @@ impl Engine {
             return Ok(1);
         }
         if pass.left > 0 {
-            return Ok(pass.walk_again());
+            pass.walk_again();
+            return Ok(0);
         }
         let fanout = self.store.next_fanout().await?;
         if fanout.is_some_and(|fanout| fanout.event.n() < pass.cuts.payloads) {
-            return Ok(pass.walk_again());
+            pass.walk_again();
+            return Ok(0);
         }
         pass.next_step();
         Ok(1)

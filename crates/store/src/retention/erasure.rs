@@ -223,13 +223,16 @@ async fn sweep(tx: &mut Tx<'_>, budget: &Budget, by: &By, erasure: Erasure) -> R
         )
         .await?;
     let Some(mut place) = place else {
-        return Ok(Slice { rows: 0, next: None });
+        return Ok(Slice::default());
     };
     let mut rows = 0;
     while budget.allows(rows) {
         let Some(event) = next_event(tx, erasure, place).await? else {
             finish(tx, by, erasure).await?;
-            return Ok(Slice { rows, next: None });
+            return Ok(Slice {
+                rows,
+                ..Slice::default()
+            });
         };
         let (swept, last) = sweep_deliveries(tx, event, place.delivery).await?;
         rows += swept.max(1);
@@ -249,6 +252,7 @@ async fn sweep(tx: &mut Tx<'_>, budget: &Budget, by: &By, erasure: Erasure) -> R
     Ok(Slice {
         rows,
         next: Some(place.event),
+        ..Slice::default()
     })
 }
 

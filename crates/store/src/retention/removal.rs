@@ -12,6 +12,8 @@ use stentor_domain::id::Id;
 
 /// Rows that are removed between two looks at the clock.
 const BATCH_ROWS: i64 = 50;
+/// Keys that a list loses before the next one's turn: about a page.
+const LIST_KEYS: i64 = 150;
 /// Pages that are given back between two looks at the clock.
 const BATCH_PAGES: i64 = 16;
 /// Free pages that a file keeps, since what is written next will need them: a share of all, and no fewer than 16 MiB.
@@ -51,10 +53,17 @@ impl Store {
             Box::pin(async move {
                 let budget = Budget::new(&clock);
                 let mut done = batch(tx, what, below, after).await?;
-                while let Some(at) = done.next.filter(|_| budget.allows(done.rows)) {
+                while budget.allows(done.rows) {
+                    // A walk through few owners begins again within the slice.
+                    let (at, left) = match done.next {
+                        Some(at) => (at, done.left),
+                        None if done.left > 0 && after == 0 => (0, 0),
+                        None => break,
+                    };
                     let more = batch(tx, what, below, at).await?;
                     done = Slice {
                         rows: done.rows + more.rows.max(1),
+                        left: left + more.left,
                         next: more.next,
                     };
                 }
@@ -126,7 +135,11 @@ async fn range(tx: &mut Tx<'_>, end: &'static str, delete: &'static str, below: 
         .row(end, values![below, BATCH_ROWS - 1], |row| row.int(0))
         .await?;
     let rows = tx.execute(delete, values![end.unwrap_or(below - 1)]).await?;
-    Ok(Slice { rows, next: end })
+    Ok(Slice {
+        rows,
+        next: end,
+        ..Slice::default()
+    })
 }
 
 /// How lists are gone through, which are there on SQLite only. A delivery that ended after the purge of its table was there keeps its
@@ -183,21 +196,24 @@ macro_rules! list {
 const LISTED_DELIVERIES: List = list!("deliveries", "endpoint");
 const LISTED_EVENTS: List = list!("events", "tenant");
 
-/// Removes keys below `below` from the list of the first owner after the key `after`: again and again, until it has none to go.
+/// Removes keys below `below` from the list of the first owner after the key `after`, no more than [`LIST_KEYS`]. Owners take turns: what
+/// was listed at one time lies in neighbouring pages, whosever it is, while the pages of one list lie all over the file. Emptied one
+/// list after the other, as many pages of ten million attempts' lists took a disk so long that others' commits waited 5 ms for it.
 async fn listed(tx: &mut Tx<'_>, list: &List, below: i64, after: i64) -> Result<Slice> {
     let owner = match tx {
         Tx::Sqlite(_) => tx.row(list.owner, values![after], |row| row.int(0)).await?,
         Tx::Postgres(_) => None,
     };
     let Some(owner) = owner else {
-        return Ok(Slice { rows: 0, next: None });
+        return Ok(Slice::default());
     };
-    let range = values![owner, below, BATCH_ROWS - 1];
+    let range = values![owner, below, LIST_KEYS - 1];
     let end = tx.row(list.end, range, |row| row.int(0)).await?;
     let range = values![owner, end.unwrap_or(below - 1)];
     Ok(Slice {
         rows: tx.execute(list.delete, range).await?,
-        next: Some(if end.is_some() { after } else { owner }),
+        left: usize::from(end.is_some()),
+        next: Some(owner),
     })
 }
 
@@ -233,6 +249,7 @@ async fn payloads(tx: &mut Tx<'_>, below: i64, after: i64) -> Result<Slice> {
     Ok(Slice {
         rows,
         next: end.map(|_| last + 1),
+        ..Slice::default()
     })
 }
 
@@ -253,7 +270,11 @@ async fn attempts(tx: &mut Tx<'_>, below: i64, after: i64) -> Result<Slice> {
             values![after, end.unwrap_or(below - 1)],
         )
         .await?;
-    Ok(Slice { rows, next: end })
+    Ok(Slice {
+        rows,
+        next: end,
+        ..Slice::default()
+    })
 }
 
 /// Those of a replay or a fan-out that came later than the others: their keys say so, and their event's age counts.
@@ -275,6 +296,7 @@ async fn late_deliveries(tx: &mut Tx<'_>, below: i64) -> Result<Slice> {
     Ok(Slice {
         rows: late.len(),
         next: full.then_some(0),
+        ..Slice::default()
     })
 }
 
@@ -293,5 +315,9 @@ async fn replays(tx: &mut Tx<'_>, below: i64, after: i64) -> Result<Slice> {
             values![after, end.unwrap_or(below - 1), Id { n: below, tag: 0 }.made_at()],
         )
         .await?;
-    Ok(Slice { rows, next: end })
+    Ok(Slice {
+        rows,
+        next: end,
+        ..Slice::default()
+    })
 }

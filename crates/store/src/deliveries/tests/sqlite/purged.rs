@@ -10,10 +10,13 @@ const SLICES_MAX: usize = 20;
 
 /// Removes all of it below a key. Tells how many slices that took.
 async fn remove(world: &World, what: Removal, below: i64) -> usize {
-    let mut after = 0;
+    let (mut after, mut left) = (0, 0);
     for slices in 1..=SLICES_MAX {
-        match world.store.remove(what, below, after).await.unwrap().next {
+        let slice = world.store.remove(what, below, after).await.unwrap();
+        left += slice.left;
+        match slice.next {
             Some(next) => after = next,
+            None if left > 0 => (after, left) = (0, 0),
             None => return slices,
         }
     }
@@ -107,6 +110,32 @@ async fn long_lists_take_several_slices() {
     }
     assert_eq!(listed(&world), [100, 100]);
     assert_lists_follow(&world);
+}
+
+/// What was listed at one time lies in neighbouring pages, whosever it is.
+#[tokio::test]
+async fn owners_lose_their_keys_in_turns() {
+    let world = World::new().await;
+    fill(&world);
+    raise(&world, 9_901).await;
+    for (removal, (table, owner)) in [Removal::ListedEvents, Removal::ListedDeliveries]
+        .into_iter()
+        .zip(LISTS)
+    {
+        world
+            .database
+            .execute(&format!("DELETE FROM {table} WHERE n < 9901"));
+        let slice = world.store.remove(removal, 9_901, 0).await.unwrap();
+        assert!(slice.next.is_some() || slice.left > 0, "{removal:?} goes on");
+        let [even, odd] = [0, 1].map(|rest| {
+            let left = format!("SELECT count(*) FROM listed_{table} WHERE {owner} % 2 = {rest}");
+            5_000 - world.database.number(&left)
+        });
+        assert!(
+            even > 0 && even.abs_diff(odd) <= 150,
+            "{removal:?}: {even} and {odd}"
+        );
+    }
 }
 
 /// As after the death of a process, and as every day: nothing is left to be done.
