@@ -1,6 +1,7 @@
 //! Statistics: every delivery is counted where it was accepted, as what has become of it, whatever dies in between.
 
 use super::{URL, seconds, world};
+use std::time::Duration;
 use stentor_domain::attempt::ErrorClass;
 use stentor_domain::id::EndpointId;
 use stentor_domain::stats::{Counts, Hour};
@@ -126,6 +127,28 @@ async fn what_is_accepted_together_is_counted_in_one_row() {
         1,
         "of 200 deliveries"
     );
+}
+
+/// Each fold is a commit. Where a tally comes every tenth of a second, that is one in a second or so, and not one for each of them.
+#[tokio::test]
+async fn what_is_nearly_old_enough_is_folded_with_what_is() {
+    let world = world().await;
+    let endpoint = world.endpoint("acme", URL).await;
+    for _ in 0..20 {
+        world.publish("acme", "{}").await;
+        world.clock.step(Duration::from_millis(100));
+    }
+    let tallies = || world.number("SELECT count(*) FROM tallies");
+    world.clock.step(seconds(28) - Duration::from_millis(1));
+    world.tick_jobs().await;
+    assert_eq!(tallies(), 20, "none is half a minute old");
+    world.clock.step(Duration::from_millis(1));
+    world.tick_jobs().await;
+    assert_eq!(tallies(), 9);
+    world.clock.step(Duration::from_millis(900));
+    world.tick_jobs().await;
+    assert_eq!(tallies(), 9, "the oldest of these is not");
+    assert_eq!(seen(&world, endpoint).await, "20 pending; 0 ok, 0 failed");
 }
 
 #[tokio::test]
