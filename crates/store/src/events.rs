@@ -3,6 +3,7 @@
 use crate::Store;
 use crate::channels::read_channels;
 use crate::error::Result;
+use crate::of_owner::unlisted;
 use crate::period::{Period, columns};
 use crate::retention;
 use crate::tx::{PerEngine, Row, Tx, values};
@@ -61,7 +62,7 @@ macro_rules! shown {
 /// 6 how many. `$from` has the events `v`, `$path` is the way in, `$n` their key, which is at least `$least`. The events of tests, and
 /// Stentor's own, are known by their deliveries only.
 macro_rules! newest {
-    ($columns:expr, $from:literal, $path:literal, $n:literal, $least:literal) => {
+    ($columns:expr, $from:literal, $path:literal, $n:literal, $least:expr) => {
         concat!(
             $columns,
             " FROM ",
@@ -101,7 +102,7 @@ const OF_TENANT: PerEngine = PerEngine {
             "events v",
             "",
             "v.n",
-            "max(?2, (SELECT events + 1 FROM listed WHERE one = 1))"
+            unlisted!("events", "?2")
         ),
         ")) ORDER BY v.n DESC LIMIT ?6"
     ),

@@ -19,9 +19,9 @@ macro_rules! of_owner {
             $few,
             ") UNION ALL SELECT n FROM (SELECT n FROM ",
             $table,
-            " WHERE n > max(?2, (SELECT ",
-            $table,
-            " FROM listed WHERE one = 1)) AND n < ?3 AND ",
+            " WHERE n >= ",
+            $crate::of_owner::unlisted!($table, "?2 + 1"),
+            " AND n < ?3 AND ",
             $owner,
             " = ?1 ",
             $few,
@@ -30,6 +30,20 @@ macro_rules! of_owner {
     };
 }
 pub(crate) use of_owner;
+
+/// From which key on to look into the table itself: from `$from`, and above what its lists have.
+macro_rules! unlisted {
+    ($table:literal, $from:literal) => {
+        concat!(
+            "max(",
+            $from,
+            ", (SELECT ",
+            $table,
+            " + 1 FROM listed WHERE one = 1))"
+        )
+    };
+}
+pub(crate) use unlisted;
 
 /// After which keys of a list to begin where each has to have its row: after 2, and below nothing that is kept.
 macro_rules! kept {

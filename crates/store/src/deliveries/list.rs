@@ -14,6 +14,7 @@
 use super::DeliveryFilter;
 use super::read::{finished, read, unfinished};
 use crate::error::Result;
+use crate::of_owner::unlisted;
 use crate::period::columns;
 use crate::tx::{PerEngine, Tx, values};
 use stentor_domain::delivery::{Delivery, State};
@@ -46,7 +47,7 @@ macro_rules! picked {
 /// The newest keys of the deliveries `p` in `$from` where `$path`, the way in, and the filter hold; `$n` is their key, which is at
 /// least `$least`.
 macro_rules! newest {
-    ($from:literal, $path:expr, $n:literal, $least:literal) => {
+    ($from:literal, $path:expr, $n:literal, $least:expr) => {
         concat!(
             "SELECT ",
             $n,
@@ -94,12 +95,7 @@ macro_rules! with_those_above {
         concat!(
             $listed,
             " UNION ALL SELECT n FROM (",
-            newest!(
-                "deliveries p",
-                "",
-                "p.n",
-                "max(?2, (SELECT deliveries + 1 FROM listed WHERE one = 1))"
-            ),
+            newest!("deliveries p", "", "p.n", unlisted!("deliveries", "?2")),
             ")"
         )
     };

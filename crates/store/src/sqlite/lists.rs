@@ -109,16 +109,10 @@ impl Writer {
             Turn::Events => (&EVENTS, Turn::Deliveries),
             Turn::Deliveries => (&DELIVERIES, Turn::Events),
         };
-        self.listing = if self.list(list)? {
-            Listing {
-                done_at: Some(self.connection.total_changes()),
-                turn: next,
-            }
-        } else {
-            Listing {
-                done_at: None,
-                ..self.listing
-            }
+        let done = self.list(list)?;
+        self.listing = Listing {
+            done_at: done.then(|| self.connection.total_changes()),
+            turn: if done { next } else { self.listing.turn },
         };
         Ok(())
     }

@@ -22,38 +22,33 @@ fn keys(world: &World, question: &str) -> Vec<i64> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-async fn all_deliveries(world: &World, scope: Scope, filter: &DeliveryFilter) -> Vec<i64> {
+/// The keys of all pages: `page` tells those of the one before a key.
+async fn all(page: impl AsyncFn(Option<i64>) -> Vec<i64>) -> Vec<i64> {
     let mut seen: Vec<i64> = Vec::new();
     for _ in 0..PAGES_MAX {
-        let before = seen.last().copied();
-        let page = world
-            .store
-            .deliveries(scope, filter.clone(), before, PAGE)
-            .await
-            .unwrap();
-        if page.is_empty() {
+        let keys = page(seen.last().copied()).await;
+        if keys.is_empty() {
             return seen;
         }
-        seen.extend(page.iter().map(|delivery| delivery.id.n()));
+        seen.extend(keys);
     }
     panic!("there is always another page");
 }
 
+async fn all_deliveries(world: &World, scope: Scope, filter: &DeliveryFilter) -> Vec<i64> {
+    all(async |before| {
+        let page = world.store.deliveries(scope, filter.clone(), before, PAGE).await;
+        page.unwrap().iter().map(|delivery| delivery.id.n()).collect()
+    })
+    .await
+}
+
 async fn all_events(world: &World, scope: Scope, filter: &EventFilter) -> Vec<i64> {
-    let mut seen: Vec<i64> = Vec::new();
-    for _ in 0..PAGES_MAX {
-        let before = seen.last().copied();
-        let page = world
-            .store
-            .events(scope, filter.clone(), before, PAGE)
-            .await
-            .unwrap();
-        if page.is_empty() {
-            return seen;
-        }
-        seen.extend(page.iter().map(|event| event.id.n()));
-    }
-    panic!("there is always another page");
+    all(async |before| {
+        let page = world.store.events(scope, filter.clone(), before, PAGE).await;
+        page.unwrap().iter().map(|event| event.id.n()).collect()
+    })
+    .await
 }
 
 #[tokio::test]

@@ -42,43 +42,43 @@ async fn extent(world: &World, n: i64, missing: bool) -> Option<u64> {
     extent.total
 }
 
-/// How many of an endpoint's deliveries a replay looks at, a few at a time.
-async fn looked_at(world: &World, n: i64) -> u64 {
-    let spec = everything(world, false);
+/// How many all looks have found: `look` tells the last key and the number of those that come after a key.
+async fn all(look: impl AsyncFn(Keys) -> Option<(i64, u64)>) -> u64 {
     let (mut after, mut seen) = (0, 0);
     for _ in 0..LOOKS_MAX {
-        let keys = Keys {
-            after,
-            before: i64::MAX,
+        let before = i64::MAX;
+        let Some((last, found)) = look(Keys { after, before }).await else {
+            return seen;
         };
-        let looked = world
-            .store
-            .look_at_finished(endpoint(n), spec.clone(), keys, LOOK)
-            .await
-            .unwrap();
-        let Some(last) = looked.last else { return seen };
-        (after, seen) = (last, seen + u64::from(looked.considered));
+        (after, seen) = (last, seen + found);
     }
     panic!("there is always more");
 }
 
+/// How many of an endpoint's deliveries a replay looks at, a few at a time.
+async fn looked_at(world: &World, n: i64) -> u64 {
+    let spec = everything(world, false);
+    all(async |keys| {
+        let look = world
+            .store
+            .look_at_finished(endpoint(n), spec.clone(), keys, LOOK);
+        let looked = look.await.unwrap();
+        looked.last.map(|last| (last, u64::from(looked.considered)))
+    })
+    .await
+}
+
 /// The same of its tenant's events, for those that it has not got.
 async fn looked_for(world: &World, n: i64) -> u64 {
-    let (mut after, mut seen) = (0, 0);
-    for _ in 0..LOOKS_MAX {
-        let keys = Keys {
-            after,
-            before: i64::MAX,
-        };
-        let looked = world
+    all(async |keys| {
+        let look = world
             .store
-            .look_for_missing(tenant(n / 10), endpoint(n), keys, LOOK)
-            .await;
-        let looked = looked.unwrap().unwrap();
-        let Some(last) = looked.last() else { return seen };
-        (after, seen) = (last.id.n(), seen + u64::try_from(looked.len()).unwrap());
-    }
-    panic!("there is always more");
+            .look_for_missing(tenant(n / 10), endpoint(n), keys, LOOK);
+        let looked = look.await.unwrap().unwrap();
+        let last = looked.last()?;
+        Some((last.id.n(), looked.len().try_into().unwrap()))
+    })
+    .await
 }
 
 fn count(world: &World, rows: &str) -> u64 {
