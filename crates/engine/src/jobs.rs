@@ -24,7 +24,7 @@ use tokio::sync::watch;
 /// How long to rest once nothing is left to do.
 const REST: Duration = Duration::from_secs(1);
 /// How often a purge takes a slice: most who publish meet none, and the disk has time for its pages. Of 700 rows and more each, these are
-/// still as many as a server at its limits writes.
+/// some 40,000 a second.
 const PURGE_EVERY: Duration = Duration::from_millis(20);
 /// The least that a purge rests after a slice, whatever that took.
 const PURGE_REST: Duration = Duration::from_millis(10);
