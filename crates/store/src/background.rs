@@ -280,18 +280,11 @@ async fn sweep_deleted(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rusqlite::{Connection, StatementStatus, params};
+    use rusqlite::{StatementStatus, params};
 
     /// What a look costs with so many deliveries waiting for each of some endpoints, as the engine counts its steps.
     fn steps_of_a_look(waiting: i64) -> i32 {
-        let connection = Connection::open_in_memory().unwrap();
-        let layout = crate::migrations::MIGRATIONS[0].replace("BIGINT", "INTEGER");
-        let table = &layout[layout.find("CREATE TABLE work (").unwrap()..];
-        let index = &layout[layout.find("CREATE INDEX work_waiting ").unwrap()..];
-        for (statement, end) in [(table, "\n);"), (index, ";")] {
-            let end = statement.find(end).unwrap() + end.len();
-            connection.execute_batch(&statement[..end]).unwrap();
-        }
+        let connection = crate::sqlite::empty();
         let mut insert = connection
             .prepare(
                 "WITH RECURSIVE numbers (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < ?3)

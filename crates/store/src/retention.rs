@@ -56,7 +56,7 @@ impl Cuts {
 }
 
 /// What a slice has done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
     /// Rows that it wrote or removed.
     pub rows: usize,
@@ -64,6 +64,13 @@ pub struct Slice {
     pub left: usize,
     /// After which key the next one goes on; `None` where nothing is left behind it.
     pub next: Option<i64>,
+}
+
+impl Slice {
+    /// Of what has no owners to pass by.
+    pub(crate) fn of(rows: usize, next: Option<i64>) -> Self {
+        Self { rows, left: 0, next }
+    }
 }
 
 /// A slice's time and rows. Counted from when it runs, not from when it was asked for.

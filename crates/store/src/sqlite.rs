@@ -54,6 +54,8 @@ use stentor_domain::id::Ids;
 use writer::{Command, Writer};
 
 pub use aged::{AGED_ATTEMPTS_OF_EVENT, aged_left, write_aged};
+#[cfg(test)]
+pub(crate) use migrate::empty;
 pub use slow_disk::slow_down_the_disk;
 
 /// An open embedded store.

@@ -328,27 +328,18 @@ pub(crate) async fn remove(tx: &mut Tx<'_>, below: i64) -> Result<Slice> {
         )
         .await?;
     let full = i64::try_from(rows).is_ok_and(|rows| rows == REMOVED_ROWS);
-    Ok(Slice {
-        rows,
-        next: full.then_some(0),
-        ..Slice::default()
-    })
+    Ok(Slice::of(rows, full.then_some(0)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rusqlite::{Connection, StatementStatus, params};
+    use rusqlite::{StatementStatus, params};
 
     /// What it costs to take the oldest tally, and to find no other one to take, where so many are too young; as the engine counts
     /// its steps.
     fn steps_to_take(young: i64) -> i32 {
-        let connection = Connection::open_in_memory().unwrap();
-        connection
-            .execute_batch(
-                "CREATE TABLE tallies (n INTEGER PRIMARY KEY, at INTEGER NOT NULL, body BLOB NOT NULL)",
-            )
-            .unwrap();
+        let connection = crate::sqlite::empty();
         let mut insert = connection
             .prepare("INSERT INTO tallies (at, body) VALUES (?1, x'00')")
             .unwrap();

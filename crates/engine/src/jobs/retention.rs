@@ -121,11 +121,10 @@ impl Pass {
 
     fn next_step(&mut self) {
         self.steps.pop_front();
-        (self.after, self.left) = (0, 0);
+        self.begin_walk();
     }
 
-    /// The walk begins again.
-    fn walk_again(&mut self) {
+    fn begin_walk(&mut self) {
         (self.after, self.left) = (0, 0);
     }
 }
@@ -198,7 +197,7 @@ impl Engine {
                 pass.left += slice.left;
                 match slice.next {
                     Some(after) => pass.after = after,
-                    None if pass.left > 0 => pass.walk_again(),
+                    None if pass.left > 0 => pass.begin_walk(),
                     None => pass.next_step(),
                 }
                 Ok(slice.rows.max(1))
@@ -222,17 +221,18 @@ impl Engine {
             pass.after = after;
             return Ok(1);
         }
-        if pass.left > 0 {
-            pass.walk_again();
-            return Ok(0);
-        }
-        let fanout = self.store.next_fanout().await?;
-        if fanout.is_some_and(|fanout| fanout.event.n() < pass.cuts.payloads) {
-            pass.walk_again();
+        if pass.left > 0 || self.fans_out_below(pass.cuts.payloads).await? {
+            pass.begin_walk();
             return Ok(0);
         }
         pass.next_step();
         Ok(1)
+    }
+
+    /// Does the fan-out of an event below the key go on?
+    async fn fans_out_below(&self, key: i64) -> Result<bool> {
+        let fanout = self.store.next_fanout().await?;
+        Ok(fanout.is_some_and(|fanout| fanout.event.n() < key))
     }
 
     async fn erase(&self, purge: &mut Purge) -> Result<usize> {

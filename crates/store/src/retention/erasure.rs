@@ -223,16 +223,13 @@ async fn sweep(tx: &mut Tx<'_>, budget: &Budget, by: &By, erasure: Erasure) -> R
         )
         .await?;
     let Some(mut place) = place else {
-        return Ok(Slice::default());
+        return Ok(Slice::of(0, None));
     };
     let mut rows = 0;
     while budget.allows(rows) {
         let Some(event) = next_event(tx, erasure, place).await? else {
             finish(tx, by, erasure).await?;
-            return Ok(Slice {
-                rows,
-                ..Slice::default()
-            });
+            return Ok(Slice::of(rows, None));
         };
         let (swept, last) = sweep_deliveries(tx, event, place.delivery).await?;
         rows += swept.max(1);
@@ -249,11 +246,7 @@ async fn sweep(tx: &mut Tx<'_>, budget: &Budget, by: &By, erasure: Erasure) -> R
         values![place.event, place.delivery, erasure.n],
     )
     .await?;
-    Ok(Slice {
-        rows,
-        next: Some(place.event),
-        ..Slice::default()
-    })
+    Ok(Slice::of(rows, Some(place.event)))
 }
 
 /// The least of a tenant's events above a key and below another; on SQLite perhaps one that a purge has just taken.

@@ -135,11 +135,7 @@ async fn range(tx: &mut Tx<'_>, end: &'static str, delete: &'static str, below: 
         .row(end, values![below, BATCH_ROWS - 1], |row| row.int(0))
         .await?;
     let rows = tx.execute(delete, values![end.unwrap_or(below - 1)]).await?;
-    Ok(Slice {
-        rows,
-        next: end,
-        ..Slice::default()
-    })
+    Ok(Slice::of(rows, end))
 }
 
 /// How lists are gone through, which are there on SQLite only. A delivery that ended after the purge of its table was there keeps its
@@ -205,7 +201,7 @@ async fn listed(tx: &mut Tx<'_>, list: &List, below: i64, after: i64) -> Result<
         Tx::Postgres(_) => None,
     };
     let Some(owner) = owner else {
-        return Ok(Slice::default());
+        return Ok(Slice::of(0, None));
     };
     let range = values![owner, below, LIST_KEYS - 1];
     let end = tx.row(list.end, range, |row| row.int(0)).await?;
@@ -246,11 +242,7 @@ async fn payloads(tx: &mut Tx<'_>, below: i64, after: i64) -> Result<Slice> {
         values![last + 1],
     )
     .await?;
-    Ok(Slice {
-        rows,
-        next: end.map(|_| last + 1),
-        ..Slice::default()
-    })
+    Ok(Slice::of(rows, end.map(|_| last + 1)))
 }
 
 /// An unfinished delivery keeps its attempts. They are looked for within the range only: asked about all of `work`, a server
@@ -270,11 +262,7 @@ async fn attempts(tx: &mut Tx<'_>, below: i64, after: i64) -> Result<Slice> {
             values![after, end.unwrap_or(below - 1)],
         )
         .await?;
-    Ok(Slice {
-        rows,
-        next: end,
-        ..Slice::default()
-    })
+    Ok(Slice::of(rows, end))
 }
 
 /// Those of a replay or a fan-out that came later than the others: their keys say so, and their event's age counts.
@@ -293,11 +281,7 @@ async fn late_deliveries(tx: &mut Tx<'_>, below: i64) -> Result<Slice> {
             .await?;
     }
     let full = i64::try_from(late.len()).is_ok_and(|rows| rows == BATCH_ROWS);
-    Ok(Slice {
-        rows: late.len(),
-        next: full.then_some(0),
-        ..Slice::default()
-    })
+    Ok(Slice::of(late.len(), full.then_some(0)))
 }
 
 /// Their keys tell when they were asked for. One that has taken long is kept for as long after its end as any other.
@@ -315,9 +299,5 @@ async fn replays(tx: &mut Tx<'_>, below: i64, after: i64) -> Result<Slice> {
             values![after, end.unwrap_or(below - 1), Id { n: below, tag: 0 }.made_at()],
         )
         .await?;
-    Ok(Slice {
-        rows,
-        next: end,
-        ..Slice::default()
-    })
+    Ok(Slice::of(rows, end))
 }

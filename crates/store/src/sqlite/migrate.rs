@@ -26,14 +26,21 @@ fn in_own_words(sql: &str) -> String {
         .replace(") BY_DAY;", ");")
 }
 
+/// The present layout in memory, without any row: for tests of single statements.
+#[cfg(test)]
+pub(crate) fn empty() -> Connection {
+    let mut connection = Connection::open_in_memory().expect("a database in memory");
+    migrate(&mut connection).expect("the present layout");
+    connection
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_number_as_key_is_the_rows_own_place() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        migrate(&mut connection).unwrap();
+        let connection = empty();
         for table in ["events", "work", "deliveries"] {
             let sql = format!("EXPLAIN QUERY PLAN SELECT * FROM {table} WHERE n = 1");
             let plan: String = connection.query_row(&sql, [], |row| row.get(3)).unwrap();
