@@ -155,6 +155,7 @@ impl Dispatcher {
         limits: DispatchLimits,
     ) -> Arc<Self> {
         let state = Mutex::new(State {
+            queue: FairQueue::new(Arc::clone(store.backpressure())),
             untrusted: UntrustedPlaces::new(limits.in_flight_max),
             look_after: Some(START),
             ..State::default()

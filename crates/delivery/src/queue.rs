@@ -7,8 +7,10 @@
 //! for its rate stands in none until it is woken.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 use stentor_domain::attempt::Trigger;
+use stentor_store::Backpressure;
 use stentor_store::health::Trust;
 use stentor_store::hot::Claimed;
 
@@ -32,6 +34,8 @@ pub(crate) struct FairQueue {
     roomless_bytes: usize,
     /// Those of them whose endpoints do not answer, as far as is known.
     roomless_untrusted: usize,
+    /// Told of what was handed over and stands in the ring of those that answer.
+    backpressure: Arc<Backpressure>,
 }
 
 /// How an endpoint may be sent to from now on.
@@ -59,10 +63,14 @@ pub(crate) struct Places {
 struct Lane {
     tenant: i64,
     waiting: VecDeque<Claimed>,
+    /// Those of them that were handed over, with room of their own.
+    handed_over: usize,
     in_flight: usize,
     share: Share,
     /// The ring that it stands in.
     ring: Option<Trust>,
+    /// Deliveries that backpressure was told of.
+    ready: usize,
     /// The end of the rest that it stands in a ring after.
     rests: Option<Duration>,
 }
@@ -111,7 +119,31 @@ impl Ring {
     }
 }
 
+impl Lane {
+    /// Those that wait without room of their own.
+    fn roomless(&self) -> usize {
+        self.waiting.len() - self.handed_over
+    }
+
+    /// Those that wait for their turn in the process and for nothing else.
+    fn ready(&self) -> usize {
+        if self.ring == Some(Trust::Answers) {
+            self.handed_over
+        } else {
+            0
+        }
+    }
+}
+
 impl FairQueue {
+    /// A queue that tells `backpressure` what is ready.
+    pub(crate) fn new(backpressure: Arc<Backpressure>) -> Self {
+        Self {
+            backpressure,
+            ..Self::default()
+        }
+    }
+
     /// Puts a delivery last in its endpoint's queue. `share` is how the endpoint may be sent to from now on.
     pub(crate) fn push(&mut self, claimed: Claimed, share: Share) {
         if claimed.trigger == Trigger::Test {
@@ -122,9 +154,11 @@ impl FairQueue {
         self.endpoints.entry(endpoint).or_insert_with(|| Lane {
             tenant: claimed.event.tenant,
             waiting: VecDeque::new(),
+            handed_over: 0,
             in_flight: 0,
             share,
             ring: None,
+            ready: 0,
             rests: None,
         });
         self.set_share(endpoint, share);
@@ -263,7 +297,9 @@ impl FairQueue {
         self.waiting = 0;
         let mut all: Vec<Claimed> = self.express.drain(..).collect();
         self.endpoints.retain(|_, lane| {
-            (lane.ring, lane.rests) = (None, None);
+            (lane.ring, lane.rests, lane.handed_over) = (None, None, 0);
+            self.backpressure
+                .note_ready(lane.tenant, std::mem::take(&mut lane.ready), 0);
             all.extend(lane.waiting.drain(..));
             lane.in_flight > 0
         });
@@ -272,6 +308,9 @@ impl FairQueue {
 
     fn count(&mut self, claimed: &Claimed) {
         let (count, bytes) = roomless(claimed);
+        if let Some(lane) = self.endpoints.get_mut(&claimed.endpoint) {
+            lane.handed_over += 1 - count;
+        }
         self.waiting += 1;
         self.roomless += count;
         self.roomless_bytes += bytes;
@@ -282,6 +321,9 @@ impl FairQueue {
 
     fn forget(&mut self, claimed: &Claimed) {
         let (count, bytes) = roomless(claimed);
+        if let Some(lane) = self.endpoints.get_mut(&claimed.endpoint) {
+            lane.handed_over -= 1 - count;
+        }
         self.waiting -= 1;
         self.roomless -= count;
         self.roomless_bytes -= bytes;
@@ -301,10 +343,9 @@ impl FairQueue {
             return;
         };
         let before = std::mem::replace(&mut lane.share, share);
-        let waiting = |lane: &Lane| -> usize { lane.waiting.iter().map(|claimed| roomless(claimed).0).sum() };
         match (before.trust == Trust::Answers, share.trust == Trust::Answers) {
-            (true, false) => self.roomless_untrusted += waiting(lane),
-            (false, true) => self.roomless_untrusted -= waiting(lane),
+            (true, false) => self.roomless_untrusted += lane.roomless(),
+            (false, true) => self.roomless_untrusted -= lane.roomless(),
             _ => {}
         }
     }
@@ -322,6 +363,9 @@ impl FairQueue {
         let ring = (ready && rests.is_none()).then_some(trust);
         let rested = std::mem::replace(&mut lane.rests, rests);
         let before = std::mem::replace(&mut lane.ring, ring);
+        let ready = lane.ready();
+        self.backpressure
+            .note_ready(tenant, std::mem::replace(&mut lane.ready, ready), ready);
         if idle {
             self.endpoints.remove(&endpoint);
         }

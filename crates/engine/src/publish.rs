@@ -100,7 +100,12 @@ impl Engine {
     ) -> Result<Publishing> {
         caller.is_above_tenant()?;
         caller.may_change()?;
-        let mut events = self.matched_all(&self.check_all(caller, &publications, &place)?);
+        let checked = self.check_all(caller, &publications, &place)?;
+        self.store
+            .turn(checked.iter().map(|event| event.tenant.id.n()))
+            .await;
+        let mut events = self.matched_all(&checked);
+        drop(checked);
         let mut known = Vec::new();
         for _ in 0..MATCH_ROUNDS_MAX {
             let published = as_published(&events, &known);

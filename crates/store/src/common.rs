@@ -1,5 +1,6 @@
 //! What every store has in memory, whichever its database is.
 
+use crate::backpressure::Backpressure;
 use crate::config::Config;
 use crate::health::Healths;
 use crate::key_uses::KeyUses;
@@ -23,6 +24,7 @@ pub(crate) struct Common {
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) healths: Arc<Healths>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) backpressure: Arc<Backpressure>,
     pub(crate) key_uses: KeyUses,
     pub(crate) ids: Ids,
     pub(crate) master: MasterKeys,
@@ -49,6 +51,7 @@ impl Common {
             waiters,
             healths,
             metrics,
+            backpressure: Arc::default(),
             key_uses: KeyUses::default(),
             ids,
             master,

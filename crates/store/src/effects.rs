@@ -1,11 +1,11 @@
 //! What a transaction does outside the database once it is committed, and the one place that lets it out.
 
 use crate::Config;
-use crate::fresh::RoomTicket;
 use crate::fresh::{FreshSender, Handover, Waiting};
 use crate::health::{Healths, Left};
 use crate::hot::{Claimed, NewDelivery, NewEvent, Release};
 use crate::metrics::Metrics;
+use crate::room::RoomTicket;
 use crate::tally::Tally;
 use crate::waiters::Waiters;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ impl Outside {
         let bytes = event.payload.len();
         if event.trigger == Trigger::Test {
             return Seat {
-                room: self.fresh.reserve_express(bytes),
+                room: self.fresh.reserve_express(delivery.endpoint, bytes),
                 ordered: false,
             };
         }
@@ -88,7 +88,9 @@ impl Outside {
         let at_once = endpoint.status.sends() && endpoint.settings.takes_at_once();
         let trust = at_once.then(|| self.healths.takes_at_once(delivery.endpoint));
         Seat {
-            room: trust.flatten().and_then(|trust| self.fresh.reserve(bytes, trust)),
+            room: trust
+                .flatten()
+                .and_then(|trust| self.fresh.reserve(delivery.endpoint, bytes, trust)),
             ordered: endpoint.settings.ordered,
         }
     }

@@ -4,21 +4,13 @@
 
 use crate::health::Trust;
 use crate::hot::{Claimed, Release};
+use crate::room::{Room, RoomTicket};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use stentor_domain::Timestamp;
 use stentor_domain::delivery::Reason;
 use stentor_domain::id::DeliveryId;
 use tokio::sync::mpsc;
-
-/// Deliveries that may wait in memory for their attempt.
-const ROOM_DELIVERIES: i64 = 8_192;
-/// Bytes of payload that may wait in memory.
-const ROOM_BYTES: i64 = 64 * 1024 * 1024;
-/// What of both those may take who are not known to answer: what is beyond is kept for the others.
-const UNKNOWN_DELIVERIES: i64 = ROOM_DELIVERIES / 4;
-const UNKNOWN_BYTES: i64 = ROOM_BYTES / 4;
 
 /// Something that the dispatcher should know at once.
 #[derive(Debug)]
@@ -98,49 +90,20 @@ pub(crate) struct FreshSender {
 /// change that a client waits for.
 pub(crate) fn channel(give_back: GiveBack) -> (FreshSender, Fresh) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let room = Arc::new(Room {
-        deliveries: AtomicI64::new(ROOM_DELIVERIES),
-        bytes: AtomicI64::new(ROOM_BYTES),
-    });
+    let room = Arc::default();
     (FreshSender { sender, room }, Fresh { receiver, give_back })
 }
 
 impl FreshSender {
-    /// Reserves room for one delivery of `bytes` of payload; `None` where there is none, or nobody listens. Those that are not
-    /// known to answer get none of what the others may need: a thousand new endpoints that hang would hold all of it.
-    pub(crate) fn reserve(&self, bytes: usize, trust: Trust) -> Option<RoomTicket> {
-        if self.sender.is_closed() {
-            return None;
-        }
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        let ticket = RoomTicket {
-            room: Arc::clone(&self.room),
-            bytes,
-        };
-        let deliveries_left = self.room.deliveries.fetch_sub(1, Ordering::Relaxed);
-        let bytes_left = self.room.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        let (kept_deliveries, kept_bytes) = match trust {
-            Trust::Answers => (0, 0),
-            Trust::Unknown | Trust::Suspect => {
-                (ROOM_DELIVERIES - UNKNOWN_DELIVERIES, ROOM_BYTES - UNKNOWN_BYTES)
-            }
-        };
-        // Dropping the ticket gives back what was taken.
-        (deliveries_left > kept_deliveries && bytes_left >= kept_bytes + bytes).then_some(ticket)
+    /// Takes room for one delivery of `bytes` of payload; `None` where there is none, or nobody listens.
+    pub(crate) fn reserve(&self, endpoint: i64, bytes: usize, trust: Trust) -> Option<RoomTicket> {
+        let listens = !self.sender.is_closed();
+        listens.then(|| self.room.take(endpoint, bytes, trust)).flatten()
     }
 
-    /// Takes room for a test send even where there is none: somebody waits for it right now, and their number bounds it.
-    pub(crate) fn reserve_express(&self, bytes: usize) -> Option<RoomTicket> {
-        if self.sender.is_closed() {
-            return None;
-        }
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.room.deliveries.fetch_sub(1, Ordering::Relaxed);
-        self.room.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        Some(RoomTicket {
-            room: Arc::clone(&self.room),
-            bytes,
-        })
+    /// Takes room for a test send; `None` where nobody listens.
+    pub(crate) fn reserve_express(&self, endpoint: i64, bytes: usize) -> Option<RoomTicket> {
+        (!self.sender.is_closed()).then(|| self.room.take_anyway(endpoint, bytes))
     }
 
     /// Hands over; gives back what nobody listens for.
@@ -149,62 +112,15 @@ impl FreshSender {
     }
 }
 
-#[derive(Debug)]
-struct Room {
-    deliveries: AtomicI64,
-    bytes: AtomicI64,
-}
-
-/// Room for one delivery in memory, given back when it is dropped.
-#[derive(Debug)]
-pub struct RoomTicket {
-    room: Arc<Room>,
-    bytes: i64,
-}
-
-impl Drop for RoomTicket {
-    fn drop(&mut self) {
-        self.room.deliveries.fetch_add(1, Ordering::Relaxed);
-        self.room.bytes.fetch_add(self.bytes, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn room_is_bounded_in_deliveries_and_bytes_and_given_back() {
+    fn there_is_no_room_where_nobody_listens() {
         let (sender, fresh) = channel(Box::new(drop));
-        let tickets: Vec<_> = std::iter::from_fn(|| sender.reserve(1, Trust::Answers)).collect();
-        assert_eq!(tickets.len(), usize::try_from(ROOM_DELIVERIES).unwrap());
-        drop(tickets);
-        let half = usize::try_from(ROOM_BYTES / 2).unwrap();
-        let two = (
-            sender.reserve(half, Trust::Answers),
-            sender.reserve(half, Trust::Answers),
-        );
-        assert!(two.0.is_some() && two.1.is_some() && sender.reserve(1, Trust::Answers).is_none());
-        drop(two);
-        assert!(sender.reserve(half, Trust::Answers).is_some());
+        assert!(sender.reserve(1, 1, Trust::Answers).is_some() && sender.reserve_express(1, 1).is_some());
         drop(fresh);
-        assert!(sender.reserve(1, Trust::Answers).is_none());
-    }
-
-    #[test]
-    fn those_that_are_not_known_to_answer_leave_room_for_the_others() {
-        let (sender, _fresh) = channel(Box::new(drop));
-        let unknown: Vec<_> = std::iter::from_fn(|| sender.reserve(1, Trust::Unknown)).collect();
-        assert_eq!(unknown.len(), usize::try_from(UNKNOWN_DELIVERIES).unwrap());
-        let answering: Vec<_> = std::iter::from_fn(|| sender.reserve(1, Trust::Answers)).collect();
-        assert_eq!(
-            answering.len(),
-            usize::try_from(ROOM_DELIVERIES - UNKNOWN_DELIVERIES).unwrap()
-        );
-        drop((unknown, answering));
-        let large = usize::try_from(UNKNOWN_BYTES).unwrap();
-        let one = sender.reserve(large, Trust::Unknown);
-        assert!(one.is_some() && sender.reserve(1, Trust::Unknown).is_none());
-        assert!(sender.reserve(large, Trust::Answers).is_some());
+        assert!(sender.reserve(1, 1, Trust::Answers).is_none() && sender.reserve_express(1, 1).is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! What the hot path says to the committer, and hears: accepting, claiming, releasing, finishing. Written for each engine
 //! and tuned for it; the words are the same.
 
-use crate::fresh::RoomTicket;
+use crate::room::RoomTicket;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;

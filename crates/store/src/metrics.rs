@@ -120,6 +120,8 @@ impl Distribution {
 pub struct Metrics {
     /// Events accepted, but for tests.
     pub events_accepted: Count,
+    /// How long publishes waited for their turn, of those that had to, in microseconds.
+    pub publish_wait: Distribution,
     /// From the acceptance of an event to the start of each of its first attempts, in microseconds.
     pub first_attempt_lag: Distribution,
     /// How long attempts took in which somebody was asked, in microseconds.
@@ -146,6 +148,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             events_accepted: Count::default(),
+            publish_wait: Distribution::new(&DURATIONS),
             first_attempt_lag: Distribution::new(&LAGS),
             attempt_duration: Distribution::new(&DURATIONS),
             in_flight: Level::default(),

@@ -112,6 +112,7 @@ impl Dispatcher {
             (turn, rests_until) = self.count(rates, claimed, now);
             rests_until
         })?;
+        self.store.backpressure().note_start(now);
         self.note_rests(state);
         Some(Started {
             claimed,

@@ -3,11 +3,12 @@
 use super::*;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use stentor_domain::Timestamp;
 use stentor_domain::id::{DeliveryId, EventId, Id};
 use stentor_domain::name::EventTypeName;
+use stentor_store::Room;
 use stentor_store::hot::ClaimedEvent;
 
 const TENANTS: i64 = 3;
@@ -34,6 +35,7 @@ enum Deed {
     Push {
         endpoint: i64,
         share: Share,
+        handed_over: bool,
     },
     PushTest,
     /// With these places; its endpoint rests afterwards.
@@ -46,7 +48,8 @@ enum Deed {
 
 fn deeds() -> impl Strategy<Value = Deed> {
     prop_oneof![
-        10 => (0_i64..9, share()).prop_map(|(endpoint, share)| Deed::Push { endpoint, share }),
+        10 => (0_i64..9, share(), any::<bool>())
+            .prop_map(|(endpoint, share, handed_over)| Deed::Push { endpoint, share, handed_over }),
         1 => Just(Deed::PushTest),
         10 => (places(), rest()).prop_map(|(places, rest)| Deed::Next(places, rest)),
         5 => (0_u64..10).prop_map(|until| Deed::Wake(Duration::from_secs(until))),
@@ -106,6 +109,8 @@ fn claimed(n: i64, endpoint: i64, trigger: Trigger) -> Claimed {
 #[derive(Default)]
 struct Model {
     waiting: BTreeMap<i64, Vec<i64>>,
+    /// Which were handed over, ever.
+    handed_over: BTreeSet<i64>,
     tests: Vec<i64>,
     in_flight: Vec<i64>,
     shares: BTreeMap<i64, Share>,
@@ -148,12 +153,27 @@ impl Model {
         self.waiting.values().map(Vec::len).sum()
     }
 
+    /// How many of these were claimed, and not handed over.
+    fn claimed(&self, waiting: &[i64]) -> usize {
+        waiting.iter().filter(|n| !self.handed_over.contains(n)).count()
+    }
+
+    fn all_claimed(&self) -> usize {
+        self.waiting.values().map(|waiting| self.claimed(waiting)).sum()
+    }
+
+    /// How many were handed over, and could be sent now.
+    fn handed_over_and_ready(&self) -> usize {
+        let waiting = self.ready(0).map(|endpoint| &self.waiting[&endpoint]);
+        waiting.map(|waiting| waiting.len() - self.claimed(waiting)).sum()
+    }
+
     fn untrusted(&self) -> usize {
         let untrusted = self
             .waiting
             .iter()
             .filter(|(endpoint, _)| ring(self.shares[endpoint]) > 0);
-        untrusted.map(|(_, waiting)| waiting.len()).sum()
+        untrusted.map(|(_, waiting)| self.claimed(waiting)).sum()
     }
 
     /// Notes who has something to send after the deed at `now`.
@@ -190,8 +210,15 @@ impl Model {
 fn keep(queue: &mut FairQueue, model: &mut Model, deed: Deed, now: usize) {
     let n = i64::try_from(now).unwrap();
     match deed {
-        Deed::Push { endpoint, share } => {
-            queue.push(claimed(n, endpoint, Trigger::Event), share);
+        Deed::Push {
+            endpoint,
+            share,
+            handed_over,
+        } => {
+            let room = handed_over.then(|| Arc::<Room>::default().take_anyway(endpoint, 3));
+            let claimed = claimed(n, endpoint, Trigger::Event);
+            queue.push(Claimed { room, ..claimed }, share);
+            model.handed_over.extend(handed_over.then_some(n));
             model.shares.insert(endpoint, share);
             model.waiting.entry(endpoint).or_default().push(n);
         }
@@ -265,12 +292,15 @@ proptest! {
     fn nothing_is_lost_or_doubled_no_cap_is_exceeded_and_every_tenant_has_its_turn(
         deeds in proptest::collection::vec(deeds(), 0..200)
     ) {
-        let (mut queue, mut model) = (FairQueue::default(), Model::default());
+        let backpressure = Arc::<Backpressure>::default();
+        let (mut queue, mut model) = (FairQueue::new(Arc::clone(&backpressure)), Model::default());
         for (now, deed) in deeds.into_iter().enumerate() {
             keep(&mut queue, &mut model, deed, now);
             let resting = (0..9).filter(|endpoint| model.may_send(*endpoint)).filter_map(|endpoint| model.shares[&endpoint].rests_until);
             prop_assert_eq!(queue.next_wake(), resting.min());
-            prop_assert_eq!(queue.claimed(), (model.count(), 3 * model.count()));
+            prop_assert_eq!(queue.len(), model.count());
+            prop_assert_eq!(queue.claimed(), (model.all_claimed(), 3 * model.all_claimed()));
+            prop_assert_eq!(backpressure.ready(), model.handed_over_and_ready());
             prop_assert_eq!(queue.claimed_untrusted(), model.untrusted());
             for endpoint in 0..9 {
                 prop_assert_eq!(queue.waiting_for(endpoint), model.waiting.get(&endpoint).map_or(0, Vec::len));

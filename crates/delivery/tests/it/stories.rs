@@ -20,11 +20,13 @@
 //! - `stats`: what is counted of all this;
 //! - `restarts`: processes that die at every step;
 //! - `handover`: deliveries that never come by the short way from the commit;
+//! - `backpressure`: who publishes more than is sent;
 //! - `fairness`: whose turn it is, and how many at once;
 //! - `order`: endpoints that are sent to strictly in the order of acceptance;
 //! - `rates`: endpoints with a rate limit.
 
 mod ages;
+mod backpressure;
 mod endpoints;
 mod erasing;
 mod fairness;

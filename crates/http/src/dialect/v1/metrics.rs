@@ -108,7 +108,12 @@ fn publishing(into: &mut DescriptorEncoder<'_>, metrics: &Metrics) -> Written {
         "publishes_refused",
         "Publishes refused, by the code of the refusal.",
     );
-    counters(into, refused, "code", metrics.refused())
+    counters(into, refused, "code", metrics.refused())?;
+    let wait = (
+        "publish_wait",
+        "How long publishes waited for their turn, of those that had to since more was ready than is sent.",
+    );
+    durations(into, wait, &metrics.publish_wait)
 }
 
 fn attempts(into: &mut DescriptorEncoder<'_>, metrics: &Metrics) -> Written {
