@@ -88,6 +88,21 @@ impl State {
     fn is_too_much(&self, of_tenant: &Tenant, all: usize) -> bool {
         all >= READY_MAX && of_tenant.ready * self.tenants.len() >= READY_MAX
     }
+
+    /// Lets a tenant's publishers go on whose turn it is, now that less of it is ready and `all` is left of everybody: one for each
+    /// delivery that is started, and all of them where none is left to be.
+    fn ease(&mut self, tenant: i64, all: usize) {
+        let Some(of_tenant) = self.tenants.get(&tenant) else {
+            return;
+        };
+        let eased = of_tenant.eased.as_ref();
+        if of_tenant.ready == 0 {
+            eased.inspect(|eased| eased.notify_waiters());
+            self.tenants.remove(&tenant);
+        } else if !self.is_too_much(of_tenant, all) {
+            eased.inspect(|eased| eased.notify_one());
+        }
+    }
 }
 
 impl Backpressure {
@@ -96,34 +111,18 @@ impl Backpressure {
         self.ready.load(Ordering::Relaxed)
     }
 
-    /// Of a tenant's deliveries `now` are ready that were not, or the other way round.
-    pub fn note_ready(&self, tenant: i64, before: usize, now: usize) {
-        if before == now {
+    /// Of a tenant's deliveries so many `are` ready, where so many `were`.
+    pub fn note_ready(&self, tenant: i64, were: usize, are: usize) {
+        if were == are {
             return;
         }
         let mut state = self.state.lock();
         let of_tenant = state.tenants.entry(tenant).or_default();
-        of_tenant.ready = of_tenant.ready + now - before;
-        let left = of_tenant.ready;
-        let all = self.ready() + now - before;
+        of_tenant.ready = of_tenant.ready + are - were;
+        let all = self.ready() + are - were;
         self.ready.store(all, Ordering::Relaxed);
-        if now > before {
-            return;
-        }
-        let Some(of_tenant) = state.tenants.get(&tenant) else {
-            return;
-        };
-        let eased = of_tenant
-            .eased
-            .as_ref()
-            .filter(|_| !state.is_too_much(of_tenant, all));
-        match eased {
-            Some(eased) if left == 0 => eased.notify_waiters(),
-            Some(eased) => eased.notify_one(),
-            None => {}
-        }
-        if left == 0 {
-            state.tenants.remove(&tenant);
+        if are < were {
+            state.ease(tenant, all);
         }
     }
 
