@@ -120,6 +120,10 @@ impl Ring {
 }
 
 impl Lane {
+    fn is_untrusted(&self) -> bool {
+        self.share.trust != Trust::Answers
+    }
+
     /// Those that wait without room of their own.
     fn roomless(&self) -> usize {
         self.waiting.len() - self.handed_over
@@ -132,6 +136,12 @@ impl Lane {
         } else {
             0
         }
+    }
+
+    /// How many were ready when this was asked last, and how many are.
+    fn take_ready(&mut self) -> (usize, usize) {
+        let are = self.ready();
+        (std::mem::replace(&mut self.ready, are), are)
     }
 }
 
@@ -298,8 +308,8 @@ impl FairQueue {
         let mut all: Vec<Claimed> = self.express.drain(..).collect();
         self.endpoints.retain(|_, lane| {
             (lane.ring, lane.rests, lane.handed_over) = (None, None, 0);
-            self.backpressure
-                .note_ready(lane.tenant, std::mem::take(&mut lane.ready), 0);
+            let (were, are) = lane.take_ready();
+            self.backpressure.note_ready(lane.tenant, were, are);
             all.extend(lane.waiting.drain(..));
             lane.in_flight > 0
         });
@@ -308,33 +318,28 @@ impl FairQueue {
 
     fn count(&mut self, claimed: &Claimed) {
         let (count, bytes) = roomless(claimed);
-        if let Some(lane) = self.endpoints.get_mut(&claimed.endpoint) {
-            lane.handed_over += 1 - count;
-        }
         self.waiting += 1;
         self.roomless += count;
         self.roomless_bytes += bytes;
-        if self.is_untrusted(claimed.endpoint) {
-            self.roomless_untrusted += count;
+        if let Some(lane) = self.endpoints.get_mut(&claimed.endpoint) {
+            lane.handed_over += 1 - count;
+            if lane.is_untrusted() {
+                self.roomless_untrusted += count;
+            }
         }
     }
 
     fn forget(&mut self, claimed: &Claimed) {
         let (count, bytes) = roomless(claimed);
-        if let Some(lane) = self.endpoints.get_mut(&claimed.endpoint) {
-            lane.handed_over -= 1 - count;
-        }
         self.waiting -= 1;
         self.roomless -= count;
         self.roomless_bytes -= bytes;
-        if self.is_untrusted(claimed.endpoint) {
-            self.roomless_untrusted -= count;
+        if let Some(lane) = self.endpoints.get_mut(&claimed.endpoint) {
+            lane.handed_over -= 1 - count;
+            if lane.is_untrusted() {
+                self.roomless_untrusted -= count;
+            }
         }
-    }
-
-    fn is_untrusted(&self, endpoint: i64) -> bool {
-        let lane = self.endpoints.get(&endpoint);
-        lane.is_some_and(|lane| lane.share.trust != Trust::Answers)
     }
 
     /// Sets how an endpoint may be sent to; what waits for it is counted where it belongs now.
@@ -363,9 +368,8 @@ impl FairQueue {
         let ring = (ready && rests.is_none()).then_some(trust);
         let rested = std::mem::replace(&mut lane.rests, rests);
         let before = std::mem::replace(&mut lane.ring, ring);
-        let ready = lane.ready();
-        self.backpressure
-            .note_ready(tenant, std::mem::replace(&mut lane.ready, ready), ready);
+        let (were, are) = lane.take_ready();
+        self.backpressure.note_ready(tenant, were, are);
         if idle {
             self.endpoints.remove(&endpoint);
         }

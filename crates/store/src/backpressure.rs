@@ -131,11 +131,10 @@ impl Backpressure {
         self.state.lock().pace.note_start(now);
     }
 
-    /// Waits for the turn of somebody who publishes to these tenants; tells whether that was necessary.
-    async fn turn(&self, tenants: impl Iterator<Item = i64> + Clone, clock: &dyn Clock) -> bool {
-        let Some(mut crowded) = self.crowded(tenants.clone(), clock) else {
-            return false;
-        };
+    /// Waits for the turn of somebody who publishes to these tenants; tells for how long, where that was necessary.
+    async fn turn(&self, tenants: impl Iterator<Item = i64> + Clone, clock: &dyn Clock) -> Option<Duration> {
+        let mut crowded = self.crowded(tenants.clone(), clock)?;
+        let began = clock.monotonic();
         let waits = async {
             loop {
                 // Asked again now and then, since the pace may have become slow.
@@ -147,7 +146,7 @@ impl Backpressure {
             }
         };
         drop(timeout(WAIT_MAX, waits).await);
-        true
+        Some(clock.monotonic().saturating_sub(began))
     }
 
     /// What to wait for, where one of these tenants has too much that is ready.
@@ -177,10 +176,7 @@ impl Store {
 
     /// Waits for the turn of somebody who publishes to these tenants, for a quarter of a second at most.
     pub async fn turn(&self, tenants: impl Iterator<Item = i64> + Clone) {
-        let clock = self.clock();
-        let began = clock.monotonic();
-        if self.backpressure().turn(tenants, clock).await {
-            let waited = clock.monotonic().saturating_sub(began);
+        if let Some(waited) = self.backpressure().turn(tenants, self.clock()).await {
             self.metrics().publish_wait.note_duration(waited);
         }
     }
@@ -257,10 +253,10 @@ mod tests {
         let (mut first, mut second) = (turn(), turn());
         assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
         backpressure.note_ready(1, 1, 0);
-        assert_eq!((&mut first).now_or_never(), Some(true));
+        assert_eq!((&mut first).now_or_never(), Some(Some(Duration::ZERO)));
         assert_eq!((&mut second).now_or_never(), None);
         backpressure.note_ready(1, READY_MAX - 1, 0);
-        assert_eq!(second.now_or_never(), Some(true));
+        assert_eq!(second.now_or_never(), Some(Some(Duration::ZERO)));
         assert!(
             backpressure.state.lock().tenants.is_empty(),
             "nothing is remembered"
@@ -272,14 +268,14 @@ mod tests {
         let (backpressure, clock) = at_work(READY_MAX);
         backpressure.note_ready(1, 0, READY_MAX);
         let began = tokio::time::Instant::now();
-        assert!(backpressure.turn([1].into_iter(), &clock).await);
+        assert!(backpressure.turn([1].into_iter(), &clock).await.is_some());
         assert_eq!(began.elapsed().as_millis(), WAIT_MAX.as_millis());
         let began = tokio::time::Instant::now();
         let (waited, ()) = tokio::join!(
             backpressure.turn([1].into_iter(), &clock),
             ready(()).map(|()| clock.step(2 * SOON))
         );
-        assert!(waited);
+        assert_eq!(waited, Some(2 * SOON));
         assert_eq!(began.elapsed().as_millis(), SOON.as_millis());
     }
 }
